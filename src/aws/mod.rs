@@ -32,7 +32,7 @@ pub use error::AwsError;
 pub use failure::{AwsFailure, FailureKind};
 pub use kms::{KmsKey, KmsKeyError, key};
 pub use last_attempt::{LastAttempt, cause};
-pub use poll::{Poll, PollError, PollProgress, PolledState};
+pub use poll::{Poll, PollError, PollProgress, PolledState, Start, Waiter, start_or_adopt};
 pub use region_query::while_asked;
 pub use s3::{S3Client, S3Timeouts, s3_client};
 pub use tags::{AwsTags, EXPIRES, MANAGED, NAME, OWNER, RESTORED_FROM, SOURCE, SYSTEM};

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 use super::{AwsFailure, FailureKind};
 use crate::event::{Event, Events};
 use crate::platform::CancellationToken;
+use crate::policy::AwsLocation;
 use crate::text::{error_chain, format_duration};
 
 /// How often to poll AWS during a job, and for how long.
@@ -66,6 +67,89 @@ pub enum PollError {
     Interrupted { subject: String, status: String },
     #[error("failed to query {subject}")]
     Refused { subject: String, source: AwsFailure },
+}
+
+impl From<&AwsLocation> for Poll {
+    fn from(location: &AwsLocation) -> Self {
+        Self { every: location.poll, deadline: location.deadline }
+    }
+}
+
+/// A run that waits for AWS.
+#[derive(Clone, Copy, Debug)]
+pub struct Waiter<'a> {
+    pub poll: Poll,
+    pub events: &'a Events,
+    pub cancel: &'a CancellationToken,
+}
+
+impl Waiter<'_> {
+    /// Waits until AWS finds something, and `sees` calls it done.
+    pub async fn until<T>(
+        &self,
+        subject: &str,
+        mut find: impl AsyncFnMut() -> Result<Option<T>, AwsFailure>,
+        mut sees: impl FnMut(T) -> PolledState<T>,
+    ) -> Result<T, PollError> {
+        self.ask(subject, async || Ok(find().await?.map_or(PolledState::Absent, &mut sees))).await
+    }
+
+    /// Waits until `query` answers that it is done.
+    pub async fn ask<T>(
+        &self,
+        subject: &str,
+        query: impl AsyncFnMut() -> Result<PolledState<T>, AwsFailure>,
+    ) -> Result<T, PollError> {
+        self.poll.wait(subject, self.events, self.cancel, query).await
+    }
+
+    /// Repeats a call that AWS refuses because of what it is doing with the thing meanwhile. `ready` waits until that is
+    /// over; `tries`: refusals after which the last one is an error.
+    pub async fn repeat<E: From<AwsFailure>>(
+        &self,
+        mut tries: u32,
+        mut ready: impl AsyncFnMut() -> Result<(), E>,
+        mut call: impl AsyncFnMut() -> Result<(), AwsFailure>,
+    ) -> Result<(), E> {
+        loop {
+            match call().await {
+                Err(failure) if failure.kind == FailureKind::State && tries > 0 => {
+                    tries -= 1;
+                    tracing::info!("{}", error_chain(&failure));
+                    tokio::time::sleep(self.poll.every).await;
+                    ready().await?;
+                }
+                done => return Ok(done?),
+            }
+        }
+    }
+}
+
+/// What came of a call that starts something under a name of its own.
+#[derive(Debug)]
+pub enum Start<T> {
+    /// AWS works on it.
+    Begun,
+    /// The call failed, and what it was to start is there: an earlier call, or one whose answer was lost, began it.
+    Found(T),
+    /// `is_absent`: AWS says that nothing was started; otherwise nothing is known.
+    Failed { failure: AwsFailure, is_absent: bool },
+}
+
+/// Starts something, or adopts what an earlier call began. The caller checks whose the adopted one is.
+pub async fn start_or_adopt<T>(
+    start: impl Future<Output = Result<(), AwsFailure>>,
+    find: impl Future<Output = Result<Option<T>, AwsFailure>>,
+) -> Start<T> {
+    match start.await {
+        Ok(()) => Start::Begun,
+        // The answer to an earlier attempt was lost; whose it is, is seen once it can be seen.
+        Err(failure) if failure.kind == FailureKind::Exists => Start::Begun,
+        Err(failure) => match find.await {
+            Ok(Some(found)) => Start::Found(found),
+            found => Start::Failed { failure, is_absent: found.is_ok() },
+        },
+    }
 }
 
 impl Poll {
@@ -215,5 +299,38 @@ mod tests {
         cancel.cancel();
         let stopped = QUICK.wait("copy", &events, &cancel, async || working("copying")).await.unwrap_err();
         assert!(matches!(stopped, PollError::Interrupted { .. }), "{stopped}");
+    }
+
+    #[tokio::test]
+    async fn what_may_have_been_started_before_is_adopted() {
+        let start = async |kind| start_or_adopt(async { Err(failure(kind)) }, async { Ok(Some(7)) }).await;
+        assert!(matches!(start(FailureKind::Exists).await, Start::Begun));
+        assert!(matches!(start(FailureKind::Unreachable).await, Start::Found(7)));
+        let refused = async { Err(failure(FailureKind::Quota)) };
+        let nothing = start_or_adopt::<u8>(refused, async { Ok(None) }).await;
+        assert!(matches!(nothing, Start::Failed { is_absent: true, .. }));
+        let refused = async { Err(failure(FailureKind::Unreachable)) };
+        let unknown = start_or_adopt::<u8>(refused, async { Err(failure(FailureKind::Unreachable)) }).await;
+        assert!(matches!(unknown, Start::Failed { is_absent: false, .. }));
+    }
+
+    #[tokio::test]
+    async fn a_call_that_comes_between_is_repeated_once_it_may_be() {
+        let (events, cancel) = (Events::default(), CancellationToken::new());
+        let waiter = Waiter { poll: QUICK, events: &events, cancel: &cancel };
+        let repeat = async |mut answers: Vec<Result<(), FailureKind>>, tries| {
+            let mut readied = 0;
+            let ready = async || {
+                readied += 1;
+                Ok::<_, AwsFailure>(())
+            };
+            let call = async || answers.remove(0).map_err(failure);
+            let done = waiter.repeat(tries, ready, call).await;
+            (done.map_err(|failure| failure.kind), readied)
+        };
+        let busy = Err(FailureKind::State);
+        assert_eq!(repeat(vec![busy, busy, Ok(())], 2).await, (Ok(()), 2));
+        assert_eq!(repeat(vec![busy, busy, Ok(())], 1).await, (Err(FailureKind::State), 1));
+        assert_eq!(repeat(vec![Err(FailureKind::Quota)], 5).await, (Err(FailureKind::Quota), 0));
     }
 }

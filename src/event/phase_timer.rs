@@ -24,8 +24,11 @@ impl<'a> PhaseTimer<'a> {
         Self { events, current: None, ended: vec![] }
     }
 
-    /// Begins a phase, and ends the one before it.
+    /// Begins a phase, and ends the one before it; the current one goes on.
     pub fn begin(&mut self, phase: Phase) {
+        if self.current.is_some_and(|(current, _)| current == phase) {
+            return;
+        }
         self.end();
         self.events.emit(&Event::PhaseBegan { phase });
         self.current = Some((phase, Instant::now()));
@@ -79,7 +82,7 @@ mod tests {
         let events = Events::to(vec![Box::new(Seen(Arc::clone(&seen)))]);
         let mut timer = PhaseTimer::new(&events);
         assert_eq!(timer.current(), Phase::Prepare);
-        for phase in [Phase::Fetch, Phase::Load, Phase::Fetch] {
+        for phase in [Phase::Fetch, Phase::Fetch, Phase::Load, Phase::Fetch] {
             timer.begin(phase);
             assert_eq!(timer.current(), phase);
         }

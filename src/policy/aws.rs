@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::aws_location::AwsLocation;
 use super::postgres::PostgresSource;
 
@@ -36,8 +38,9 @@ pub struct PromoteHooks {
     pub reopen: Vec<String>,
 }
 
-/// The RDS identifier of a database.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Its identifier, as RDS has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum RdsDatabase {
     Instance(String),
     /// Multi-AZ or Aurora.

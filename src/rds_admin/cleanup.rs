@@ -3,12 +3,12 @@
 //! *Invariants.* Only databases that carry all of drctl's tags are listed at all, and each is looked at again before it
 //! goes: see [`crate::aws::rds::Temporary`]. Backups have no expiry there: retention removes them.
 
-use std::time::Instant;
-
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 
-use crate::aws::rds::{DeleteRefusal, Rds, Removal, Temporary};
+use crate::aws::rds::{DeleteRefusal, Rds, Removal, RemovedBy, Temporary};
+use crate::aws::{Poll, Waiter};
+use crate::event::Events;
 use crate::platform::CancellationToken;
 use crate::policy::{AwsLocation, Policy, RdsDatabase};
 use crate::text::error_chain;
@@ -65,7 +65,7 @@ pub async fn plan(policy: &Policy, now: DateTime<Utc>) -> CleanupPlan {
                 plan.asked.push(place.region.clone());
                 plan.leftovers.extend(found.into_iter().map(|temporary| TemporaryLeftover {
                     region: place.region.clone(),
-                    refusal: temporary.refusal(&policy.system, now),
+                    refusal: temporary.refusal(&policy.system, RemovedBy::Expiry(now)),
                     temporary,
                     place: place.clone(),
                 }));
@@ -82,25 +82,17 @@ fn is_same(one: &AwsLocation, other: &AwsLocation) -> bool {
         && one.credentials.to_string() == other.credentials.to_string()
 }
 
-/// Removes one, if it is still what was planned; a cluster when its instances are gone. The reason where RDS could
-/// not be told to.
+/// Removes one, if it is still what was planned; a cluster when its instances are gone. `Err`: why the call
+/// failed.
 pub async fn remove(
     policy: &Policy,
     leftover: &TemporaryLeftover,
     now: DateTime<Utc>,
-    cancel: &CancellationToken,
+    (events, cancel): (&Events, &CancellationToken),
 ) -> Result<Removal, String> {
     let rds = Rds::connect(&leftover.place).await.map_err(|error| error_chain(&error))?;
-    let begun = Instant::now();
-    loop {
-        let removal = rds.remove(&leftover.temporary, &policy.system, now).await;
-        match removal.map_err(|failure| error_chain(&failure))? {
-            Removal::Waits if begun.elapsed() < leftover.place.deadline && !cancel.is_cancelled() => {}
-            removal => return Ok(removal),
-        }
-        tokio::select! {
-            () = tokio::time::sleep(leftover.place.poll) => {}
-            () = cancel.cancelled() => {}
-        }
-    }
+    let waiter = Waiter { poll: Poll::from(&leftover.place), events, cancel };
+    let by = RemovedBy::Expiry(now);
+    let removal = rds.remove_with_members(&leftover.temporary, &policy.system, by, &waiter).await;
+    removal.map_err(|failure| error_chain(&failure))
 }

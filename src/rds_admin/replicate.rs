@@ -99,7 +99,7 @@ pub async fn plan(
     Ok(ReplicatePlan { instance_arn: instance.arn, steps })
 }
 
-/// As far back as the policy wants any moment to be restorable.
+/// Returns as many days as the policy wants every point in time to be restorable.
 fn days(policy: &Policy, source: &SourceName) -> u32 {
     let pitr = policy.retention.as_ref().and_then(|retention| retention.rules_for(source).pitr);
     let days = pitr.map(|pitr| u32::try_from(pitr.as_secs().div_ceil(86_400)).unwrap_or(MOST_DAYS));

@@ -8,10 +8,11 @@
 //! | [`aws_backup`] | a recovery point of AWS Backup | a new resource |
 //!
 //! Each implements [`Restorer`]: `survey` reads everything that the decision needs and changes nothing, `plan` decides and
-//! is pure, `execute` carries out the plan and nothing else. [`prepare()`] and [`PreparedRestore::run`] are the one way
+//! is pure, `execute` executes the plan and nothing else, `teardown` removes what was created. [`prepare()`] and [`PreparedRestore::run`] are the one way
 //! through them: every restore ends with a [`RestoreReport`] whose verdict is the worst of its checks, the method's own and
 //! the policy's.
 
+mod aws;
 pub mod aws_backup;
 pub mod logical;
 pub mod physical;
@@ -19,11 +20,14 @@ mod prepare;
 pub mod rds;
 mod refusal;
 mod report;
+mod teardown;
 
+pub use aws::AwsRestoreError;
 pub use prepare::{
-    Concluded, PlanDocument, PreparedRestore, RestorePlan, RestoreProgress, Restorer, prepare,
+    Concluded, Executed, PlanDocument, PreparedRestore, RestorePlan, RestoreProgress, Restorer, prepare,
 };
 pub use refusal::{Refusal, RefusalClass};
 pub use report::{
     Aftermath, Method, PlanSummary, RestoreError, RestoreFailed, RestoreReport, Restored, Stopped, VERB,
 };
+pub use teardown::{CreatedObject, LeftObject, TeardownReport};

@@ -7,6 +7,7 @@ use super::Refusal;
 use super::report::{
     Aftermath, Method, PlanSummary, RestoreError, RestoreFailed, RestoreReport, Restored, Stopped, VERB,
 };
+use super::teardown::{CreatedObject, TeardownReport};
 use crate::checks;
 use crate::checks::CheckResult;
 use crate::event::{Event, Phase, PhaseTimer};
@@ -19,7 +20,7 @@ use crate::run::RunContext;
 
 /// One way to bring data back, with what is asked of it. Used through [`prepare`] only.
 #[expect(async_fn_in_trait, reason = "restores are awaited where they are begun, and never spawned")]
-pub trait Restorer {
+pub trait Restorer: Sized {
     const METHOD: Method;
     type Survey;
     type Plan: RestorePlan;
@@ -33,34 +34,55 @@ pub trait Restorer {
     /// Decides. Pure; every reason against it comes at once. `seed`: any random number.
     fn plan(&self, survey: Self::Survey, now: DateTime<Utc>, seed: u32) -> Result<Self::Plan, Vec<Refusal>>;
 
-    /// Carries out the plan, and nothing else: the request is not read again.
+    /// Executes the plan, and nothing else: the request is not read again.
     async fn execute(
         run: &RunContext,
         plan: &Self::Plan,
         progress: &mut RestoreProgress<'_>,
-    ) -> Result<Restored<Self::Details>, Stopped<Self::Error, Self::Aftermath>>;
+    ) -> Executed<Self>;
+
+    /// Removes something that a restore of this request created, and looks whether it is gone; `Err`: why it is left.
+    async fn remove(&self, run: &RunContext, object: &CreatedObject) -> Result<(), String>;
+
+    /// Removes what a restore of this request created, whether it ended well or not. What does not carry the identity
+    /// that the restore gave it, or was there before, is left. May be repeated.
+    async fn teardown(&self, run: &RunContext, created: &[CreatedObject]) -> TeardownReport {
+        let mut report = TeardownReport::default();
+        for object in created {
+            let outcome = match object {
+                CreatedObject::Shared { reason, .. } => Err(reason.clone()),
+                object => self.remove(run, object).await,
+            };
+            report.record(object, outcome);
+        }
+        report
+    }
 }
+
+/// What came of a method's execution.
+pub type Executed<R> =
+    Result<Restored<<R as Restorer>::Details>, Stopped<<R as Restorer>::Error, <R as Restorer>::Aftermath>>;
 
 /// What is going to be done.
 pub trait RestorePlan: Serialize {
     fn summary(&self) -> PlanSummary;
 
-    /// What it goes through, in order. `validates`: there are checks to be asked.
-    fn steps(&self, validates: bool) -> Vec<Phase>;
+    /// Returns what it goes through, in order. `validates`: there are checks to be run.
+    fn phases(&self, validates: bool) -> Vec<Phase>;
 
-    /// Why the policy's checks cannot be asked of what this restores.
+    /// Returns why the policy's checks cannot be run on what this restores.
     fn without_checks(&self) -> Option<&'static str> {
         None
     }
 }
 
-/// The plan of a restore that nothing stands against.
+/// The plan of a restore that was not refused.
 #[derive(Debug)]
 pub struct PreparedRestore<'c, R: Restorer> {
     plan: R::Plan,
-    /// Those that can be asked of what is restored.
+    /// Those that can be run on what is restored.
     checks: &'c [Check],
-    /// Why the policy's are not asked; absent where they are, or where it has none.
+    /// Why the policy's are not run; absent where they are, or where it has none.
     unasked: Option<&'static str>,
 }
 
@@ -82,7 +104,7 @@ pub type Concluded<R> = (
     Vec<Unavailable>,
 );
 
-/// Surveys and decides. `checks`: the policy's, which are asked of what was restored.
+/// Surveys and decides. `checks`: the policy's, which are run on what was restored.
 pub async fn prepare<'c, R: Restorer>(
     run: &RunContext,
     restorer: &R,
@@ -101,7 +123,7 @@ impl<R: Restorer> PreparedRestore<'_, R> {
     }
 
     pub fn steps(&self) -> Vec<Phase> {
-        self.plan.steps(!self.checks.is_empty())
+        self.plan.phases(!self.checks.is_empty())
     }
 
     pub fn document(&self) -> PlanDocument<'_, R::Plan> {
@@ -109,22 +131,23 @@ impl<R: Restorer> PreparedRestore<'_, R> {
     }
 
     fn unasked_note(&self) -> Option<String> {
-        self.unasked.map(|why| format!("the policy's checks were not asked: {why}"))
+        self.unasked.map(|why| format!("the policy's checks were not run: {why}"))
     }
 
-    /// Carries out the plan, asks the checks, and records the run.
+    /// Executes the plan, runs the checks, and records the run.
     pub async fn run(&self, run: &RunContext) -> Concluded<R> {
         run.events.emit(&Event::RunBegan { run: run.id.clone(), verb: VERB });
         let begun = run.clock.now();
         let mut progress = RestoreProgress {
             phases: PhaseTimer::new(&run.events),
             checks: vec![],
+            created: vec![],
             policy: self.checks,
             run,
         };
         let outcome = R::execute(run, &self.plan, &mut progress).await;
         let phase = progress.phases.current();
-        let (phases, checks) = (progress.phases.ended(), progress.checks);
+        let (phases, checks, created) = (progress.phases.ended(), progress.checks, progress.created);
         let summary = self.plan.summary();
         let outcome = match outcome {
             Ok(restored) => Ok(RestoreReport {
@@ -140,11 +163,12 @@ impl<R: Restorer> PreparedRestore<'_, R> {
                 seconds: (run.clock.now() - begun).as_seconds_f64().max(0.0),
                 left_out: restored.left_out,
                 notes: restored.notes.into_iter().chain(self.unasked_note()).collect(),
+                created,
                 details: restored.details,
             }),
             Err(Stopped { error, aftermath }) => {
                 let subject = summary.subject.clone();
-                Err(RestoreFailed { subject, phase, phases, aftermath, error })
+                Err(RestoreFailed { subject, phase, phases, created, aftermath, error })
             }
         };
         let (word, detail) = match &outcome {
@@ -160,6 +184,8 @@ impl<R: Restorer> PreparedRestore<'_, R> {
 pub struct RestoreProgress<'r> {
     pub(super) phases: PhaseTimer<'r>,
     pub(super) checks: Vec<CheckResult>,
+    /// What teardown removes.
+    pub(super) created: Vec<CreatedObject>,
     policy: &'r [Check],
     run: &'r RunContext,
 }
@@ -169,15 +195,19 @@ impl RestoreProgress<'_> {
         self.phases.begin(phase);
     }
 
-    /// Asks the policy's checks of a restored database, as soon as it can be used. Returns their results, which are in
-    /// the report, too. `ways`: how it may be reached, the first that leads there counts; `until`: the moment that was
-    /// restored to.
+    /// Returns whether there are checks of the policy to be run.
+    pub(super) fn validates(&self) -> bool {
+        !self.policy.is_empty()
+    }
+
+    /// Runs the policy's checks on a restored database, as soon as it can be used. Returns their results, which are in
+    /// the report, too. `ways`: how it may be reached, the first that leads there counts; `until`: the recovery point.
     pub(super) async fn validate(
         &mut self,
         ways: Result<Vec<ConnectionParameters>, String>,
         until: DateTime<Utc>,
     ) -> Vec<CheckResult> {
-        if self.policy.is_empty() {
+        if !self.validates() {
             return vec![];
         }
         self.phases.begin(Phase::Validate);

@@ -5,6 +5,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::Refusal;
+use super::teardown::CreatedObject;
 use crate::checks::CheckResult;
 use crate::event::{Phase, PhaseSeconds};
 use crate::model::{BackupId, Outcome, RunId, SourceName, Verdict};
@@ -57,7 +58,7 @@ pub struct PlanSummary {
 pub struct Restored<D> {
     /// Where it is, in words.
     pub to: String,
-    /// The moment whose data it has.
+    /// The time whose data it has.
     pub recovery_point: DateTime<Utc>,
     /// What the original had and the restored one has not.
     pub left_out: Vec<String>,
@@ -83,6 +84,8 @@ pub struct RestoreReport<D> {
     pub seconds: f64,
     pub left_out: Vec<String>,
     pub notes: Vec<String>,
+    /// What teardown removes.
+    pub created: Vec<CreatedObject>,
     pub details: D,
 }
 
@@ -153,6 +156,8 @@ pub struct RestoreFailed<E: RestoreError, A: Aftermath> {
     pub subject: String,
     pub phase: Phase,
     pub phases: Vec<PhaseSeconds>,
+    /// What teardown removes.
+    pub created: Vec<CreatedObject>,
     pub aftermath: A,
     #[source]
     pub error: E,

@@ -11,6 +11,7 @@
 //! *Not here.* Which of the two a base backup is, full or incremental: [`crate::backup`] decides by [`incremental`].
 //! Encoding and storing ([`crate::pipeline`], [`crate::repository`]), and the manifest.
 
+mod aws;
 pub mod aws_backup;
 pub mod capture;
 pub mod incremental;
@@ -22,6 +23,7 @@ pub mod postgres_base;
 pub mod postgres_dump;
 pub mod rds_snapshot;
 
+pub use aws::DetailsError;
 pub use aws_backup::RecoveryPointError;
 pub use capture::{
     ArtifactSink, Capture, CaptureContext, Captured, DETAILS, MissingCopy, Naming, Requirements, SinkError,

@@ -125,11 +125,11 @@ async fn a_restore_of_a_cluster_that_was_killed_is_gone_on_with_and_makes_nothin
         run.kill()?;
         if (of, status) == (name, "available") {
             // Between the cluster and its instances.
-            assert!(school.pupils(HOME, name).await.is_err(), "nobody can log in yet");
+            assert!(school.pupils(HOME, name).await.is_err(), "no login works yet");
         }
         let again = school.system.drctl(&restore).await?;
         // When the last instance is there, it may have come to its end before it was killed.
-        let words = if again.code == Some(0) { "going on with" } else { "was restored already" };
+        let words = if again.code == Some(0) { "resuming" } else { "was restored already" };
         again.says(words)?;
         assert!(again.code == Some(0) || of == "new-f-2", "{again:#?}");
         assert_eq!(school.pupils(HOME, name).await?, "ada");
@@ -163,7 +163,7 @@ async fn a_cluster_that_could_not_be_used_is_not_begun_or_is_no_success() -> Out
     run(1, "broken")
         .await?
         .says("is `incompatible-network`")?
-        .says("it will not get out of that by itself")?;
+        .says("it is in a terminal state and still billed")?;
     school.server.fail(When::action("CreateDBInstance").times(1), Fault::LoseAnswer);
     school.server.hide_new_for(2);
     run(0, "lost").await?;
@@ -173,9 +173,9 @@ async fn a_cluster_that_could_not_be_used_is_not_begun_or_is_no_success() -> Out
         When::action("CreateDBInstance"),
         Fault::Error(400, "InstanceQuotaExceeded", "Instance quota exceeded"),
     );
-    run(1, "many").await?.says("InstanceQuotaExceeded")?.says("the same command goes on with it")?;
+    run(1, "many").await?.says("InstanceQuotaExceeded")?.says("the same command resumes it")?;
     school.server.heal();
-    run(0, "many").await?.says("going on with")?;
+    run(0, "many").await?.says("resuming")?;
     assert_eq!(school.pupils(HOME, "many").await?, "ada");
     Ok(())
 }
@@ -187,7 +187,7 @@ async fn an_aurora_cluster_that_had_no_instance_is_not_restored_into_one_nobody_
     let key_file = school.identity();
     let restore = ["restore", "cluster", "--backup", &backup, "--to-instance", "new", "-i", &key_file];
     let refused = school.system.expect(1, &restore).await?;
-    refused.says("nothing says which instances the cluster had")?.says("drctl show")?;
+    refused.says("the instances that the cluster had are not recorded")?.says("drctl show")?;
     assert!(school.server.look_up_cluster(HOME, "new").is_err(), "nothing was begun");
     Ok(())
 }
@@ -220,7 +220,7 @@ async fn a_cluster_whose_instances_are_refused_gets_others_by_the_same_command()
     let identity = school.identity();
     let restore = ["restore", "cluster", "--backup", &backup, "--to-instance", "school-new", "-i", &identity];
     let run = school.system.expect(1, &restore).await?;
-    run.says("the same command goes on with it")?.says("`--set class=CLASS`")?;
+    run.says("the same command resumes it")?.says("`--set class=CLASS`")?;
     let set = ["--set", "class=db.r7g.large", "--set", "zone=us-east-1c", "--set", "ca=rds-ca-rsa4096-g1"];
     let run = school.system.expect(0, &[&restore[..], &set].concat()).await?;
     run.says("class=db.r7g.large, and not db.m6g.large")?.says("usable")?;

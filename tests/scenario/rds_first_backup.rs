@@ -89,7 +89,7 @@ async fn one_that_is_backed_up_before_it_is_set_up_is_used_all_the_same() -> Out
     board.server.let_go(HOME, "fresh", "backing-up");
     let run = run.end().await?;
     assert_eq!(run.code, Some(0), "{run:#?}");
-    run.says("going on with")?.says("backed up: after")?;
+    run.says("resuming")?.says("backed up: after")?;
     let is = board.server.look_up(HOME, "fresh")?.settings;
     assert_eq!(is.monitoring_interval, board.settings.monitoring_interval);
     Ok(())

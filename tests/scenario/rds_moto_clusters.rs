@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use aws_sdk_rds::types::{ApplyMethod, Parameter};
 use drctl::aws::rds::{
-    Changes, Database, DeleteRefusal, NewCluster, NewInstance, NewMember, Origin, Rds, Removal, SnapshotId,
+    Changes, Database, DeleteRefusal, NewCluster, NewInstance, NewMember, Origin, Rds, Removal, RemovedBy,
+    SnapshotId,
 };
 use drctl::aws::{AwsTags, EXPIRES, MANAGED, NAME, SYSTEM};
 use drctl::platform::{Clock as _, SystemClock};
@@ -163,7 +164,7 @@ async fn a_cluster_is_described_restored_with_groups_made_anew_renamed_and_remov
     );
 
     // Of the two clusters only the one that was made for a while is listed, and goes with its instance.
-    let (system, now) = ("shop".parse()?, SystemClock.now());
+    let (system, by) = ("shop".parse()?, RemovedBy::Expiry(SystemClock.now()));
     let listed = rds.temporary(&system, true).await?;
     let [listed] =
         &listed.into_iter().filter(|one| matches!(one.id, RdsDatabase::Cluster(_))).collect::<Vec<_>>()[..]
@@ -172,9 +173,9 @@ async fn a_cluster_is_described_restored_with_groups_made_anew_renamed_and_remov
     };
     assert_eq!((listed.id.identifier(), &listed.members[..]), ("fresh", &["fresh-1".to_owned()][..]));
     let others: drctl::model::SystemName = "other".parse()?;
-    let refused = rds.remove(listed, &others, now).await?;
+    let refused = rds.remove(listed, &others, by).await?;
     assert_eq!(refused, Removal::Refused(DeleteRefusal::OtherSystem));
-    assert_eq!(rds.remove(listed, &system, now).await?, Removal::Begun);
+    assert_eq!(rds.remove(listed, &system, by).await?, Removal::Begun);
     assert!(rds.database(&cluster("fresh")).await?.is_none() && rds.database(&instance).await?.is_none());
 
     // What it does not have is a failure that names the call.

@@ -161,7 +161,7 @@ async fn what_was_begun_otherwise_is_said_and_stays() -> Outcome<()> {
     board.server.reached(HOME, name, "creating").await?;
     run.kill()?;
     let again = restore(&board, &backup, "new", 0, &["--set", "class=db.r6g.xlarge"]).await?;
-    again.says("going on with")?;
+    again.says("resuming")?;
     again.says("was begun with class db.r6g.large, and not db.r6g.xlarge: it stays so")?;
     assert_eq!(board.server.look_up(HOME, name)?.settings.class, "db.r6g.large");
     Ok(())

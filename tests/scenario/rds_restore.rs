@@ -152,7 +152,7 @@ async fn a_restore_that_was_killed_is_gone_on_with_and_makes_one_instance() -> O
         run.kill()?;
         let made = board.server.look_up(HOME, name)?.resource_id;
         let again = board.system.expect(0, &restore).await?;
-        again.says("going on with")?;
+        again.says("resuming")?;
         assert_eq!(board.server.look_up(HOME, name)?.resource_id, made, "{status}");
         assert_eq!(board.pupils(HOME, name).await?, "ada");
     }
@@ -188,9 +188,9 @@ async fn what_is_not_what_it_should_be_is_no_success() -> Outcome<()> {
     run(1, "broken")
         .await?
         .says("is `incompatible-network`")?
-        .says("it will not get out of that by itself")?;
+        .says("it is in a terminal state and still billed")?;
     board.server.deafen(HOME, "deaf");
-    run(1, "deaf").await?.says("nobody could log in to it")?;
+    run(1, "deaf").await?.says("the login failed")?;
     board.server.fail(
         When::action("RestoreDBInstanceFromDBSnapshot"),
         Fault::Error(400, "InstanceQuotaExceeded", "Instance quota exceeded"),
@@ -285,9 +285,9 @@ async fn an_instance_that_is_available_and_out_of_reach_is_not_called_usable() -
     board.server.mute(HOME, "classboard-mute");
     for (name, reason) in [("classboard-deaf", "onnection refused"), ("classboard-mute", "no answer")] {
         let run = restore(&board, name).await?;
-        run.says("nobody can log in yet, and it is tried for")?.says(reason)?;
-        run.says("nobody could log in to it in")?.says("security groups")?;
-        run.says("the same command goes on with it")?;
+        run.says("login failed, and is retried for")?.says(reason)?;
+        run.says("the login failed in")?.says("security groups")?;
+        run.says("the same command resumes it")?;
         let notices = run.stderr.matches("nobody can log in yet").count();
         assert_eq!(notices, 1, "{name}: {run:#?}");
         assert!(!run.stdout.contains("usable"), "{name}: {run:#?}");
@@ -326,7 +326,7 @@ async fn where_rds_keeps_the_masters_password_what_was_restored_can_be_used_and_
     let key = board.system.operational.display().to_string();
     let restore = ["restore", "instance", "--backup", &backup, "--to-instance", "fresh", "-i", &key];
     let plan = board.system.expect(0, &[&restore[..], &["--plan"]].concat()).await?;
-    plan.says("with the password that RDS makes for the new one")?;
+    plan.says("with the password that RDS creates for the new one")?;
     let run = board.system.expect(0, &restore).await?;
     run.says("logged in as the master with the password in arn:aws:secretsmanager")?;
     run.says("it has no Enhanced Monitoring, which AWS refused")?.says("--monitoring-interval 60")?;

@@ -231,7 +231,7 @@ async fn a_job_that_does_not_end_well_is_no_backup_and_says_what_to_do() -> Outc
             "it says: IAM role cannot read the bucket",
         ),
         (Ending::Partial("2 of 3".to_owned()), "only a part of it (PARTIAL) (it says: 2 of 3)"),
-        (Ending::Aborted("stopped".to_owned()), "somebody stopped the job"),
+        (Ending::Aborted("stopped".to_owned()), "the job was stopped in AWS Backup"),
     ] {
         let stage = Stage::new().await?;
         stage.aws.world().next(JobKind::Backup, ending);

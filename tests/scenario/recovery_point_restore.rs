@@ -126,7 +126,7 @@ async fn what_was_restored_before_is_looked_for_and_made_anew_where_it_is_gone()
         assert_eq!(stage.aws.world().count("StartRestoreJob"), 1);
         stage.aws.world().resources.remove(&format!("arn:aws:rds:{EAST}:{ACCOUNT}:{kind}:shop-2"));
         let anew = stage.expect(0, &["--to-resource", &to]).await?;
-        anew.says("shop-2, which is not there any more: it is made anew")?;
+        anew.says("shop-2, which no longer exists: it is recreated")?;
         assert_eq!(stage.aws.world().count("StartRestoreJob"), 2);
         let what = if kind == "db" { "DescribeDBInstances" } else { "DescribeDBClusters" };
         stage.aws.world().fail(Fault::of(what, usize::MAX, Trouble::AccessDenied));
@@ -158,7 +158,7 @@ async fn what_cannot_be_restored_is_refused_before_a_job_is_begun() -> Outcome<(
     }
     let identity = stage.system.operational.display().to_string();
     let with_key = [&to[..], &["--identity", &identity]].concat();
-    stage.expect(10, &with_key).await?.says("does not have")?.says("--from")?;
+    stage.expect(10, &with_key).await?.says("AWS Backup no longer has")?.says("--from")?;
     assert_eq!(stage.aws.world().count("StartRestoreJob"), 0);
     Ok(())
 }
@@ -169,7 +169,7 @@ async fn a_region_that_cannot_be_asked_names_the_other() -> Outcome<()> {
     stage.system.expect(0, &["backup"]).await?;
     stage.aws.world().fail(Fault::of("DescribeRecoveryPoint", usize::MAX, Trouble::AccessDenied));
     let run = stage.expect(1, &["--to-resource", "DestinationBucketName=shop-restored"]).await?;
-    run.says("us-east-1 cannot be asked for the recovery point (it is in us-west-2 too)")?
+    run.says("failed to query us-east-1 for the recovery point (it is in us-west-2 too)")?
         .says("--from us-west-2")?;
     Ok(())
 }

@@ -55,7 +55,7 @@ async fn a_restored_dump_is_published_and_what_does_not_hold_is_the_exit_status(
     // The data is what was dumped, and whoever needs it has it.
     assert_eq!(databases(&cluster).await?, "short sound unclear");
     // Of a part nothing is asked.
-    system.restore(0, &["--to", "part", "--table", "t"]).await?.says("the policy's checks were not asked")?;
+    system.restore(0, &["--to", "part", "--table", "t"]).await?.says("the policy's checks were not run")?;
     Ok(())
 }
 
@@ -83,6 +83,6 @@ async fn a_recovered_server_is_asked_where_it_listens() -> Outcome<()> {
     // A directory that was not started cannot be asked.
     let files = archiving.recover("files", &["--latest"]).await?;
     assert_eq!(files.code, Some(0), "{files:#?}");
-    files.says("the policy's checks were not asked: no server was started")?;
+    files.says("the policy's checks were not run: no server was started")?;
     Ok(())
 }

@@ -1,28 +1,11 @@
 use std::time::Duration;
 
-use aws_sdk_backup::types::{BackupJob as Listed, BackupJobState};
+use aws_sdk_backup::types::{BackupJob, BackupJobState};
 
 use super::super::convert::found;
-use super::super::poll::{PollProgress, PolledState};
 use super::super::{AwsFailure, AwsTags};
-use super::AwsBackup;
 use super::convert::{kept_for, message, percent};
-
-/// A job that creates a recovery point.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BackupJob {
-    pub id: String,
-    /// As in AWS's API: `RUNNING`.
-    pub state: String,
-    pub percent: Option<u8>,
-    /// The message from AWS; on a completed job, what went wrong nevertheless.
-    pub message: Option<String>,
-    /// Set from the first byte on, or only on completion, depending on the resource.
-    pub point: Option<String>,
-    pub role: Option<String>,
-    /// It was started by a plan.
-    pub by_plan: bool,
-}
+use super::{AwsBackup, Job};
 
 /// A job to start.
 #[derive(Clone, Debug)]
@@ -36,18 +19,6 @@ pub struct BackupRequest<'a> {
     /// Days after which AWS deletes it; `None` is never.
     pub keep_for: Option<u32>,
     pub tags: &'a AwsTags,
-}
-
-impl BackupJob {
-    pub fn seen(self) -> PolledState<Self> {
-        let progress =
-            PollProgress { status: self.state.clone(), percent: self.percent, detail: self.message.clone() };
-        match self.state.as_str() {
-            "COMPLETED" => PolledState::Done(self),
-            "FAILED" | "ABORTED" | "EXPIRED" | "PARTIAL" => PolledState::Failed(progress),
-            _ => PolledState::Working(progress),
-        }
-    }
 }
 
 impl AwsBackup {
@@ -67,14 +38,16 @@ impl AwsBackup {
         for (key, value) in request.tags.iter() {
             call = call.recovery_point_tags(key, value);
         }
-        let answer = call.send().await.map_err(self.failed(operation))?;
-        answer.backup_job_id.ok_or_else(|| self.lacking(operation, "job"))
+        let answer = call.send().await.map_err(self.region.failed(operation))?;
+        answer.backup_job_id.ok_or_else(|| self.region.lacking(operation, "job"))
     }
 
-    pub async fn backup_job(&self, id: &str) -> Result<Option<BackupJob>, AwsFailure> {
+    pub async fn backup_job(&self, id: &str) -> Result<Option<Job>, AwsFailure> {
         let asked = self.client.describe_backup_job().backup_job_id(id).send().await;
-        let Some(answer) = found(asked.map_err(self.failed("DescribeBackupJob")))? else { return Ok(None) };
-        Ok(Some(BackupJob {
+        let Some(answer) = found(asked.map_err(self.region.failed("DescribeBackupJob")))? else {
+            return Ok(None);
+        };
+        Ok(Some(Job {
             id: id.to_owned(),
             state: answer.state.map(|state| state.as_str().to_owned()).unwrap_or_default(),
             percent: percent(answer.percent_done.as_deref()),
@@ -82,21 +55,18 @@ impl AwsBackup {
             point: answer.recovery_point_arn,
             role: answer.iam_role_arn,
             by_plan: answer.created_by.is_some(),
+            ..Job::default()
         }))
     }
 
-    /// Lists the running jobs of a resource into a vault, in no order.
-    pub async fn backup_jobs_under_way(
-        &self,
-        resource: &str,
-        vault: &str,
-    ) -> Result<Vec<BackupJob>, AwsFailure> {
+    /// Those of a resource into a vault that have not ended, in no order.
+    pub async fn backup_jobs_under_way(&self, resource: &str, vault: &str) -> Result<Vec<Job>, AwsFailure> {
         let mut jobs = Vec::new();
         for state in [BackupJobState::Created, BackupJobState::Pending, BackupJobState::Running] {
             let asked = self.client.list_backup_jobs().by_resource_arn(resource).by_state(state);
             let mut pages = asked.by_backup_vault_name(vault).into_paginator().send();
             while let Some(page) = pages.next().await {
-                let page = page.map_err(self.failed("ListBackupJobs"))?;
+                let page = page.map_err(self.region.failed("ListBackupJobs"))?;
                 jobs.extend(page.backup_jobs.into_iter().flatten().filter_map(to_backup_job));
             }
         }
@@ -104,8 +74,8 @@ impl AwsBackup {
     }
 }
 
-fn to_backup_job(job: Listed) -> Option<BackupJob> {
-    Some(BackupJob {
+fn to_backup_job(job: BackupJob) -> Option<Job> {
+    Some(Job {
         id: job.backup_job_id?,
         state: job.state.map(|state| state.as_str().to_owned()).unwrap_or_default(),
         percent: percent(job.percent_done.as_deref()),
@@ -113,5 +83,6 @@ fn to_backup_job(job: Listed) -> Option<BackupJob> {
         point: job.recovery_point_arn,
         role: job.iam_role_arn,
         by_plan: job.created_by.is_some(),
+        ..Job::default()
     })
 }

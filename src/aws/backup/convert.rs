@@ -1,27 +1,4 @@
 use aws_sdk_backup::types::Lifecycle;
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_smithy_runtime_api::client::result::SdkError;
-use aws_smithy_types::error::metadata::ProvideErrorMetadata;
-
-use super::super::AwsFailure;
-use super::AwsBackup;
-
-impl AwsBackup {
-    /// Converts a failed call in this region.
-    pub(super) fn failed<E>(
-        &self,
-        operation: &'static str,
-    ) -> impl FnOnce(SdkError<E, HttpResponse>) -> AwsFailure
-    where
-        E: ProvideErrorMetadata + std::error::Error + 'static,
-    {
-        move |error| AwsFailure::from_sdk(operation, &self.region, error)
-    }
-
-    pub(super) fn lacking(&self, operation: &'static str, what: &str) -> AwsFailure {
-        AwsFailure::lacking(operation, &self.region, what)
-    }
-}
 
 /// Parses a percentage such as `12.5`.
 pub(super) fn percent(text: Option<&str>) -> Option<u8> {

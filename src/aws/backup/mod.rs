@@ -11,6 +11,7 @@
 mod backup_job;
 mod convert;
 mod copy_job;
+mod job;
 mod plan;
 mod recovery_point;
 mod resource_exists;
@@ -21,14 +22,18 @@ mod vault;
 
 use aws_sdk_backup::Client;
 
+use super::convert::ClientRegion;
+use super::rds::Rds;
 use super::{AwsError, CallPace, paced_config};
 use crate::policy::AwsLocation;
 
-pub use backup_job::{BackupJob, BackupRequest};
-pub use copy_job::{CopyJob, PointCopyRequest};
+pub use backup_job::BackupRequest;
+pub use copy_job::PointCopyRequest;
+pub use job::Job;
 pub use plan::{AwsBackupPlan, BackupPlanSelection, Coverage};
 pub use recovery_point::{RecoveryPoint, is_continuous};
-pub use restore_job::{RestoreJob, RestoreRequest};
+pub use resource_exists::ResourceState;
+pub use restore_job::RestoreRequest;
 pub use tags::has_known_tags;
 pub use validation::Validation;
 pub use vault::{Vault, VaultLock};
@@ -37,9 +42,9 @@ pub use vault::{Vault, VaultLock};
 #[derive(Clone, Debug)]
 pub struct AwsBackup {
     client: Client,
-    /// Recovery points of databases are RDS snapshots, and their tags are in RDS.
-    rds: aws_sdk_rds::Client,
-    region: String,
+    /// Recovery points of databases are snapshots of RDS, and so are their tags.
+    rds: Rds,
+    region: ClientRegion,
 }
 
 impl AwsBackup {
@@ -55,11 +60,11 @@ impl AwsBackup {
 
     async fn at(place: &AwsLocation, pace: CallPace) -> Result<Self, AwsError> {
         let config = paced_config(place, pace).await?;
-        let (client, rds) = (Client::new(&config), aws_sdk_rds::Client::new(&config));
-        Ok(Self { client, rds, region: place.region.clone() })
+        let region = ClientRegion(place.region.clone());
+        Ok(Self { client: Client::new(&config), rds: Rds::new(&config, region.clone()), region })
     }
 
     pub fn region(&self) -> &str {
-        &self.region
+        &self.region.0
     }
 }

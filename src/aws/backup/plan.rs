@@ -78,7 +78,7 @@ impl AwsBackup {
     pub async fn plan(&self, named: &str) -> Result<Option<AwsBackupPlan>, AwsFailure> {
         let mut pages = self.client.list_backup_plans().into_paginator().send();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(self.failed("ListBackupPlans"))?;
+            let page = page.map_err(self.region.failed("ListBackupPlans"))?;
             let mut plans = page.backup_plans_list.into_iter().flatten();
             let own = plans.find(|plan| {
                 plan.backup_plan_id.as_deref() == Some(named)
@@ -94,8 +94,8 @@ impl AwsBackup {
     async fn plan_of_id(&self, id: String) -> Result<AwsBackupPlan, AwsFailure> {
         let operation = "GetBackupPlan";
         let asked = self.client.get_backup_plan().backup_plan_id(&id).send().await;
-        let plan = asked.map_err(self.failed(operation))?.backup_plan;
-        let plan = plan.ok_or_else(|| self.lacking(operation, "plan"))?;
+        let plan = asked.map_err(self.region.failed(operation))?.backup_plan;
+        let plan = plan.ok_or_else(|| self.region.lacking(operation, "plan"))?;
         let mut vaults: Vec<_> = plan.rules.into_iter().map(|rule| rule.target_backup_vault_name).collect();
         vaults.sort();
         vaults.dedup();
@@ -107,11 +107,11 @@ impl AwsBackup {
         let mut pages = self.client.list_backup_selections().backup_plan_id(plan).into_paginator().send();
         let mut selections = Vec::new();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(self.failed("ListBackupSelections"))?;
+            let page = page.map_err(self.region.failed("ListBackupSelections"))?;
             for listed in page.backup_selections_list.into_iter().flatten() {
                 let id = listed.selection_id.unwrap_or_default();
                 let asked = self.client.get_backup_selection().backup_plan_id(plan).selection_id(id);
-                let answer = asked.send().await.map_err(self.failed("GetBackupSelection"))?;
+                let answer = asked.send().await.map_err(self.region.failed("GetBackupSelection"))?;
                 let Some(selection) = answer.backup_selection else { continue };
                 let conditions = selection.conditions.is_some_and(|conditions| {
                     [

@@ -60,7 +60,7 @@ impl AwsBackup {
         let mut pages = asked.backup_vault_name(vault).by_resource_arn(resource).into_paginator().send();
         let mut points = Vec::new();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(self.failed("ListRecoveryPointsByBackupVault"))?;
+            let page = page.map_err(self.region.failed("ListRecoveryPointsByBackupVault"))?;
             points.extend(
                 page.recovery_points
                     .into_iter()
@@ -75,11 +75,13 @@ impl AwsBackup {
         let operation = "DescribeRecoveryPoint";
         let asked =
             self.client.describe_recovery_point().backup_vault_name(vault).recovery_point_arn(arn).send();
-        let Some(answer) = found(asked.await.map_err(self.failed(operation)))? else { return Ok(None) };
+        let Some(answer) = found(asked.await.map_err(self.region.failed(operation)))? else {
+            return Ok(None);
+        };
         Ok(Some(RecoveryPoint {
             arn: arn.to_owned(),
             vault: vault.to_owned(),
-            resource: answer.resource_arn.ok_or_else(|| self.lacking(operation, "resource"))?,
+            resource: answer.resource_arn.ok_or_else(|| self.region.lacking(operation, "resource"))?,
             resource_type: answer.resource_type.unwrap_or_default(),
             status: answer.status.map(|status| status.as_str().to_owned()).unwrap_or_default(),
             message: message(answer.status_message),
@@ -100,7 +102,7 @@ impl AwsBackup {
     ) -> Result<BTreeMap<String, String>, AwsFailure> {
         let asked = self.client.get_recovery_point_restore_metadata();
         let asked = asked.backup_vault_name(vault).recovery_point_arn(arn).send().await;
-        let answer = asked.map_err(self.failed("GetRecoveryPointRestoreMetadata"))?;
+        let answer = asked.map_err(self.region.failed("GetRecoveryPointRestoreMetadata"))?;
         Ok(answer.restore_metadata.into_iter().flatten().collect())
     }
 
@@ -120,11 +122,12 @@ impl AwsBackup {
         if let Some(why_not) = why_not {
             let kind = FailureKind::Forbidden;
             let detail = format!("{arn} is not deleted: it {why_not}");
-            return Err(AwsFailure { operation, region: self.region.clone(), kind, code: None, detail });
+            let region = self.region().to_owned();
+            return Err(AwsFailure { operation, region, kind, code: None, detail });
         }
         let asked =
             self.client.delete_recovery_point().backup_vault_name(vault).recovery_point_arn(arn).send();
-        found(asked.await.map_err(self.failed(operation)))?;
+        found(asked.await.map_err(self.region.failed(operation)))?;
         Ok(self.point(vault, arn).await?.is_none_or(|point| point.status == "DELETING"))
     }
 }

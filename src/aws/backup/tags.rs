@@ -32,8 +32,8 @@ impl AwsBackup {
         match RetainedBy::from_arn(arn) {
             RetainedBy::AwsBackup => {}
             RetainedBy::Rds => {
-                let asked = self.rds.list_tags_for_resource().resource_name(arn).send().await;
-                let answer = asked.map_err(self.failed("ListTagsForResource"))?;
+                let asked = self.rds.client.list_tags_for_resource().resource_name(arn).send().await;
+                let answer = asked.map_err(self.region.failed("ListTagsForResource"))?;
                 return Ok(Some(answer.tag_list.into()));
             }
             RetainedBy::Another => return Ok(None),
@@ -41,7 +41,7 @@ impl AwsBackup {
         let mut pages = self.client.list_tags().resource_arn(arn).into_paginator().send();
         let mut tags = Vec::new();
         while let Some(page) = pages.next().await {
-            tags.extend(page.map_err(self.failed("ListTags"))?.tags.into_iter().flatten());
+            tags.extend(page.map_err(self.region.failed("ListTags"))?.tags.into_iter().flatten());
         }
         Ok(Some(tags.into_iter().collect()))
     }
@@ -49,14 +49,14 @@ impl AwsBackup {
     /// Tags a recovery point. Only for those created by drctl, with [known tags](has_known_tags).
     pub async fn tag(&self, arn: &str, tags: &AwsTags) -> Result<(), AwsFailure> {
         if RetainedBy::from_arn(arn) == RetainedBy::Rds {
-            let call = self.rds.add_tags_to_resource().resource_name(arn).set_tags(Some(tags.into()));
-            return call.send().await.map(drop).map_err(self.failed("AddTagsToResource"));
+            let call = self.rds.client.add_tags_to_resource().resource_name(arn).set_tags(Some(tags.into()));
+            return call.send().await.map(drop).map_err(self.region.failed("AddTagsToResource"));
         }
         let mut call = self.client.tag_resource().resource_arn(arn);
         for (key, value) in tags.iter() {
             call = call.tags(key, value);
         }
-        call.send().await.map(drop).map_err(self.failed("TagResource"))
+        call.send().await.map(drop).map_err(self.region.failed("TagResource"))
     }
 }
 

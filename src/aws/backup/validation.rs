@@ -20,6 +20,6 @@ impl AwsBackup {
         };
         let call = self.client.put_restore_validation_result().restore_job_id(job).validation_status(status);
         let call = call.set_validation_status_message(message);
-        call.send().await.map(drop).map_err(self.failed("PutRestoreValidationResult"))
+        call.send().await.map(drop).map_err(self.region.failed("PutRestoreValidationResult"))
     }
 }

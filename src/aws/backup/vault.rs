@@ -49,7 +49,7 @@ impl AwsBackup {
     pub async fn vault(&self, name: &str) -> Result<Option<Vault>, AwsFailure> {
         let operation = "DescribeBackupVault";
         let asked = self.client.describe_backup_vault().backup_vault_name(name).send().await;
-        let Some(answer) = found(asked.map_err(self.failed(operation)))? else { return Ok(None) };
+        let Some(answer) = found(asked.map_err(self.region.failed(operation)))? else { return Ok(None) };
         let lock = VaultLock {
             least_days: number(answer.min_retention_days),
             most_days: number(answer.max_retention_days),
@@ -58,16 +58,9 @@ impl AwsBackup {
         let is_locked = answer.locked.unwrap_or(false) || lock != VaultLock::default();
         Ok(Some(Vault {
             name: name.to_owned(),
-            arn: answer.backup_vault_arn.ok_or_else(|| self.lacking(operation, "ARN"))?,
+            arn: answer.backup_vault_arn.ok_or_else(|| self.region.lacking(operation, "ARN"))?,
             lock: is_locked.then_some(lock),
             kms_key: answer.encryption_key_arn,
         }))
-    }
-
-    /// Returns the access policy of a vault as JSON; `None` if it has none.
-    pub async fn vault_policy(&self, name: &str) -> Result<Option<String>, AwsFailure> {
-        let asked = self.client.get_backup_vault_access_policy().backup_vault_name(name).send().await;
-        let answer = found(asked.map_err(self.failed("GetBackupVaultAccessPolicy")))?;
-        Ok(answer.and_then(|answer| answer.policy))
     }
 }

@@ -50,7 +50,7 @@ impl Rds {
         let mut pages = asked.into_paginator().send();
         let mut known = Vec::new();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(self.failed("DescribeDBInstanceAutomatedBackups"));
+            let page = page.map_err(self.region.failed("DescribeDBInstanceAutomatedBackups"));
             let Some(page) = found(page)? else { break };
             known.extend(page.db_instance_automated_backups.into_iter().flatten().filter_map(backup));
         }
@@ -63,7 +63,7 @@ impl Rds {
         let mut pages = asked.into_paginator().send();
         let mut known = Vec::new();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(self.failed("DescribeDBClusterAutomatedBackups"));
+            let page = page.map_err(self.region.failed("DescribeDBClusterAutomatedBackups"));
             let Some(page) = found(page)? else { break };
             known.extend(page.db_cluster_automated_backups.into_iter().flatten().filter_map(cluster_backup));
         }
@@ -87,7 +87,7 @@ impl Rds {
         let call = self.client.start_db_instance_automated_backups_replication();
         let call = call.source_db_instance_arn(instance_arn).set_kms_key_id(kms_key.map(str::to_owned));
         let call = call.backup_retention_period(i32::try_from(retention_days).unwrap_or(i32::MAX));
-        call.send().await.map(drop).map_err(self.failed("StartDBInstanceAutomatedBackupsReplication"))
+        call.send().await.map(drop).map_err(self.region.failed("StartDBInstanceAutomatedBackupsReplication"))
     }
 }
 

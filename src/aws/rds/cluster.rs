@@ -14,7 +14,7 @@ use crate::policy::RdsDatabase;
 impl Rds {
     pub(super) async fn cluster(&self, identifier: &str) -> Result<Option<Database>, AwsFailure> {
         let asked = self.client.describe_db_clusters().db_cluster_identifier(identifier).send().await;
-        let answer = found(asked.map_err(self.failed("DescribeDBClusters")))?;
+        let answer = found(asked.map_err(self.region.failed("DescribeDBClusters")))?;
         let mut list = answer.and_then(|answer| answer.db_clusters).unwrap_or_default();
         list.retain(|cluster| cluster.db_cluster_identifier.as_deref() == Some(identifier));
         let Some(cluster) = list.pop() else { return Ok(None) };
@@ -29,7 +29,7 @@ impl Rds {
                 ..known
             });
         }
-        database(cluster, members).map(Some).map_err(|what| self.lacking("DescribeDBClusters", what))
+        database(cluster, members).map(Some).map_err(|what| self.region.lacking("DescribeDBClusters", what))
     }
 
     /// Lists every cluster of this region, with only the names of its members.
@@ -37,11 +37,11 @@ impl Rds {
         let mut pages = self.client.describe_db_clusters().into_paginator().send();
         let mut known = Vec::new();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(self.failed("DescribeDBClusters"))?;
+            let page = page.map_err(self.region.failed("DescribeDBClusters"))?;
             for cluster in page.db_clusters.unwrap_or_default() {
                 let members = cluster.db_cluster_members.iter().flatten().filter_map(listed).collect();
                 let cluster = database(cluster, members);
-                known.push(cluster.map_err(|what| self.lacking("DescribeDBClusters", what))?);
+                known.push(cluster.map_err(|what| self.region.lacking("DescribeDBClusters", what))?);
             }
         }
         Ok(known)

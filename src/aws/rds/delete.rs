@@ -8,10 +8,15 @@
 //! before the cluster became production. Deletion protection is the cluster's, and RDS would let its
 //! instances be deleted all the same.
 
+use std::time::Instant;
+
 use chrono::{DateTime, Utc};
 use thiserror::Error;
 
-use super::super::{AwsFailure, AwsTags, EXPIRES, FailureKind, MANAGED, NAME, SYSTEM};
+use super::super::{
+    AwsFailure, AwsTags, EXPIRES, FailureKind, MANAGED, NAME, PollError, PollProgress, PolledState, SYSTEM,
+    Waiter,
+};
 use super::{Database, Rds};
 use crate::model::SystemName;
 use crate::policy::RdsDatabase;
@@ -63,7 +68,16 @@ fn names(named: &str) -> String {
     }
 }
 
-/// The outcome of a deletion.
+/// Who removes something that was made for a while.
+#[derive(Clone, Copy, Debug)]
+pub enum RemovedBy {
+    /// The restore that made it, which needs it no more.
+    Maker,
+    /// Anyone, once it has expired by this time.
+    Expiry(DateTime<Utc>),
+}
+
+/// What came of a removal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Removal {
     /// RDS is deleting it, which takes minutes.
@@ -87,8 +101,8 @@ impl Temporary {
         self.tags.get(EXPIRES)?.parse().ok()
     }
 
-    /// Returns the reason not to delete it.
-    pub fn refusal(&self, system: &SystemName, now: DateTime<Utc>) -> Option<DeleteRefusal> {
+    /// What speaks against its removal.
+    pub fn refusal(&self, system: &SystemName, by: RemovedBy) -> Option<DeleteRefusal> {
         if !self.tags.is_managed() {
             return Some(DeleteRefusal::NotManaged);
         }
@@ -102,7 +116,9 @@ impl Temporary {
         let Some(text) = self.tags.get(EXPIRES) else { return Some(DeleteRefusal::Stays) };
         let Some(expires) = self.expires() else { return Some(DeleteRefusal::NoTime(text.to_owned())) };
         match self.status.as_str() {
-            _ if expires > now => Some(DeleteRefusal::NotYet(expires)),
+            _ if matches!(by, RemovedBy::Expiry(now) if expires > now) => {
+                Some(DeleteRefusal::NotYet(expires))
+            }
             "deleting" | "deleted" => Some(DeleteRefusal::Going(self.status.clone())),
             _ if self.is_protected => Some(DeleteRefusal::Protected),
             _ => None,
@@ -146,22 +162,84 @@ impl Rds {
         Ok(known)
     }
 
-    /// Deletes a temporary database without a final snapshot. Its current state decides, not the listed one.
+    /// Removes what drctl made for a while, and a cluster once its instances are gone: RDS may have to be called again.
+    pub async fn remove_with_members(
+        &self,
+        listed: &Temporary,
+        system: &SystemName,
+        by: RemovedBy,
+        waiter: &Waiter<'_>,
+    ) -> Result<Removal, AwsFailure> {
+        let begun = Instant::now();
+        loop {
+            match self.remove(listed, system, by).await? {
+                Removal::Waits if begun.elapsed() < waiter.poll.deadline && !waiter.cancel.is_cancelled() => {
+                }
+                removal => return Ok(removal),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(waiter.poll.every) => {}
+                () = waiter.cancel.cancelled() => {}
+            }
+        }
+    }
+
+    /// Waits until RDS has deleted it, or another has its name. `Err`: why it may still be there.
+    pub async fn await_deletion(
+        &self,
+        id: &RdsDatabase,
+        resource_id: &str,
+        waiter: &Waiter<'_>,
+    ) -> Result<(), PollError> {
+        let subject = format!("deletion of `{}` in {}", id.identifier(), self.region());
+        let query = async || {
+            let database = self.database(id).await?;
+            Ok(match database.filter(|database| database.resource_id == resource_id) {
+                None => PolledState::Done(()),
+                Some(database) => {
+                    PolledState::Working(PollProgress { status: database.status, ..PollProgress::default() })
+                }
+            })
+        };
+        waiter.ask(&subject, query).await
+    }
+
+    /// Deletes a database that has no tags of drctl's, since AWS Backup made it, without a last snapshot; only if it is
+    /// the very one.
+    pub async fn delete_made_by_job(
+        &self,
+        id: &RdsDatabase,
+        resource_id: &str,
+    ) -> Result<Removal, AwsFailure> {
+        let standing = self.database(id).await?.map(Temporary::from);
+        match standing {
+            None => Ok(Removal::Gone),
+            Some(standing) if standing.resource_id != resource_id => {
+                Ok(Removal::Refused(DeleteRefusal::Another))
+            }
+            Some(standing) if standing.status == "deleting" => Ok(Removal::Begun),
+            Some(standing) if standing.is_protected => Ok(Removal::Refused(DeleteRefusal::Protected)),
+            Some(standing) => self.delete(&standing.id).await.map(|()| Removal::Begun),
+        }
+    }
+
+    /// Removes what drctl made for a while, without a last snapshot. What it is now decides, not what it was
+    /// when it was listed.
     pub async fn remove(
         &self,
         listed: &Temporary,
         system: &SystemName,
-        now: DateTime<Utc>,
+        by: RemovedBy,
     ) -> Result<Removal, AwsFailure> {
         let standing = self.database(&listed.id).await?.map(Temporary::from);
         let Some(standing) = standing else { return Ok(Removal::Gone) };
         if standing.resource_id != listed.resource_id {
             return Ok(Removal::Refused(DeleteRefusal::Another));
         }
-        if let Some(refusal) = standing.refusal(system, now) {
+        if let Some(refusal) = standing.refusal(system, by) {
             return Ok(Removal::Refused(refusal));
         }
-        let members = match self.members_to_remove(&standing, system, now).await? {
+        let members = match self.members_to_remove(&standing, system, by).await? {
             Ok(members) => members,
             Err(refusal) => return Ok(Removal::Refused(refusal)),
         };
@@ -188,13 +266,13 @@ impl Rds {
         &self,
         cluster: &Temporary,
         system: &SystemName,
-        now: DateTime<Utc>,
+        by: RemovedBy,
     ) -> Result<Result<Vec<String>, DeleteRefusal>, AwsFailure> {
         let mut members = Vec::new();
         for name in &cluster.members {
             let member = self.database(&RdsDatabase::Instance(name.clone())).await?;
             let Some(member) = member.map(Temporary::from) else { continue };
-            match member.refusal(system, now) {
+            match member.refusal(system, by) {
                 None | Some(DeleteRefusal::Protected) => members.push(name.clone()),
                 Some(DeleteRefusal::Going(_)) => {}
                 Some(why) => {
@@ -208,7 +286,7 @@ impl Rds {
     /// Deletes an instance of a cluster; its data belongs to the cluster.
     async fn delete_member(&self, name: &str) -> Result<(), AwsFailure> {
         let call = self.client.delete_db_instance().db_instance_identifier(name).skip_final_snapshot(true);
-        call.send().await.map(drop).map_err(self.failed("DeleteDBInstance"))
+        call.send().await.map(drop).map_err(self.region.failed("DeleteDBInstance"))
     }
 
     async fn delete(&self, id: &RdsDatabase) -> Result<(), AwsFailure> {
@@ -216,12 +294,12 @@ impl Rds {
             RdsDatabase::Instance(name) => {
                 let call = self.client.delete_db_instance().db_instance_identifier(name);
                 let call = call.skip_final_snapshot(true).delete_automated_backups(true);
-                call.send().await.map(drop).map_err(self.failed("DeleteDBInstance"))
+                call.send().await.map(drop).map_err(self.region.failed("DeleteDBInstance"))
             }
             RdsDatabase::Cluster(name) => {
                 let call = self.client.delete_db_cluster().db_cluster_identifier(name);
                 let call = call.skip_final_snapshot(true).delete_automated_backups(true);
-                call.send().await.map(drop).map_err(self.failed("DeleteDBCluster"))
+                call.send().await.map(drop).map_err(self.region.failed("DeleteDBCluster"))
             }
         }
     }
@@ -238,8 +316,13 @@ mod tests {
         let id = RdsDatabase::Instance("drctl-drill-1".to_owned());
         let (status, members) = (status.to_owned(), vec![]);
         let temporary = Temporary { id, status, resource_id: "db-1".to_owned(), tags, is_protected, members };
-        let refusal = temporary.refusal(&"shop".parse().unwrap(), NOW.parse().unwrap());
-        // Databases of other systems and permanent ones are not even listed.
+        let refusal = temporary.refusal(&"shop".parse().unwrap(), RemovedBy::Expiry(NOW.parse().unwrap()));
+        let at_once = temporary.refusal(&"shop".parse().unwrap(), RemovedBy::Maker);
+        match refusal {
+            Some(DeleteRefusal::NotYet(_)) => assert_eq!(at_once, None, "its maker need not wait"),
+            _ => assert_eq!(at_once, refusal, "and has no other right"),
+        }
+        // What is not of this system and for a while is not even listed.
         let stays = matches!(
             refusal,
             Some(DeleteRefusal::NotManaged | DeleteRefusal::OtherSystem | DeleteRefusal::Stays)

@@ -13,11 +13,11 @@ use crate::policy::RdsDatabase;
 impl Rds {
     pub(super) async fn instance(&self, identifier: &str) -> Result<Option<Database>, AwsFailure> {
         let asked = self.client.describe_db_instances().db_instance_identifier(identifier).send().await;
-        let answer = found(asked.map_err(self.failed("DescribeDBInstances")))?;
+        let answer = found(asked.map_err(self.region.failed("DescribeDBInstances")))?;
         let mut list = answer.and_then(|answer| answer.db_instances).unwrap_or_default();
         list.retain(|instance| instance.db_instance_identifier.as_deref() == Some(identifier));
         let Some(instance) = list.pop() else { return Ok(None) };
-        let lacking = |what| self.lacking("DescribeDBInstances", what);
+        let lacking = |what| self.region.lacking("DescribeDBInstances", what);
         database(instance).map(Some).map_err(lacking)
     }
 
@@ -26,9 +26,11 @@ impl Rds {
         let mut pages = self.client.describe_db_instances().into_paginator().send();
         let mut known = Vec::new();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(self.failed("DescribeDBInstances"))?;
+            let page = page.map_err(self.region.failed("DescribeDBInstances"))?;
             for instance in page.db_instances.unwrap_or_default() {
-                known.push(database(instance).map_err(|what| self.lacking("DescribeDBInstances", what))?);
+                known.push(
+                    database(instance).map_err(|what| self.region.lacking("DescribeDBInstances", what))?,
+                );
             }
         }
         Ok(known)

@@ -21,15 +21,17 @@ mod tagging;
 mod tags;
 mod token;
 
+use aws_config::SdkConfig;
 use aws_sdk_rds::Client;
 
+use super::convert::ClientRegion;
 use super::{AwsError, CallPace, paced_config};
 use crate::policy::AwsLocation;
 
 pub use automated::{AutomatedBackup, RestoreWindow};
 pub use blue_green::SwitchedOver;
 pub use database::{Database, DatabaseEndpoint, Hydration};
-pub use delete::{DeleteRefusal, Removal, Temporary};
+pub use delete::{DeleteRefusal, Removal, RemovedBy, Temporary};
 pub use restore::{Changes, NewInstance, Origin, RestoreMoment};
 pub use restore_cluster::{NewCluster, NewMember};
 pub use snapshot::{Snapshot, SnapshotCopyRequest, SnapshotId};
@@ -38,8 +40,8 @@ pub use token::{TokenError, TokenSigner};
 /// A client of RDS in one region.
 #[derive(Clone, Debug)]
 pub struct Rds {
-    client: Client,
-    region: String,
+    pub(in crate::aws) client: Client,
+    region: ClientRegion,
 }
 
 impl Rds {
@@ -54,10 +56,17 @@ impl Rds {
     }
 
     async fn at(place: &AwsLocation, pace: CallPace) -> Result<Self, AwsError> {
-        Ok(Self { client: Client::new(&paced_config(place, pace).await?), region: place.region.clone() })
+        Ok(Self {
+            client: Client::new(&paced_config(place, pace).await?),
+            region: ClientRegion(place.region.clone()),
+        })
+    }
+
+    pub(in crate::aws) fn new(config: &SdkConfig, region: ClientRegion) -> Self {
+        Self { client: Client::new(config), region }
     }
 
     pub fn region(&self) -> &str {
-        &self.region
+        &self.region.0
     }
 }

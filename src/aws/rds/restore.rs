@@ -136,7 +136,7 @@ impl Rds {
             .set_dedicated_log_volume(new.dedicated_log_volume)
             .set_availability_zone(new.zone.clone())
             .set_tags(Some((&new.tags).into()));
-        call.send().await.map(drop).map_err(self.failed("RestoreDBInstanceFromDBSnapshot"))
+        call.send().await.map(drop).map_err(self.region.failed("RestoreDBInstanceFromDBSnapshot"))
     }
 
     async fn restore_to_moment(
@@ -185,7 +185,7 @@ impl Rds {
             .set_dedicated_log_volume(new.dedicated_log_volume)
             .set_availability_zone(new.zone.clone())
             .set_tags(Some((&new.tags).into()));
-        call.send().await.map(drop).map_err(self.failed("RestoreDBInstanceToPointInTime"))
+        call.send().await.map(drop).map_err(self.region.failed("RestoreDBInstanceToPointInTime"))
     }
 
     /// Starts to change an instance, immediately and not in its maintenance window.
@@ -221,12 +221,12 @@ impl Rds {
             .set_manage_master_user_password(changes.manage_password.then_some(true))
             .set_master_user_secret_kms_key_id(changes.secret_kms_key.clone())
             .set_new_db_instance_identifier(changes.identifier.clone());
-        call.send().await.map(drop).map_err(self.failed("ModifyDBInstance"))
+        call.send().await.map(drop).map_err(self.region.failed("ModifyDBInstance"))
     }
 
     pub async fn reboot_instance(&self, identifier: &str) -> Result<(), AwsFailure> {
         let call = self.client.reboot_db_instance().db_instance_identifier(identifier);
-        call.send().await.map(drop).map_err(self.failed("RebootDBInstance"))
+        call.send().await.map(drop).map_err(self.region.failed("RebootDBInstance"))
     }
 }
 

@@ -88,7 +88,7 @@ impl Rds {
             .set_kms_key_id(cluster.kms_key.clone())
             .set_serverless_v2_scaling_configuration(cluster.scaling())
             .set_tags(Some((&new.tags).into()));
-        call.send().await.map(drop).map_err(self.failed("RestoreDBClusterFromSnapshot"))
+        call.send().await.map(drop).map_err(self.region.failed("RestoreDBClusterFromSnapshot"))
     }
 
     async fn restore_cluster_to_moment(
@@ -133,7 +133,7 @@ impl Rds {
             .set_kms_key_id(cluster.kms_key.clone())
             .set_serverless_v2_scaling_configuration(cluster.scaling())
             .set_tags(Some((&new.tags).into()));
-        call.send().await.map(drop).map_err(self.failed("RestoreDBClusterToPointInTime"))
+        call.send().await.map(drop).map_err(self.region.failed("RestoreDBClusterToPointInTime"))
     }
 
     /// Starts to create an instance of an Aurora cluster. The first one is the writer.
@@ -157,7 +157,7 @@ impl Rds {
             .set_ca_certificate_identifier(member.ca_certificate.clone())
             .set_availability_zone(member.zone.clone())
             .set_tags(Some(tags.into()));
-        call.send().await.map(drop).map_err(self.failed("CreateDBInstance"))
+        call.send().await.map(drop).map_err(self.region.failed("CreateDBInstance"))
     }
 
     /// Changes a cluster like [`Rds::change_instance`], as far as clusters have the settings.
@@ -189,7 +189,7 @@ impl Rds {
             .set_manage_master_user_password(changes.manage_password.then_some(true))
             .set_master_user_secret_kms_key_id(changes.secret_kms_key.clone())
             .set_new_db_cluster_identifier(changes.identifier.clone());
-        call.send().await.map(drop).map_err(self.failed("ModifyDBCluster"))
+        call.send().await.map(drop).map_err(self.region.failed("ModifyDBCluster"))
     }
 }
 

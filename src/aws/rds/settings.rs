@@ -25,8 +25,8 @@ impl Rds {
     /// Returns whether the region has an instance parameter group of that name.
     pub async fn has_parameter_group(&self, group: &str) -> Result<bool, AwsFailure> {
         let asked = self.client.describe_db_parameter_groups().db_parameter_group_name(group).send().await;
-        let answer = found(asked.map_err(self.failed("DescribeDBParameterGroups")))?;
-        // If there is none, some servers respond with an empty list.
+        let answer = found(asked.map_err(self.region.failed("DescribeDBParameterGroups")))?;
+        // Where there is none of the name, some answer with an empty list.
         let mut groups = answer.and_then(|answer| answer.db_parameter_groups).into_iter().flatten();
         Ok(groups.any(|known| known.db_parameter_group_name.as_deref() == Some(group)))
     }
@@ -36,18 +36,18 @@ impl Rds {
         let arn = if of_cluster {
             let asked = self.client.describe_db_cluster_parameter_groups();
             let asked = asked.db_cluster_parameter_group_name(group).send().await;
-            let answer = asked.map_err(self.failed("DescribeDBClusterParameterGroups"))?;
+            let answer = asked.map_err(self.region.failed("DescribeDBClusterParameterGroups"))?;
             let mut groups = answer.db_cluster_parameter_groups.into_iter().flatten();
             groups.find_map(|group| group.db_cluster_parameter_group_arn)
         } else {
             let asked = self.client.describe_db_parameter_groups().db_parameter_group_name(group);
-            let answer = asked.send().await.map_err(self.failed("DescribeDBParameterGroups"))?;
+            let answer = asked.send().await.map_err(self.region.failed("DescribeDBParameterGroups"))?;
             let mut groups = answer.db_parameter_groups.into_iter().flatten();
             groups.find_map(|group| group.db_parameter_group_arn)
         };
         let Some(arn) = arn else { return Ok(false) };
         let asked = self.client.list_tags_for_resource().resource_name(arn).send().await;
-        let answer = asked.map_err(self.failed("ListTagsForResource"))?;
+        let answer = asked.map_err(self.region.failed("ListTagsForResource"))?;
         Ok(AwsTags::from(answer.tag_list).is_managed())
     }
 
@@ -76,7 +76,7 @@ impl Rds {
     pub async fn has_cluster_parameter_group(&self, group: &str) -> Result<bool, AwsFailure> {
         let asked = self.client.describe_db_cluster_parameter_groups();
         let asked = asked.db_cluster_parameter_group_name(group).send().await;
-        let answer = found(asked.map_err(self.failed("DescribeDBClusterParameterGroups")))?;
+        let answer = found(asked.map_err(self.region.failed("DescribeDBClusterParameterGroups")))?;
         let mut groups = answer.and_then(|answer| answer.db_cluster_parameter_groups).into_iter().flatten();
         Ok(groups.any(|known| known.db_cluster_parameter_group_name.as_deref() == Some(group)))
     }
@@ -84,7 +84,7 @@ impl Rds {
     /// Returns whether the region has a subnet group of that name.
     pub async fn has_subnet_group(&self, group: &str) -> Result<bool, AwsFailure> {
         let asked = self.client.describe_db_subnet_groups().db_subnet_group_name(group).send().await;
-        let answer = found(asked.map_err(self.failed("DescribeDBSubnetGroups")))?;
+        let answer = found(asked.map_err(self.region.failed("DescribeDBSubnetGroups")))?;
         let mut groups = answer.and_then(|answer| answer.db_subnet_groups).into_iter().flatten();
         Ok(groups.any(|known| known.db_subnet_group_name.as_deref() == Some(group)))
     }
@@ -101,12 +101,12 @@ impl Rds {
             let call = self.client.create_db_cluster_parameter_group();
             let call = call.db_cluster_parameter_group_name(&group.name).db_parameter_group_family(family);
             let call = call.description(DESCRIPTION).set_tags(Some(tags.into()));
-            call.send().await.map(drop).map_err(self.failed("CreateDBClusterParameterGroup"))
+            call.send().await.map(drop).map_err(self.region.failed("CreateDBClusterParameterGroup"))
         } else {
             let call = self.client.create_db_parameter_group();
             let call = call.db_parameter_group_name(&group.name).db_parameter_group_family(family);
             let call = call.description(DESCRIPTION).set_tags(Some(tags.into()));
-            call.send().await.map(drop).map_err(self.failed("CreateDBParameterGroup"))
+            call.send().await.map(drop).map_err(self.region.failed("CreateDBParameterGroup"))
         };
         match made {
             // Created by an earlier run, perhaps without its parameters.
@@ -118,11 +118,11 @@ impl Rds {
             if of_cluster {
                 let call = self.client.modify_db_cluster_parameter_group();
                 let call = call.db_cluster_parameter_group_name(&group.name).set_parameters(some);
-                call.send().await.map_err(self.failed("ModifyDBClusterParameterGroup"))?;
+                call.send().await.map_err(self.region.failed("ModifyDBClusterParameterGroup"))?;
             } else {
                 let call = self.client.modify_db_parameter_group();
                 let call = call.db_parameter_group_name(&group.name).set_parameters(some);
-                call.send().await.map_err(self.failed("ModifyDBParameterGroup"))?;
+                call.send().await.map_err(self.region.failed("ModifyDBParameterGroup"))?;
             }
         }
         Ok(())
@@ -130,13 +130,13 @@ impl Rds {
 
     async fn instance_parameters(&self, group: &str) -> Result<ParameterGroup, AwsFailure> {
         let asked = self.client.describe_db_parameter_groups().db_parameter_group_name(group).send().await;
-        let groups = asked.map_err(self.failed("DescribeDBParameterGroups"))?.db_parameter_groups;
+        let groups = asked.map_err(self.region.failed("DescribeDBParameterGroups"))?.db_parameter_groups;
         let family = groups.into_iter().flatten().find_map(|group| group.db_parameter_group_family);
         let asked = self.client.describe_db_parameters().db_parameter_group_name(group).source("user");
         let mut pages = asked.into_paginator().send();
         let mut parameters = Vec::new();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(self.failed("DescribeDBParameters"))?;
+            let page = page.map_err(self.region.failed("DescribeDBParameters"))?;
             parameters.extend(page.parameters.into_iter().flatten().filter_map(set));
         }
         Ok(sorted(group, family, parameters))
@@ -145,14 +145,14 @@ impl Rds {
     async fn cluster_parameters(&self, group: &str) -> Result<ParameterGroup, AwsFailure> {
         let asked = self.client.describe_db_cluster_parameter_groups();
         let asked = asked.db_cluster_parameter_group_name(group).send().await;
-        let groups = asked.map_err(self.failed("DescribeDBClusterParameterGroups"))?;
+        let groups = asked.map_err(self.region.failed("DescribeDBClusterParameterGroups"))?;
         let groups = groups.db_cluster_parameter_groups.into_iter().flatten();
         let family = { groups }.find_map(|group| group.db_parameter_group_family);
         let asked = self.client.describe_db_cluster_parameters().db_cluster_parameter_group_name(group);
         let mut pages = asked.source("user").into_paginator().send();
         let mut parameters = Vec::new();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(self.failed("DescribeDBClusterParameters"))?;
+            let page = page.map_err(self.region.failed("DescribeDBClusterParameters"))?;
             parameters.extend(page.parameters.into_iter().flatten().filter_map(set));
         }
         Ok(sorted(group, family, parameters))

@@ -101,14 +101,14 @@ impl Rds {
             SnapshotId::Instance(identifier) => {
                 let asked =
                     self.client.describe_db_snapshots().db_snapshot_identifier(identifier).send().await;
-                let answer = found(asked.map_err(self.failed("DescribeDBSnapshots")))?;
+                let answer = found(asked.map_err(self.region.failed("DescribeDBSnapshots")))?;
                 let list = answer.and_then(|answer| answer.db_snapshots).unwrap_or_default();
                 list.into_iter().filter_map(of_instance).collect::<Vec<_>>()
             }
             SnapshotId::Cluster(identifier) => {
                 let asked = self.client.describe_db_cluster_snapshots();
                 let asked = asked.db_cluster_snapshot_identifier(identifier).send().await;
-                let answer = found(asked.map_err(self.failed("DescribeDBClusterSnapshots")))?;
+                let answer = found(asked.map_err(self.region.failed("DescribeDBClusterSnapshots")))?;
                 let list = answer.and_then(|answer| answer.db_cluster_snapshots).unwrap_or_default();
                 list.into_iter().filter_map(of_cluster).collect()
             }
@@ -131,7 +131,7 @@ impl Rds {
         let mut pages = asked.into_paginator().send();
         let mut known = Vec::new();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(self.failed("DescribeDBSnapshots"))?;
+            let page = page.map_err(self.region.failed("DescribeDBSnapshots"))?;
             known.extend(page.db_snapshots.into_iter().flatten().filter_map(of_instance));
         }
         Ok(known)
@@ -142,7 +142,7 @@ impl Rds {
         let mut pages = asked.into_paginator().send();
         let mut known = Vec::new();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(self.failed("DescribeDBClusterSnapshots"))?;
+            let page = page.map_err(self.region.failed("DescribeDBClusterSnapshots"))?;
             known.extend(page.db_cluster_snapshots.into_iter().flatten().filter_map(of_cluster));
         }
         Ok(known)
@@ -160,12 +160,12 @@ impl Rds {
             SnapshotId::Instance(name) => {
                 let call = self.client.create_db_snapshot().db_instance_identifier(identifier);
                 let made = call.db_snapshot_identifier(name).set_tags(tags).send().await;
-                made.map(drop).map_err(self.failed("CreateDBSnapshot"))
+                made.map(drop).map_err(self.region.failed("CreateDBSnapshot"))
             }
             SnapshotId::Cluster(name) => {
                 let call = self.client.create_db_cluster_snapshot().db_cluster_identifier(identifier);
                 let made = call.db_cluster_snapshot_identifier(name).set_tags(tags).send().await;
-                made.map(drop).map_err(self.failed("CreateDBClusterSnapshot"))
+                made.map(drop).map_err(self.region.failed("CreateDBClusterSnapshot"))
             }
         }
     }
@@ -179,14 +179,14 @@ impl Rds {
                 let call = self.client.copy_db_snapshot().source_db_snapshot_identifier(&copy.from);
                 let call = call.target_db_snapshot_identifier(name).set_kms_key_id(copy.kms_key.clone());
                 let call = call.set_option_group_name(copy.option_group.clone()).set_tags(tags);
-                call.send().await.map(drop).map_err(self.failed("CopyDBSnapshot"))
+                call.send().await.map(drop).map_err(self.region.failed("CopyDBSnapshot"))
             }
             SnapshotId::Cluster(name) => {
                 let call = self.client.copy_db_cluster_snapshot();
                 let call = call.source_db_cluster_snapshot_identifier(&copy.from);
                 let call = call.target_db_cluster_snapshot_identifier(name).set_tags(tags);
                 let call = call.set_kms_key_id(copy.kms_key.clone());
-                call.send().await.map(drop).map_err(self.failed("CopyDBClusterSnapshot"))
+                call.send().await.map(drop).map_err(self.region.failed("CopyDBClusterSnapshot"))
             }
         }
     }
@@ -198,13 +198,13 @@ impl Rds {
             SnapshotId::Instance(name) => {
                 let call = self.client.modify_db_snapshot_attribute().db_snapshot_identifier(name);
                 let call = call.attribute_name("restore").set_values_to_add(accounts);
-                call.send().await.map(drop).map_err(self.failed("ModifyDBSnapshotAttribute"))
+                call.send().await.map(drop).map_err(self.region.failed("ModifyDBSnapshotAttribute"))
             }
             SnapshotId::Cluster(name) => {
                 let call = self.client.modify_db_cluster_snapshot_attribute();
                 let call = call.db_cluster_snapshot_identifier(name).attribute_name("restore");
                 let call = call.set_values_to_add(accounts);
-                call.send().await.map(drop).map_err(self.failed("ModifyDBClusterSnapshotAttribute"))
+                call.send().await.map(drop).map_err(self.region.failed("ModifyDBClusterSnapshotAttribute"))
             }
         }
     }
@@ -214,7 +214,7 @@ impl Rds {
         let accounts = match id {
             SnapshotId::Instance(name) => {
                 let call = self.client.describe_db_snapshot_attributes().db_snapshot_identifier(name);
-                let answer = call.send().await.map_err(self.failed("DescribeDBSnapshotAttributes"))?;
+                let answer = call.send().await.map_err(self.region.failed("DescribeDBSnapshotAttributes"))?;
                 let result = answer.db_snapshot_attributes_result;
                 let attributes = result.and_then(|result| result.db_snapshot_attributes).unwrap_or_default();
                 let pairs = attributes.into_iter().map(|one| (one.attribute_name, one.attribute_values));
@@ -223,7 +223,8 @@ impl Rds {
             SnapshotId::Cluster(name) => {
                 let call = self.client.describe_db_cluster_snapshot_attributes();
                 let call = call.db_cluster_snapshot_identifier(name);
-                let answer = call.send().await.map_err(self.failed("DescribeDBClusterSnapshotAttributes"))?;
+                let answer =
+                    call.send().await.map_err(self.region.failed("DescribeDBClusterSnapshotAttributes"))?;
                 let result = answer.db_cluster_snapshot_attributes_result;
                 let attributes = result.and_then(|result| result.db_cluster_snapshot_attributes);
                 let attributes = attributes.unwrap_or_default().into_iter();
@@ -238,7 +239,7 @@ impl Rds {
     /// clusters count separately. `None` if RDS does not report it.
     pub async fn snapshot_quota(&self, like: &SnapshotId) -> Result<Option<(u64, u64)>, AwsFailure> {
         let answer = self.client.describe_account_attributes().send().await;
-        let answer = match answer.map_err(self.failed("DescribeAccountAttributes")) {
+        let answer = match answer.map_err(self.region.failed("DescribeAccountAttributes")) {
             Ok(answer) => answer,
             // Only for a warning: the right is optional.
             Err(failure) if failure.kind == FailureKind::Forbidden => return Ok(None),

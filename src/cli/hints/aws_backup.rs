@@ -1,23 +1,21 @@
 use super::Hints;
 use crate::cli::exit::Exit;
 use crate::repository::SmallError;
-use crate::restore::aws_backup::{
-    ResourceAftermath, ResourceRestoreError, ResourceRestorePlan, ResourceRestoreRequest,
-};
-use crate::restore::{RestoreError as _, RestoreFailed};
+use crate::restore::aws_backup::{ResourceAftermath, ResourceRestorePlan, ResourceRestoreRequest};
+use crate::restore::{AwsRestoreError, RestoreError as _, RestoreFailed};
 
-const RESUMES: &str = "A job that was begun goes on in AWS; the same command goes on with it.";
+const RESUMES: &str = "A job that was started continues in AWS; the same command resumes it.";
 
 impl Hints for ResourceRestoreRequest {
-    fn before(error: &ResourceRestoreError) -> (Exit, Vec<String>) {
+    fn before(error: &AwsRestoreError) -> (Exit, Vec<String>) {
         let (exit, hint) = match error {
             error if error.is_interruption() => (Exit::Interrupted, RESUMES.to_owned()),
-            ResourceRestoreError::Details(SmallError::CannotDecrypt { .. }) => (
+            AwsRestoreError::Details(SmallError::CannotDecrypt { .. }) => (
                 Exit::CannotDecrypt,
-                "Leave `--identity` out: the region that is restored in says what was recorded, too."
+                "Leave `--identity` out: the region that is restored in has the recorded metadata, too."
                     .to_owned(),
             ),
-            ResourceRestoreError::Region { others, .. } if !others.is_empty() => {
+            AwsRestoreError::Region { others, .. } if !others.is_empty() => {
                 let other = others.first().map_or("", String::as_str);
                 (Exit::Failed, format!("Restore in another region: `--from {other}`."))
             }
@@ -28,14 +26,14 @@ impl Hints for ResourceRestoreRequest {
 
     fn after(
         _plan: &ResourceRestorePlan,
-        failed: &RestoreFailed<ResourceRestoreError, ResourceAftermath>,
+        failed: &RestoreFailed<AwsRestoreError, ResourceAftermath>,
     ) -> Vec<String> {
         let hint = match &failed.error {
             error if error.is_interruption() => RESUMES,
             error if error.is_taken() => {
                 "Name another with `--to-resource`; drctl restores over nothing that is there."
             }
-            ResourceRestoreError::Failed { .. } => {
+            AwsRestoreError::Failed { .. } => {
                 "AWS Backup's console says more of the job. Mostly the policy's `role` lacks a permission, or a name in the metadata is not there in this region."
             }
             _ => return vec![],

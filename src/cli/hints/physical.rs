@@ -48,7 +48,7 @@ impl Hints for PhysicalRestoreRequest {
         let is_damaged =
             matches!(failed.error, PhysicalRestoreError::Fetch { .. } | PhysicalRestoreError::Unpack { .. });
         let another = is_damaged.then(|| {
-            "Another base backup from before the moment leads there too, over more log: `drctl list`, then `--backup ID`. `drctl verify` says which are whole."
+            "Another base backup from before the recovery target leads there too, over more WAL: `drctl list`, then `--backup ID`. `drctl verify` reports which are intact."
                 .to_owned()
         });
         left.into_iter().chain(another).collect()

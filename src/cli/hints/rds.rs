@@ -3,8 +3,8 @@
 use super::Hints;
 use crate::aws::{AwsFailure, PollError};
 use crate::cli::exit::Exit;
-use crate::restore::RestoreFailed;
-use crate::restore::rds::{OverrideKey, RdsAftermath, RdsRestoreError, RdsRestorePlan, RdsRestoreRequest};
+use crate::restore::rds::{OverrideKey, RdsAftermath, RdsRestorePlan, RdsRestoreRequest};
+use crate::restore::{AwsRestoreError, RestoreFailed};
 
 /// Makes an instance of a cluster that stands.
 const MEMBER: &str = "CreateDBInstance";
@@ -16,18 +16,18 @@ const RESTORES: [&str; 4] = [
 ];
 
 impl Hints for RdsRestoreRequest {
-    fn before(_error: &RdsRestoreError) -> (Exit, Vec<String>) {
+    fn before(_error: &AwsRestoreError) -> (Exit, Vec<String>) {
         (Exit::Failed, vec![])
     }
 
     /// Nothing where no setting helps.
-    fn after(plan: &RdsRestorePlan, failed: &RestoreFailed<RdsRestoreError, RdsAftermath>) -> Vec<String> {
+    fn after(plan: &RdsRestorePlan, failed: &RestoreFailed<AwsRestoreError, RdsAftermath>) -> Vec<String> {
         match &failed.error {
-            RdsRestoreError::Aws(refused) if refused.operation == MEMBER => of_member(plan, refused),
-            RdsRestoreError::Aws(refused) if RESTORES.contains(&refused.operation) => {
+            AwsRestoreError::Aws(refused) if refused.operation == MEMBER => of_member(plan, refused),
+            AwsRestoreError::Aws(refused) if RESTORES.contains(&refused.operation) => {
                 of_refusal(plan, refused)
             }
-            RdsRestoreError::Wait(PollError::Failed { status, .. }) => of_status(plan, status),
+            AwsRestoreError::Wait(PollError::Failed { status, .. }) => of_status(plan, status),
             _ => vec![],
         }
     }
@@ -98,7 +98,7 @@ fn of_refusal(plan: &RdsRestorePlan, refused: &AwsFailure) -> Vec<String> {
     }
 }
 
-/// What it does not get out of by itself: it is made anew under another name.
+/// Advice for a terminal state: it is recreated under another name.
 fn of_status(plan: &RdsRestorePlan, status: &str) -> Vec<String> {
     let hints = match status {
         "insufficient-capacity" => capacity(plan),
@@ -177,7 +177,7 @@ fn parameters() -> Vec<String> {
 }
 
 fn options() -> Vec<String> {
-    vec!["The same command with `--set option_group=default` goes on without it.".to_owned()]
+    vec!["The same command with `--set option_group=default` does without it.".to_owned()]
 }
 
 fn storage() -> Vec<String> {

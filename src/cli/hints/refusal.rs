@@ -2,7 +2,7 @@ use crate::cli::exit::Exit;
 use crate::restore::{Refusal, RefusalClass};
 
 const ANOTHER_DATABASE: &str =
-    "Name a database that does not exist with `--to`, and rename the two by hand when you have looked at it.";
+    "Name a database that does not exist with `--to`, and rename the two manually once you have checked it.";
 
 /// By code, in order; `{name}` is a fact of the refusal. What needs no advice is not in it.
 const HINTS: &[(&str, &str)] = &[
@@ -35,13 +35,13 @@ const HINTS: &[(&str, &str)] = &[
     ("invalid-metadata", "Say what the new resource is with `--to-resource KEY=VALUE`."),
     (
         "leftover-database",
-        "`--drop-leftovers` drops what drctl made. A database that was there before, empty by hand (DROP SCHEMA … CASCADE), or drop it and make it anew.",
+        "`--drop-leftovers` drops what drctl made. Empty a database that existed before manually (DROP SCHEMA … CASCADE), or drop and recreate it.",
     ),
     ("leftover-directory", "`--drop-leftovers` removes it first."),
     ("no-backup", "`drctl list` shows what there is."),
     (
         "no-combine",
-        "`apt-get install postgresql-{major} postgresql-client-{major}`, or name the directory of the programs as `tools` in the policy. `--backup {full}` does without them, over more log.",
+        "`apt-get install postgresql-{major} postgresql-client-{major}`, or name the directory of the programs as `tools` in the policy. `--backup {full}` does without them, over more WAL.",
     ),
     (
         "no-createdb",
@@ -76,13 +76,13 @@ const HINTS: &[(&str, &str)] = &[
     ("no-tablespace", "`--globals` makes the missing tablespaces; `--no-tablespaces` does without them."),
     (
         "not-continuous",
-        "`drctl list` shows of which moments there are backups: name one with `--backup`. For any moment a plan of AWS Backup has to back it up continuously; name the plan in the source's `plan`.",
+        "`drctl list` shows the times of the backups: name one with `--backup`. To restore to any other time, a plan of AWS Backup has to back it up continuously; name the plan in the source's `plan`.",
     ),
     ("not-in-region", "Name a region that has it with `--from`."),
     ("not-member-of-owner", "Grant it the membership, or restore with `--no-owner`."),
     (
         "only-dumps",
-        "drctl restore {source} --backup {backup} --to NEW_DATABASE restores that dump; base backups and archived log (`methods = [\"base\", \"wal\"]`) lose less.",
+        "drctl restore {source} --backup {backup} --to NEW_DATABASE restores that dump; base backups and archived WAL (`methods = [\"base\", \"wal\"]`) lose less.",
     ),
     ("other-cluster", "Name another directory; drctl never writes over another cluster's data."),
     ("other-database", "Say which with `--backup` or `--point-in-time`."),

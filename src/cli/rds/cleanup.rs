@@ -61,13 +61,13 @@ pub(super) async fn run(args: CleanupArgs, context: &Context) -> Result<Exit, Co
     for (region, reason) in &plan.unknown {
         context.output.warn(format!("failed to query RDS in {region}: {reason}"));
     }
-    let mut rows = Vec::new();
+    let (mut rows, events) = (Vec::new(), context.output.events());
     for leftover in &plan.leftovers {
         rows.push(match &leftover.refusal {
             Some(refusal) => row(leftover, "kept", Some(refusal.to_string())),
             None if !args.apply => row(leftover, "expired", None),
             None if context.cancel.is_cancelled() => row(leftover, "kept", Some("interrupted".to_owned())),
-            None => match remove(&policy, leftover, context.clock.now(), &context.cancel).await {
+            None => match remove(&policy, leftover, context.clock.now(), (&events, &context.cancel)).await {
                 Ok(Removal::Begun) => row(leftover, "deleting", None),
                 Ok(Removal::Waits) => row(
                     leftover,

@@ -51,13 +51,13 @@ fn earlier_text(earlier: &EarlierJob) -> String {
     let begun = earlier.begun.map(|time| format!(" at {}", format_time(time))).unwrap_or_default();
     match (earlier.is_over, earlier.is_there) {
         (true, Some(_)) => format!(
-            "{}, begun{begun}, was told just this and has ended, and what it made is there: nothing is begun without `--again`",
+            "{}, started{begun} with the same metadata, has ended, and what it made exists: nothing is started without `--again`",
             earlier.job
         ),
         (true, None) => format!(
-            "{}, begun{begun}, was told just this and has ended: nothing is begun without `--again`, and whether what it made is still there is not known",
+            "{}, started{begun} with the same metadata, has ended: nothing is started without `--again`, and whether what it made still exists is not known",
             earlier.job
         ),
-        (false, _) => format!("{}, begun{begun}, was told just this and is gone on with", earlier.job),
+        (false, _) => format!("{}, started{begun} with the same metadata, is resumed", earlier.job),
     }
 }

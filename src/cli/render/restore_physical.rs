@@ -35,7 +35,7 @@ impl Render for PhysicalRestoreRequest {
         lines.extend([
             ("From", names(&plan.repositories)),
             (
-                "Log",
+                "WAL",
                 format!(
                     "{} ({}) from {} on timeline {}, read from {log_from}",
                     count(plan.segments, "segment"),

@@ -13,10 +13,7 @@ impl Render for RdsRestoreRequest {
         let mut lines = vec![
             ("From", format!("{}, in {}", plan.chosen.via.words(), plan.chosen.region)),
             ("Data until", shown(plan.until).to_string()),
-            (
-                "To",
-                format!("{} {what} `{}`", if plan.resumed { "going on with" } else { "a new" }, plan.to()),
-            ),
+            ("To", format!("{} {what} `{}`", if plan.resumed { "resuming" } else { "a new" }, plan.to())),
         ];
         let set_up = match &plan.profile_of {
             Some(backup) => format!("as recorded with {backup}"),
@@ -26,7 +23,7 @@ impl Render for RdsRestoreRequest {
         lines.extend(plan.shown().into_iter().map(|setting| (setting.name, setting.value)));
         lines.extend(plan.changed.iter().map(|changed| ("Changed by you", told(changed))));
         lines.extend(plan.settings_drift.iter().map(|words| ("Begun otherwise", words.clone())));
-        for NewGroup { group, family, of_cluster } in &plan.parameter_groups {
+        for NewGroup { group, family, of_cluster } in plan.parameter_groups() {
             let what = if *of_cluster { "cluster parameter group" } else { "parameter group" };
             let text =
                 format!("{what} `{}` ({family}) with {} parameters", group.name, group.parameters.len());

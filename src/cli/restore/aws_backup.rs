@@ -6,8 +6,7 @@ use clap::Args;
 use super::super::catalog_view::CatalogView;
 use super::super::error::CommandError;
 use super::RestoreCommand;
-use crate::model::SourceName;
-use crate::policy::{AwsBackupSource, Policy, SourceConfig};
+use crate::policy::Source;
 use crate::restore::aws_backup::{ResourceRestoreRequest, assignment};
 use crate::run::RunContext;
 
@@ -53,7 +52,7 @@ pub(super) async fn begin(
 
 fn request(command: &RestoreCommand<'_>) -> Result<ResourceRestoreRequest, CommandError> {
     let RestoreCommand { args, source, policy, .. } = command;
-    let config = config(source, policy)?;
+    let config = command.config("aws-backup", Source::aws_backup)?;
     let changes = args.resource.to_resource.iter().map(|text| {
         assignment(text).ok_or_else(|| {
             CommandError::usage(format!("`{text}` is not a key and a value"))
@@ -69,23 +68,11 @@ fn request(command: &RestoreCommand<'_>) -> Result<ResourceRestoreRequest, Comma
     Ok(ResourceRestoreRequest {
         system: policy.system.clone(),
         source: (*source).clone(),
-        config,
+        config: config.clone(),
         backup: args.backup.clone().filter(|text| text != "latest"),
         region: args.from.as_ref().map(|name| name.as_str().to_owned()),
         changes,
         again: args.resource.again,
         known: vec![],
     })
-}
-
-fn config(source: &SourceName, policy: &Policy) -> Result<AwsBackupSource, CommandError> {
-    match policy.source(source).map(|source| &source.config) {
-        Some(SourceConfig::AwsBackup(source)) => Ok((**source).clone()),
-        Some(other) => Err(CommandError::usage(format!(
-            "`--to-resource` is for what AWS Backup keeps, and `{source}` is of kind `{}`",
-            other.kind()
-        ))
-        .hint("Say where to with `--to`.")),
-        None => Err(CommandError::usage(format!("the policy has no source `{source}`"))),
-    }
 }

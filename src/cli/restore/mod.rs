@@ -1,4 +1,4 @@
-//! `drctl restore`: a dump into a database, a base backup and its log into a directory, what RDS keeps into a
+//! `drctl restore`: a dump into a database, a base backup and its WAL into a directory, what RDS keeps into a
 //! new instance, or a recovery point of AWS Backup into a new resource.
 
 mod aws_backup;
@@ -25,7 +25,7 @@ use crate::catalog::{BackupEntry, Catalog};
 use crate::checks;
 use crate::model::{BackupId, Judgement, RepositoryName, SourceName};
 use crate::pipeline::Identities;
-use crate::policy::{Policy, PostgresSource, SourceConfig};
+use crate::policy::{Policy, PostgresSource, Source, SourceConfig};
 use crate::repository::Repositories;
 use crate::restore::{Aftermath as _, RestoreError as _, prepare};
 use crate::run::RunContext;
@@ -216,13 +216,20 @@ impl RestoreCommand<'_> {
         )
     }
 
-    /// How to log in to the source's own server.
+    /// Returns what the policy says of the source, which must be of this kind.
+    fn config<T>(&self, kind: &str, pick: fn(&Source) -> Option<&T>) -> Result<&T, CommandError> {
+        let name = self.source;
+        let usage = |words| CommandError::usage(words).hint("`drctl policy show` lists the sources.");
+        let source = self.policy.source(name);
+        let source = source.ok_or_else(|| usage(format!("the policy has no source `{name}`")))?;
+        let other =
+            || usage(format!("`{name}` is a source of kind `{}`, not `{kind}`", source.config.kind()));
+        pick(source).ok_or_else(other)
+    }
+
+    /// Returns how to log in to the source's own server.
     fn login(&self) -> Option<&PostgresSource> {
-        match &self.policy.source(self.source)?.config {
-            SourceConfig::Postgres(postgres) => Some(postgres),
-            SourceConfig::Rds(rds) => rds.login.as_deref(),
-            _ => None,
-        }
+        self.policy.source(self.source)?.login()
     }
 }
 

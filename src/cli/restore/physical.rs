@@ -121,7 +121,7 @@ pub(super) async fn begin(
     command: &RestoreCommand<'_>,
 ) -> Result<(RunContext, PhysicalRestoreRequest), CommandError> {
     let context = command.context;
-    // The restored server opens its WAL with them, and nobody is there then to say a passphrase.
+    // The restored server opens its WAL with them, and no passphrase can be asked for then.
     let identities = Identities::read(&command.args.identity).map_err(no_identity)?;
     let mut request = request(command).await?;
     let run = command.open(identities).await?;

@@ -7,9 +7,8 @@ use clap::Args;
 use super::super::catalog_view::warn_lost;
 use super::super::error::CommandError;
 use super::RestoreCommand;
-use crate::model::SourceName;
 use crate::platform::host_name;
-use crate::policy::{Policy, RdsSource, SourceConfig};
+use crate::policy::Source;
 use crate::restore::rds::{Lifetime, OverrideError, OverrideKey, Overrides, RdsRestoreRequest, RdsTarget};
 use crate::run::RunContext;
 
@@ -28,11 +27,11 @@ pub(super) struct InstanceArgs {
     /// `ca=default` (AWS's own choice); an unknown KEY is answered with all of them; may be given more than once
     #[arg(long, value_name = "KEY=VALUE", requires = "to_instance")]
     set: Vec<String>,
-    /// Do not wait until every block has come from S3, nor until RDS's first backup of it is whole
+    /// Do not wait until every block has come from S3, nor until RDS's first backup of it is complete
     #[arg(long, requires = "to_instance")]
     no_hydrate: bool,
     /// Leave RDS's automated backups off: `drctl rds promote` turns them on. The first one takes RDS up to hours, and
-    /// until it is whole what was restored can be used, but not promoted
+    /// until it is complete what was restored can be used, but not promoted
     #[arg(long, requires = "to_instance", conflicts_with = "expires")]
     backups_later: bool,
 }
@@ -71,7 +70,7 @@ pub(super) async fn begin(
 
 fn request(command: &RestoreCommand<'_>) -> Result<RdsRestoreRequest, CommandError> {
     let RestoreCommand { args, source, policy, context } = command;
-    let config = config(source, policy)?;
+    let config = command.config("rds", Source::rds)?;
     let region = args.from.as_ref().map(|region| region.to_string());
     if let Some(region) =
         region.as_ref().filter(|name| config.place.region != **name && config.region(name).is_none())
@@ -114,18 +113,6 @@ fn request(command: &RestoreCommand<'_>) -> Result<RdsRestoreRequest, CommandErr
         hydrate: !args.instance.no_hydrate,
         backups_later: args.instance.backups_later,
     })
-}
-
-fn config<'p>(source: &SourceName, policy: &'p Policy) -> Result<&'p RdsSource, CommandError> {
-    let hint = "`drctl policy show` lists the sources.";
-    match policy.source(source).map(|source| &source.config) {
-        Some(SourceConfig::Rds(rds)) => Ok(rds),
-        Some(other) => {
-            let words = format!("`{source}` is a source of kind `{}`, not `rds`", other.kind());
-            Err(CommandError::usage(words).hint(hint))
-        }
-        None => Err(CommandError::usage(format!("the policy has no source `{source}`")).hint(hint)),
-    }
 }
 
 fn unsettable(error: OverrideError) -> CommandError {

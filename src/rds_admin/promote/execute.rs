@@ -1,18 +1,22 @@
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use serde::Serialize;
 use thiserror::Error;
 
-use super::plan::{OVER, WAS};
+use super::members::survey_members;
+use super::survey::{OVER, WAS};
 use super::{MemberFacts, PromoteRequest, Promotion, PromotionStep, PromotionSurvey, Rename};
 use crate::aws::rds::{Changes, Database, DatabaseEndpoint, Rds};
-use crate::aws::{AwsFailure, AwsTags, EXPIRES, FailureKind, Poll, PollError, PollProgress, PolledState};
+use crate::aws::{
+    AwsFailure, AwsTags, EXPIRES, FailureKind, Poll, PollError, PollProgress, PolledState, Waiter,
+};
 use crate::event::Events;
 use crate::platform::{CancellationToken, Program};
 use crate::policy::RdsDatabase;
+use crate::restore::AwsRestoreError;
 use crate::restore::rds::RdsEndpoint;
-use crate::restore::rds::RdsRestoreError;
 use crate::restore::rds::login::{Login, log_in, look};
 use crate::restore::rds::settings::RETENTION;
 use crate::text::error_chain;
@@ -37,25 +41,31 @@ pub enum PromoteError {
     NotReady {
         instance: String,
         #[source]
-        source: Box<RdsRestoreError>,
+        source: Box<AwsRestoreError>,
     },
     #[error("`{name}` was replaced since it was inspected, and is left alone")]
     Changed { name: String },
     #[error(transparent)]
-    Instance(#[from] RdsRestoreError),
+    Instance(#[from] AwsRestoreError),
 }
 
 impl PromoteError {
     /// Whether RDS does not find what was waited for, as when it has another name by now.
     fn is_absence(&self) -> bool {
         let gone = |wait: &PollError| matches!(wait, PollError::Gone { .. } | PollError::NeverCame { .. });
-        matches!(self, Self::Instance(RdsRestoreError::Wait(wait)) if gone(wait))
+        matches!(self, Self::Instance(AwsRestoreError::Wait(wait)) if gone(wait))
     }
 }
 
 impl From<AwsFailure> for PromoteError {
     fn from(failure: AwsFailure) -> Self {
         Self::Instance(failure.into())
+    }
+}
+
+impl From<PollError> for PromoteError {
+    fn from(error: PollError) -> Self {
+        Self::Instance(error.into())
     }
 }
 
@@ -84,7 +94,7 @@ impl<'a> Promoter<'a> {
         cancel: &'a CancellationToken,
     ) -> Result<Self, PromoteError> {
         let place = request.config.place.in_region(&request.region);
-        let rds = Rds::connect(&place).await.map_err(RdsRestoreError::Client)?;
+        let rds = Rds::connect(&place).await.map_err(AwsRestoreError::Client)?;
         Ok(Self { request, rds, events, cancel })
     }
 
@@ -98,7 +108,7 @@ impl<'a> Promoter<'a> {
         };
         facts.forget_old_names();
         if matches!(self.request.config.database, RdsDatabase::Cluster(_)) {
-            facts.members = MemberFacts::look(&self.rds, self.request, &facts).await?;
+            facts.members = survey_members(&self.rds, self.request, &facts).await?;
         }
         Ok(facts)
     }
@@ -112,9 +122,9 @@ impl<'a> Promoter<'a> {
             let login = Login::resolve(login, database, &self.request.region).await?;
             let has_stayed = plan.steps.iter().any(|step| matches!(step, PromotionStep::PutAside { .. }));
             if plan.resumed && !has_stayed {
-                return login.is_at_hand().await.map_err(RdsRestoreError::Unresolved);
+                return login.is_at_hand().await.map_err(AwsRestoreError::Unresolved);
             }
-            let refused = |source| RdsRestoreError::Login { waited: Duration::ZERO, source };
+            let refused = |source| AwsRestoreError::Login { waited: Duration::ZERO, source };
             login.attempt().await.map(drop).map_err(refused)
         };
         ready.await.map_err(|source| PromoteError::NotReady {
@@ -156,7 +166,7 @@ impl<'a> Promoter<'a> {
             PromotionStep::TakeInstanceNames { renames } => self.rename_all(renames, Database::seen).await?,
             PromotionStep::KeepBackups { days } => self.keep_backups(plan, *days).await?,
             PromotionStep::LogIn => return self.log_in(plan).await.map(Some),
-            // Where production's region is gone there is nothing of it to be told of.
+            // Where production's region is gone it has no address.
             PromotionStep::Freeze { command } => self.hook(command, plan, plan.production.is_some()).await?,
             PromotionStep::Redirect { command } | PromotionStep::Reopen { command } => {
                 self.hook(command, plan, true).await?
@@ -182,7 +192,7 @@ impl<'a> Promoter<'a> {
         self.rds.remove_tags(&restored.arn, &[EXPIRES]).await?;
         for member in restored.profile.cluster.iter().flat_map(|cluster| &cluster.members) {
             let member = self.rds.database(&RdsDatabase::Instance(member.identifier.clone())).await?;
-            // RDS's own, of a Multi-AZ cluster, have none of drctl's tags, and nobody may set any.
+            // RDS's own, of a Multi-AZ cluster, have none of drctl's tags, and none may be set.
             let Some(member) = member.filter(|member| member.tags.is_managed()) else { continue };
             let marks = inherited(&theirs, &member.tags);
             if marks.iter().next().is_some() {
@@ -198,7 +208,7 @@ impl<'a> Promoter<'a> {
         Ok(())
     }
 
-    /// Until it can be used again; the first backup itself takes RDS hours, and nobody waits for that.
+    /// Waits until it can be used again; the first backup itself takes RDS hours, and is not waited for.
     async fn keep_backups(&self, plan: &Promotion, days: u32) -> Result<(), PromoteError> {
         let id = self.called(&plan.name);
         let changes = Changes { backup_retention_days: Some(days), ..Changes::default() };
@@ -216,8 +226,7 @@ impl<'a> Promoter<'a> {
                 }
             })
         };
-        let waited = self.poll().wait(&subject, self.events, self.cancel, ask).await;
-        waited.map(drop).map_err(|error| RdsRestoreError::Wait(error).into())
+        Ok(self.waiter().ask(&subject, ask).await.map(drop)?)
     }
 
     fn called(&self, name: &str) -> RdsDatabase {
@@ -273,57 +282,51 @@ impl<'a> Promoter<'a> {
                 self.rds.database(from).await?.map_or("renaming".to_owned(), |database| database.status);
             Ok(PolledState::Working(PollProgress { status, ..PollProgress::default() }))
         };
-        let waited = self.poll().wait(&subject, self.events, self.cancel, ask).await;
-        if waited.map_err(RdsRestoreError::Wait)?.resource_id != resource_id {
+        if self.waiter().ask(&subject, ask).await?.resource_id != resource_id {
             return Err(PromoteError::Changed { name: new.to_owned() });
         }
         Ok(())
     }
 
-    fn poll(&self) -> Poll {
-        let place = &self.request.config.place;
-        Poll { every: place.poll, deadline: place.deadline }
+    fn waiter(&self) -> Waiter<'_> {
+        Waiter { poll: Poll::from(&self.request.config.place), events: self.events, cancel: self.cancel }
     }
 
+    /// Repeats a change that RDS refuses because of its own work.
     async fn change(
         &self,
         id: &RdsDatabase,
         changes: &Changes,
         sees: RenameVisibility,
     ) -> Result<(), PromoteError> {
-        let mut left = TRIES;
-        loop {
-            match self.rds.change(id, changes).await {
-                Ok(()) => return Ok(()),
-                // A rename whose answer was lost: it is under way to its new name. A group of it may be what is not found.
-                Err(failure)
-                    if changes.identifier.is_some()
-                        && matches!(failure.kind, FailureKind::NotFound | FailureKind::State) =>
-                {
-                    tracing::info!("{}", error_chain(&failure));
-                    if failure.kind == FailureKind::State {
-                        tokio::time::sleep(self.request.config.place.poll).await;
-                    }
-                    if self.rds.database(id).await?.is_none() {
-                        return Ok(());
-                    }
-                    if failure.kind == FailureKind::NotFound || left == 0 {
-                        return Err(failure.into());
-                    }
-                    left -= 1;
-                    match self.reached(id, sees).await {
-                        Err(error) if error.is_absence() => return Ok(()),
-                        available => drop(available?),
-                    }
-                }
-                Err(failure) if failure.kind == FailureKind::State && left > 0 => {
-                    left -= 1;
-                    tokio::time::sleep(self.request.config.place.poll).await;
-                    self.reached(id, sees).await?;
-                }
-                Err(failure) => return Err(failure.into()),
+        let is_rename = changes.identifier.is_some();
+        // A call after that would be one for another of that name.
+        let is_under_way = Cell::new(false);
+        let call = async || {
+            if is_under_way.get() {
+                return Ok(());
             }
-        }
+            let changed = self.rds.change(id, changes).await;
+            // A rename whose answer was lost: it is under way to its new name. A group of it may be what is not found.
+            let is_perhaps_under_way = |failure: &AwsFailure| {
+                is_rename && matches!(failure.kind, FailureKind::NotFound | FailureKind::State)
+            };
+            match changed {
+                Err(failure) if is_perhaps_under_way(&failure) && self.rds.database(id).await?.is_none() => {
+                    tracing::info!("{}", error_chain(&failure));
+                    Ok(())
+                }
+                changed => changed,
+            }
+        };
+        let ready = async || match self.reached(id, sees).await {
+            Err(error) if is_rename && error.is_absence() => {
+                is_under_way.set(true);
+                Ok(())
+            }
+            reached => reached.map(drop),
+        };
+        self.waiter().repeat(TRIES, ready, call).await
     }
 
     async fn available(&self, id: &RdsDatabase) -> Result<Database, PromoteError> {
@@ -332,20 +335,19 @@ impl<'a> Promoter<'a> {
 
     async fn reached(&self, id: &RdsDatabase, sees: RenameVisibility) -> Result<Database, PromoteError> {
         let subject = format!("`{}` in {}", id.identifier(), self.rds.region());
-        let ask = async || Ok(self.rds.database(id).await?.map_or(PolledState::Absent, sees));
-        Ok(self.poll().wait(&subject, self.events, self.cancel, ask).await.map_err(RdsRestoreError::Wait)?)
+        Ok(self.waiter().until(&subject, async || self.rds.database(id).await, sees).await?)
     }
 
     async fn log_in(&self, plan: &Promotion) -> Result<RdsEndpoint, PromoteError> {
         let place = &self.request.config.place;
         let database = self.reached(&self.called(&plan.name), Database::seen_by_users).await?;
-        let Some(login) = &self.request.config.login else { return Err(RdsRestoreError::NoEndpoint.into()) };
+        let Some(login) = &self.request.config.login else { return Err(AwsRestoreError::NoEndpoint.into()) };
         let parameters =
             log_in(login, &database, &self.request.region, place.poll, self.events, self.cancel).await?;
         Ok(look(&parameters).await?)
     }
 
-    /// Runs a command of the policy, which is told where the new instance is.
+    /// Runs a command of the policy, whose environment says where the new instance is.
     async fn hook(
         &self,
         command: &[String],
@@ -363,7 +365,7 @@ impl<'a> Promoter<'a> {
             Some(DatabaseEndpoint { host, port }) => {
                 program = program.env("DRCTL_HOST", host).env("DRCTL_PORT", port.to_string());
             }
-            None if needs_endpoint => return Err(RdsRestoreError::NoEndpoint.into()),
+            None if needs_endpoint => return Err(AwsRestoreError::NoEndpoint.into()),
             None => {}
         }
         let run = program.run(HOOK, self.cancel).await;
@@ -378,7 +380,7 @@ impl<'a> Promoter<'a> {
 /// What a wait makes of a state.
 type RenameVisibility = fn(Database) -> PolledState<Database>;
 
-/// Nobody needs the old one to be of use: a full one is renamed, too.
+/// The old one need not be of use: a full one is renamed, too.
 fn blocks_rename(database: Database) -> PolledState<Database> {
     if database.takes_changes() { PolledState::Done(database) } else { database.seen() }
 }

@@ -2,28 +2,18 @@
 //! take them. Applications reach a cluster by its own name; alarms and dashboards name its instances.
 //!
 //! Which stands for which is in the tags of the restored ones, so that it is the same in every region, and for a
-//! promotion that is gone on with. Nothing is renamed that is neither of the restored cluster nor of the one it
+//! promotion that resumes. Nothing is renamed that is neither of the restored cluster nor of the one it
 //! replaces.
 
 use serde::Serialize;
 
-use super::plan::old;
-use super::{PromoteRefusal, PromoteRequest, PromotionSurvey};
+use super::refusal::PromoteRefusal;
+use super::survey::{MemberFacts, PromoteRequest, PromotionSurvey, old};
 use crate::aws::rds::{Database, Rds};
 use crate::aws::{AwsFailure, AwsTags};
 use crate::policy::RdsDatabase;
+use crate::restore::rds::is_identifier;
 use crate::restore::rds::settings::STANDS_FOR;
-
-/// What RDS has of the instances that the swap of a cluster concerns.
-#[derive(Clone, Debug, Default)]
-pub struct MemberFacts {
-    /// The restored cluster's.
-    pub restored: Vec<Database>,
-    /// What has the names of those that they stand for.
-    pub named: Vec<Database>,
-    /// What has names that the old ones would get.
-    pub put_aside: Vec<Database>,
-}
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Rename {
@@ -43,33 +33,31 @@ pub(super) struct Renames {
     pub(super) refusals: Vec<PromoteRefusal>,
 }
 
-impl MemberFacts {
-    /// Asks of the instances of the cluster that was restored, whatever its name is by now.
-    pub(super) async fn look(
-        rds: &Rds,
-        request: &PromoteRequest,
-        facts: &PromotionSurvey,
-    ) -> Result<Self, AwsFailure> {
-        let mut found = Self::default();
-        let Some(cluster) = facts.promoted(request) else { return Ok(found) };
-        for member in cluster.profile.cluster.iter().flat_map(|cluster| &cluster.members) {
-            found.restored.extend(instance(rds, &member.identifier).await?);
-        }
-        let names: Vec<String> = wanted(&found.restored).map(|(_, name)| name.to_owned()).collect();
-        for name in names {
-            let Some(named) = instance(rds, &name).await? else { continue };
-            let put_aside = instance(rds, &aside(request, &name)).await?;
-            // A rename that ended meanwhile shows the same one under both of its names.
-            let is_same = |other: &Database| other.resource_id == named.resource_id;
-            if put_aside.as_ref().is_some_and(is_same) {
-                continue;
-            }
-            found.restored.retain(|member| !is_same(member));
-            found.put_aside.extend(put_aside);
-            found.named.push(named);
-        }
-        Ok(found)
+/// Queries the instances of the cluster that was restored, whatever its name is by now.
+pub(super) async fn survey_members(
+    rds: &Rds,
+    request: &PromoteRequest,
+    facts: &PromotionSurvey,
+) -> Result<MemberFacts, AwsFailure> {
+    let mut found = MemberFacts::default();
+    let Some(cluster) = facts.promoted(request) else { return Ok(found) };
+    for member in cluster.profile.cluster.iter().flat_map(|cluster| &cluster.members) {
+        found.restored.extend(instance(rds, &member.identifier).await?);
     }
+    let names: Vec<String> = wanted(&found.restored).map(|(_, name)| name.to_owned()).collect();
+    for name in names {
+        let Some(named) = instance(rds, &name).await? else { continue };
+        let put_aside = instance(rds, &aside(request, &name)).await?;
+        // A rename that ended meanwhile shows the same one under both of its names.
+        let is_same = |other: &Database| other.resource_id == named.resource_id;
+        if put_aside.as_ref().is_some_and(is_same) {
+            continue;
+        }
+        found.restored.retain(|member| !is_same(member));
+        found.put_aside.extend(put_aside);
+        found.named.push(named);
+    }
+    Ok(found)
 }
 
 async fn instance(rds: &Rds, name: &str) -> Result<Option<Database>, AwsFailure> {
@@ -105,7 +93,7 @@ pub(super) fn renames(request: &PromoteRequest, facts: &PromotionSurvey) -> Rena
                 continue;
             }
             let to = aside(request, name);
-            if !crate::restore::rds::is_identifier(&to) {
+            if !is_identifier(&to) {
                 renames.refusals.push(PromoteRefusal::Identifier(to.clone()));
             }
             if members.put_aside.iter().any(|taken| taken.id.identifier() == to) {

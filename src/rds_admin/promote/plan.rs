@@ -1,84 +1,14 @@
 use serde::Serialize;
-use thiserror::Error;
 
-use super::members::{MemberFacts, Rename, Renames, renames};
+use super::members::{Rename, Renames, renames};
+use super::refusal::PromoteRefusal;
+use super::survey::{PromoteRequest, PromotionSurvey, old, was};
+use crate::aws::EXPIRES;
 use crate::aws::rds::Database;
-use crate::aws::{AwsTags, EXPIRES};
-use crate::model::{SourceName, SystemName};
-use crate::policy::{RdsDatabase, RdsSource};
+use crate::policy::RdsDatabase;
 use crate::restore::rds::is_identifier;
 use crate::restore::rds::login::is_of_master;
 use crate::restore::rds::settings::{DONE, FROM, checks, retention};
-
-/// On what is taking production's place, for as long as that takes: the name that it was restored under.
-pub(super) const WAS: &str = "drctl:promoted-from";
-/// As long: what RDS calls the one whose place it takes, for ever.
-pub(super) const OVER: &str = "drctl:promoted-over";
-
-#[derive(Clone, Debug)]
-pub struct PromoteRequest {
-    pub system: SystemName,
-    pub source: SourceName,
-    pub config: RdsSource,
-    pub region: String,
-    /// The restored instance or cluster.
-    pub instance: String,
-    /// What the old one is called afterwards.
-    pub put_aside_as: String,
-    /// Somebody says that nothing writes any more.
-    pub writers_stopped: bool,
-    /// Somebody wants it although its data was found wanting.
-    pub ignore_failed_checks: bool,
-}
-
-/// What RDS has there now.
-#[derive(Clone, Debug, Default)]
-pub struct PromotionSurvey {
-    pub restored: Option<Database>,
-    /// What has production's name.
-    pub production: Option<Database>,
-    /// What has the name that the old one gets.
-    pub put_aside: Option<Database>,
-    /// Of a cluster.
-    pub members: MemberFacts,
-}
-
-impl PromotionSurvey {
-    /// Drops the second sighting of an instance whose rename ended during the query.
-    pub(super) fn forget_old_names(&mut self) {
-        let is = |one: &Option<Database>, other: &Option<Database>| {
-            one.as_ref().zip(other.as_ref()).is_some_and(|(one, other)| one.resource_id == other.resource_id)
-        };
-        if is(&self.restored, &self.production) && self.has_mark() {
-            self.restored = None;
-        }
-        if is(&self.production, &self.put_aside) {
-            self.production = None;
-        }
-    }
-
-    fn has_mark(&self) -> bool {
-        self.production.as_ref().is_some_and(|production| was(&production.tags).is_some())
-    }
-
-    /// Returns what was restored, which may have production's name already.
-    pub(super) fn promoted(&self, request: &PromoteRequest) -> Option<&Database> {
-        self.restored.as_ref().or_else(|| self.has_name(request))
-    }
-
-    fn has_name(&self, request: &PromoteRequest) -> Option<&Database> {
-        self.production.as_ref().filter(|production| was(&production.tags) == Some(request.instance.as_str()))
-    }
-}
-
-/// Returns the database that is replaced, where it is known to be that one.
-pub(super) fn old<'f>(request: &PromoteRequest, facts: &'f PromotionSurvey) -> Option<&'f Database> {
-    if facts.has_name(request).is_none() && facts.production.is_some() {
-        return facts.production.as_ref();
-    }
-    let over = facts.promoted(request)?.tags.get(OVER)?;
-    facts.put_aside.as_ref().filter(|put_aside| put_aside.resource_id == over)
-}
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "step", rename_all = "kebab-case")]
@@ -186,63 +116,7 @@ impl Promotion {
     }
 }
 
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum PromoteRefusal {
-    #[error("there is no {what} `{name}` in {region}")]
-    Nothing { what: &'static str, name: String, region: String },
-    #[error("`{instance}` was not restored from `{source_name}` by drctl")]
-    NotRestored { instance: String, source_name: SourceName },
-    #[error("the restore of `{instance}` did not finish: it is not completely set up")]
-    NotFinished { instance: String },
-    #[error(
-        "only {held} of the policy's {asked} checks of the data in `{instance}` passed when it was restored"
-    )]
-    Wanting { instance: String, held: u64, asked: u64 },
-    #[error(
-        "`{name}` in {region} is neither what this policy backs up nor restored from it: it is not renamed"
-    )]
-    Foreign { name: String, region: String },
-    #[error("`{name}` is `{status}`, and RDS renames nothing in that state")]
-    Stuck { name: String, status: String, way_on: String },
-    #[error(
-        "`{0}` is not an identifier that RDS takes: it begins with a letter, has letters, digits and single `-`, and 63 characters at most"
-    )]
-    Identifier(String),
-    #[error("`{instance}` is `{status}`: only an available one is promoted")]
-    NotAvailable { instance: String, status: String },
-    #[error("`{instance}` has the name of production already")]
-    IsProduction { instance: String },
-    #[error("{what} `{name}`, the name that the old one would get, already exists")]
-    NameTaken { what: &'static str, name: String },
-    #[error("the writers are not stopped: what they commit to the old one from now on would be lost")]
-    WritersGoOn,
-}
-
-impl PromoteRefusal {
-    pub fn hint(&self) -> String {
-        let words = match self {
-            Self::Stuck { way_on, .. } => return way_on.clone(),
-            Self::Nothing { .. } | Self::IsProduction { .. } | Self::NotRestored { .. } => {
-                "`drctl restore SOURCE --to-instance NAME` makes one."
-            }
-            Self::NotAvailable { status, .. } if status == "backing-up" => {
-                "RDS is taking its first backup, and renames nothing meanwhile; it can be used at its own address. Promote it when it is `available`. A restore with `--backups-later` postpones that backup until the promotion."
-            }
-            Self::NotAvailable { .. } | Self::NotFinished { .. } => "Run the restore again: it resumes.",
-            Self::Wanting { .. } => {
-                "The same restore again repeats them, and reports which fail and why. Restore another point in time, or accept it with `--ignore-failed-checks`."
-            }
-            Self::NameTaken { .. } | Self::Identifier(_) => "Name another with `--put-aside-as`.",
-            Self::Foreign { .. } => "Is it yours? Then rename it, and promote again.",
-            Self::WritersGoOn => {
-                "Name a command in the policy, `promote = { freeze = [\"…\"] }` under the source, or stop them yourself and pass `--writers-stopped`."
-            }
-        };
-        words.to_owned()
-    }
-}
-
-/// Decides the steps, or returns every refusal at once.
+/// Decides, or says everything that stands against it.
 pub fn plan(request: &PromoteRequest, facts: &PromotionSurvey) -> Result<Promotion, Vec<PromoteRefusal>> {
     let name = request.config.database.identifier().to_owned();
     let has_name = facts.has_name(request);
@@ -376,11 +250,6 @@ fn is_kept(restored: &Database, facts: &PromotionSurvey) -> bool {
     restored.profile.deletion_protection == Some(true)
         && restored.tags.get(EXPIRES).is_none()
         && members.all(|member| member.tags.get(EXPIRES).is_none())
-}
-
-/// The name that it was restored under, where a promotion of it was begun.
-fn was(tags: &AwsTags) -> Option<&str> {
-    tags.get(WAS)
 }
 
 fn unfit(request: &PromoteRequest, restored: &Database, name: &str) -> Vec<PromoteRefusal> {

@@ -1,28 +1,39 @@
+use super::plan::ResourceRestoreStep;
 use super::report::{ResourceAftermath, ResourceDetails};
-use super::{ResourceRestoreError, ResourceRestorePlan};
-use crate::aws::backup::{AwsBackup, RestoreJob, RestoreRequest};
-use crate::aws::{Poll, PollError, PolledState};
+use super::{ResourceRestorePlan, ResourceRestoreRequest};
+use crate::aws::backup::{AwsBackup, Job, RestoreRequest};
+use crate::aws::{Poll, PollError, Waiter};
 use crate::checks::CheckResult;
-use crate::event::Phase;
-use crate::restore::{RestoreProgress, Restored, Stopped};
+use crate::restore::{AwsRestoreError, CreatedObject, Executed, RestoreProgress, Restored, Stopped};
 use crate::run::RunContext;
+use crate::text::error_chain;
 
-/// Begins the job, or resumes the one that an earlier run began, and waits for its end.
+/// Walks the steps of the plan: starts the job, or resumes the one of an earlier run, and waits for its end.
 pub(super) async fn execute(
     run: &RunContext,
     plan: &ResourceRestorePlan,
     progress: &mut RestoreProgress<'_>,
-) -> Result<Restored<ResourceDetails>, Stopped<ResourceRestoreError, ResourceAftermath>> {
-    progress.begin(Phase::RestoreJob);
-    let mut begun = plan.earlier.as_ref().map(|earlier| earlier.job.clone());
-    let job = match job(run, plan, &mut begun).await {
-        Ok(job) => job,
-        Err(error) => {
-            let aftermath = begun.map_or(ResourceAftermath::NoJob, ResourceAftermath::Job);
-            return Err(Stopped { error, aftermath });
-        }
-    };
+) -> Executed<ResourceRestoreRequest> {
     let earlier = plan.earlier.as_ref();
+    let mut started = earlier.map(|earlier| earlier.job.clone());
+    let walked = walk(run, plan, &mut started, progress).await;
+    let created = walked.as_ref().ok().map(|(_, resource_id)| resource_id.clone());
+    progress.created.extend(started.clone().map(|job| match earlier {
+        Some(_) => CreatedObject::shared(
+            format!("what restore job {job} in {} made", plan.region),
+            "an earlier run started the job, and it may be in use",
+        ),
+        None => CreatedObject::Resource {
+            region: plan.region.clone(),
+            job,
+            arn: walked.as_ref().ok().and_then(|(job, _)| job.made.clone()),
+            resource_id: created.flatten(),
+        },
+    }));
+    let (job, _) = walked.map_err(|error| {
+        let aftermath = started.map_or(ResourceAftermath::NoJob, ResourceAftermath::Job);
+        Stopped { error, aftermath }
+    })?;
     let details = ResourceDetails {
         region: plan.region.clone(),
         job: job.id,
@@ -43,35 +54,58 @@ pub(super) async fn execute(
     })
 }
 
-/// `begun`: the job, as soon as there is one.
-async fn job(
+/// `started`: the job, as soon as there is one. Returns it as it ended, and what RDS calls a database that it made.
+async fn walk(
     run: &RunContext,
     plan: &ResourceRestorePlan,
-    begun: &mut Option<String>,
-) -> Result<RestoreJob, ResourceRestoreError> {
+    started: &mut Option<String>,
+    progress: &mut RestoreProgress<'_>,
+) -> Result<(Job, Option<String>), AwsRestoreError> {
     let aws = AwsBackup::connect(&plan.place).await?;
-    let id = match begun {
-        Some(id) => id.clone(),
-        None => begun.insert(begin(run, &aws, plan).await?).clone(),
-    };
-    let subject = format!("restore job {id} in {}", plan.region);
-    let poll = Poll { every: plan.place.poll, deadline: plan.place.deadline };
-    let ask = async || Ok(aws.restore_job(&id).await?.map_or(PolledState::Absent, RestoreJob::seen));
-    match poll.wait(&subject, &run.events, &run.cancel, ask).await {
-        Ok(job) => Ok(job),
-        Err(PollError::Failed { status, detail, .. }) => {
-            Err(ResourceRestoreError::Failed { job: id, status, said: detail })
+    let mut ended = None;
+    for step in &plan.steps {
+        progress.begin(step.phase());
+        match (step, started.as_ref()) {
+            (ResourceRestoreStep::StartJob, None) => *started = Some(start(run, &aws, plan).await?),
+            (ResourceRestoreStep::AwaitJob, Some(id)) => ended = Some(wait(run, &aws, plan, id).await?),
+            (ResourceRestoreStep::StartJob, Some(_)) | (ResourceRestoreStep::AwaitJob, None) => {}
         }
-        Err(error) => Err(ResourceRestoreError::Wait(error)),
     }
+    let job = ended.ok_or(AwsRestoreError::NotStarted)?;
+    let is_ours = plan.earlier.is_none();
+    let resource_id = match job.made.as_deref().filter(|_| is_ours) {
+        Some(made) => aws.resource(made).await.map(|state| state.resource_id()).unwrap_or_else(|failure| {
+            tracing::info!("{}", error_chain(&failure));
+            None
+        }),
+        None => None,
+    };
+    Ok((job, resource_id))
 }
 
-/// The run's id is the token: a request whose answer was lost begins nothing when it is repeated.
-async fn begin(
+async fn wait(
     run: &RunContext,
     aws: &AwsBackup,
     plan: &ResourceRestorePlan,
-) -> Result<String, ResourceRestoreError> {
+    id: &str,
+) -> Result<Job, AwsRestoreError> {
+    let waiter = Waiter { poll: Poll::from(&plan.place), events: &run.events, cancel: &run.cancel };
+    let subject = format!("restore job {id} in {}", plan.region);
+    let ended = waiter.until(&subject, async || aws.restore_job(id).await, Job::seen).await;
+    ended.map_err(|error| match error {
+        PollError::Failed { status, detail, .. } => {
+            AwsRestoreError::Failed { job: id.to_owned(), status, said: detail }
+        }
+        error => AwsRestoreError::Wait(error),
+    })
+}
+
+/// Starts the job. The run's id is the token: a request whose answer was lost starts nothing when it is repeated.
+async fn start(
+    run: &RunContext,
+    aws: &AwsBackup,
+    plan: &ResourceRestorePlan,
+) -> Result<String, AwsRestoreError> {
     let mut metadata = plan.metadata.clone();
     if metadata.get("newFileSystem").is_some_and(|value| value == "true") {
         metadata.entry("CreationToken".to_owned()).or_insert_with(|| format!("drctl-{}", run.id));
@@ -83,5 +117,5 @@ async fn begin(
         metadata: &metadata,
         token: run.id.as_str(),
     };
-    aws.start_restore(&request).await.map_err(ResourceRestoreError::Start)
+    aws.start_restore(&request).await.map_err(AwsRestoreError::Start)
 }

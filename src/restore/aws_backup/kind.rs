@@ -4,7 +4,7 @@
 #[derive(Debug)]
 pub(super) struct ResourceKind {
     pub(super) name: &'static str,
-    /// The key that says what is made; whoever restores gives it.
+    /// The key that says what is made; the request gives it.
     pub(super) target: &'static [&'static str],
     pub(super) keys: &'static [&'static str],
     /// What AWS says beside them for information, and does not take back.
@@ -186,7 +186,7 @@ pub(super) const TIME: &str = "RestoreTime";
 pub(super) const LATEST: &str = "UseLatestRestorableTime";
 
 impl ResourceKind {
-    /// Whether AWS must be told the moment of a continuous one; of a bucket it takes the latest.
+    /// Returns whether AWS requires the point in time of a continuous one; of a bucket it takes the latest.
     pub(super) fn needs_moment(&self) -> bool {
         self.key(LATEST).is_some()
     }

@@ -93,7 +93,7 @@ pub(super) fn edit(
     if refused.is_empty() { Ok(edited) } else { Err(refused) }
 }
 
-/// Why a value that was recorded is not said again.
+/// Returns why a value that was recorded is not given again.
 fn why_not(
     kind: &'static ResourceKind,
     key: &'static str,
@@ -101,12 +101,12 @@ fn why_not(
     is_elsewhere: bool,
 ) -> Option<&'static str> {
     match key {
-        // It was of another resource, and whoever restores says what is made.
+        // It was of another resource, and the request names the new one.
         key if kind.target.contains(&key) => Some("it names what was backed up"),
         // A zone that has no room would fail the restore; AWS chooses one.
         "AvailabilityZone" => Some("AWS chooses a zone"),
         "Port" if value == "0" => Some("it is no port"),
-        TIME | LATEST => Some("whoever restores says which moment"),
+        TIME | LATEST => Some("the request says which point in time"),
         key if is_elsewhere && find(kind.regional, key).is_some() => Some("it means nothing in this region"),
         _ => None,
     }
@@ -169,7 +169,7 @@ fn value_of(kind: &'static ResourceKind, key: &'static str, value: &str) -> Resu
     }
 }
 
-/// What is wrong with the moment.
+/// Returns what is wrong with the point in time.
 fn moment(
     kind: &ResourceKind,
     is_continuous: bool,

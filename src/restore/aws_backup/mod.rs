@@ -1,34 +1,69 @@
 //! Restoring a resource that AWS Backup keeps: a job of AWS's makes a new one from a recovery point.
 //!
-//! [`ResourceRestoreRequest`] is the way through it.
-//!
 //! *Invariants.*
-//! - The region that was lost is not asked: what a restore has to say was recorded with the backup, and is read
-//!   from the repositories; everything else is asked of the region that is restored in.
-//! - What is made gets its name from whoever restores. AWS Backup refuses a name that is taken, and skips the
+//! - The region that was lost is not queried: what a restore needs was recorded with the backup, and is read from the
+//!   repositories; everything else is asked of the region that is restored in.
+//! - What is made gets its name with the request. AWS Backup refuses a name that is taken, and skips the
 //!   objects that a bucket has; nothing that exists is overwritten. A key that the kind of resource does not
 //!   take is refused before AWS is asked.
-//! - A job that a killed run began is gone on with, and one that ended is not begun again unless that is asked
-//!   for: AWS would make a second resource.
-//! - `COMPLETED` with something to say is told of, and is not called done.
+//! - A job that a killed run started is resumed, and one that ended is not started again unless that is asked for: AWS
+//!   would make a second resource.
+//! - `COMPLETED` with a message is reported, and is not called done.
+//! - Nothing is removed but a database that a job of this very run made.
 //!
-//! *Not here.* Making recovery points ([`crate::source::aws_backup`]); changing or removing anything that a
-//! restore made.
+//! *Not here.* Making recovery points ([`crate::source::aws_backup`]).
 
-mod error;
 mod execute;
 mod kind;
 mod metadata;
 mod plan;
 mod report;
 mod request;
-mod restorer;
 mod select;
 mod survey;
+mod teardown;
 
-pub use error::ResourceRestoreError;
+use chrono::{DateTime, Utc};
+
+use super::{AwsRestoreError, CreatedObject, Executed, Method, Refusal, RestoreProgress, Restorer};
+use crate::run::RunContext;
+
 pub use metadata::{InvalidMetadata, OmittedSetting};
-pub use plan::{EarlierJob, ResourceRestorePlan, plan};
+pub use plan::{EarlierJob, ResourceRestorePlan, ResourceRestoreStep, plan};
 pub use report::{ResourceAftermath, ResourceDetails};
 pub use request::{ResourceRestoreRequest, assignment};
 pub use survey::ResourceSurvey;
+
+impl Restorer for ResourceRestoreRequest {
+    const METHOD: Method = Method::AwsBackup;
+    type Survey = ResourceSurvey;
+    type Plan = ResourceRestorePlan;
+    type Details = ResourceDetails;
+    type Error = AwsRestoreError;
+    type Aftermath = ResourceAftermath;
+
+    async fn survey(&self, run: &RunContext) -> Result<ResourceSurvey, AwsRestoreError> {
+        survey::survey(run, self).await
+    }
+
+    fn plan(
+        &self,
+        survey: ResourceSurvey,
+        now: DateTime<Utc>,
+        _seed: u32,
+    ) -> Result<ResourceRestorePlan, Vec<Refusal>> {
+        plan::plan(self, survey, now)
+    }
+
+    async fn execute(
+        run: &RunContext,
+        plan: &ResourceRestorePlan,
+        progress: &mut RestoreProgress<'_>,
+    ) -> Executed<Self> {
+        execute::execute(run, plan, progress).await
+    }
+
+    async fn remove(&self, run: &RunContext, object: &CreatedObject) -> Result<(), String> {
+        teardown::remove(run, self, object).await
+    }
+}

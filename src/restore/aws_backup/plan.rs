@@ -18,7 +18,7 @@ use crate::restore::{PlanSummary, Refusal, RestorePlan};
 pub struct ResourceRestorePlan {
     pub source: SourceName,
     pub backup: BackupId,
-    /// The moment whose data it holds.
+    /// The time whose data it holds.
     pub recovery_point: DateTime<Utc>,
     pub age_seconds: i64,
     /// What was backed up.
@@ -31,13 +31,16 @@ pub struct ResourceRestorePlan {
     pub point: String,
     /// AWS Backup acts as this role.
     pub role: String,
-    /// What AWS is told of the new resource.
+    /// What AWS gets of the new resource.
     pub metadata: BTreeMap<String, String>,
     pub left_out: Vec<OmittedSetting>,
-    /// A job that was told the same: it is gone on with, or it was the restore.
+    /// A job with the same metadata: it is resumed, or it was the restore.
     pub earlier: Option<EarlierJob>,
+    /// What is executed, in its order.
+    #[serde(skip)]
+    pub steps: Vec<ResourceRestoreStep>,
     pub notes: Vec<String>,
-    /// How AWS is asked there.
+    /// How AWS is queried there.
     #[serde(skip)]
     pub(super) place: AwsLocation,
 }
@@ -53,12 +56,29 @@ impl RestorePlan for ResourceRestorePlan {
         }
     }
 
-    fn steps(&self, _validates: bool) -> Vec<Phase> {
-        vec![Phase::RestoreJob]
+    fn phases(&self, _validates: bool) -> Vec<Phase> {
+        self.steps.iter().map(|step| step.phase()).take(1).collect()
     }
 
     fn without_checks(&self) -> Option<&'static str> {
         Some("drctl does not log in to a resource of AWS Backup")
+    }
+}
+
+/// A step of the restore.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResourceRestoreStep {
+    /// Done where an earlier run started a job with the same metadata.
+    StartJob,
+    AwaitJob,
+}
+
+impl ResourceRestoreStep {
+    /// Returns what it is timed as: AWS counts both to the job.
+    pub(super) fn phase(self) -> Phase {
+        match self {
+            Self::StartJob | Self::AwaitJob => Phase::RestoreJob,
+        }
     }
 }
 
@@ -68,11 +88,11 @@ pub struct EarlierJob {
     pub job: String,
     pub is_over: bool,
     pub begun: Option<DateTime<Utc>>,
-    /// Whether what it made is still there; `None`: nobody says, or it is still at work.
+    /// Whether what it made is still there; `None`: it is not known, or it is still at work.
     pub is_there: Option<bool>,
 }
 
-/// Decides, or says everything that is wrong.
+/// Decides, or returns everything that is wrong.
 pub fn plan(
     request: &ResourceRestoreRequest,
     situation: ResourceSurvey,
@@ -84,10 +104,11 @@ pub fn plan(
     match &point {
         None => refused.push(Refusal::nothing(
             "recovery-point-gone",
-            format!("AWS Backup does not have {arn} in {region} any more"),
+            format!("AWS Backup no longer has {arn} in {region}"),
         )),
         Some(point) if !point.is_whole() => {
-            let message = format!("{arn} is `{}`, and can be restored only when it is whole", point.status);
+            let message =
+                format!("{arn} is `{}`, and can be restored only when it is complete", point.status);
             refused.push(Refusal::nothing("recovery-point-gone", message));
         }
         Some(_) => {}
@@ -101,20 +122,20 @@ pub fn plan(
             })
             .ok(),
         None => {
-            let message = format!("drctl does not restore `{}`: AWS's own tools do", profile.resource_type);
+            let message = format!("drctl does not restore `{}`; AWS's own tools do", profile.resource_type);
             refused.push(Refusal::usage("unknown-resource-type", message));
             None
         }
     };
     let Some(edited) = edited.filter(|_| refused.is_empty()) else { return Err(refused) };
     let mut same = jobs;
-    same.retain(|begun| kind.is_some_and(|kind| says_the_same(kind, &begun.told, &edited.metadata)));
+    same.retain(|begun| kind.is_some_and(|kind| says_the_same(kind, &begun.metadata, &edited.metadata)));
     let mut notes = notes(&profile.resource_type, &edited.metadata);
     let earlier = earlier(same, &mut notes).filter(|earlier| !(earlier.is_over && request.again));
     let time = edited.metadata.get(TIME).and_then(|time| DateTime::parse_from_rfc3339(time).ok());
     if is_continuous(&arn) && time.is_none() {
         notes.push(
-            "AWS Backup brings back the latest moment that it has, and does not say which: the time above is when it began"
+            "AWS Backup restores the latest point in time that it has, and does not report which: the time above is when it began"
                 .to_owned(),
         );
     }
@@ -135,16 +156,17 @@ pub fn plan(
         metadata: edited.metadata,
         left_out: edited.left_out,
         earlier,
+        steps: vec![ResourceRestoreStep::StartJob, ResourceRestoreStep::AwaitJob],
     })
 }
 
-/// The newest job, unless what it made was removed meanwhile: that is to be made anew.
+/// Returns the newest job, unless what it made was removed meanwhile: that is recreated.
 fn earlier(same: Vec<RunningJob>, notes: &mut Vec<String>) -> Option<EarlierJob> {
     let begun = same.into_iter().next()?;
     let job = begun.job;
     if begun.is_there == Some(false) {
         let made = job.made.unwrap_or_default();
-        notes.push(format!("job {} made {made}, which is not there any more: it is made anew", job.id));
+        notes.push(format!("job {} made {made}, which no longer exists: it is recreated", job.id));
         return None;
     }
     Some(EarlierJob { is_over: job.is_over(), job: job.id, begun: job.created, is_there: begun.is_there })
@@ -164,7 +186,7 @@ fn says_the_same(
     known(told) == known(metadata)
 }
 
-/// What whoever restores may not expect.
+/// Returns what may surprise.
 fn notes(resource_type: &str, metadata: &BTreeMap<String, String>) -> Vec<String> {
     let is = |key: &str, value: &str| metadata.get(key).is_some_and(|said| said == value);
     match resource_type {
@@ -179,7 +201,7 @@ fn notes(resource_type: &str, metadata: &BTreeMap<String, String>) -> Vec<String
         }
         "EFS" => vec!["the files come into a directory `aws-backup-restore_…`, never in place".to_owned()],
         "RDS" | "Aurora" => {
-            let mut notes = vec!["what is not said here gets AWS's defaults; look at security groups and parameters before anybody uses it".to_owned()];
+            let mut notes = vec!["what is not listed here gets AWS's defaults; check security groups and parameters before it is used".to_owned()];
             if resource_type == "Aurora" {
                 notes.push(
                     "the cluster has no instance: make one, or there is nothing to connect to".to_owned(),

@@ -15,19 +15,19 @@ pub struct ResourceDetails {
     pub job_seconds: Option<f64>,
     /// The job had ended when this run began.
     pub was_over: bool,
-    /// It ended before this run began, and nobody says whether what it made is still there.
+    /// It ended before this run began, and whether what it made is still there is not known.
     pub is_unseen: bool,
-    /// What AWS said, although it completed. With any of it the restore is not whole.
+    /// What AWS said, although it completed. With any of it the restore is not complete.
     pub issues: Vec<String>,
 }
 
 impl ResourceDetails {
-    /// Why it is not called done, in words. Empty: it is.
+    /// Returns why it is not called done. Empty: it is.
     pub(super) fn shortcomings(&self) -> Vec<String> {
         let said = self.issues.iter().map(|issue| format!("AWS Backup says the job completed, and: {issue}"));
         let unseen = self.is_unseen.then(|| {
             format!(
-                "job {} had ended before, and whether what it made is still there is not known: look at it, and if it is gone run this again with `--again`",
+                "job {} had ended before, and whether what it made is still there is not known: check it, and if it is gone run this again with `--again`",
                 self.job
             )
         });
@@ -39,14 +39,14 @@ impl ResourceDetails {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ResourceAftermath {
     NoJob,
-    /// AWS Backup was told to begin it.
+    /// AWS Backup was called to start it.
     Job(String),
 }
 
 impl fmt::Display for ResourceAftermath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoJob => write!(f, "no job was begun"),
+            Self::NoJob => write!(f, "no job was started"),
             Self::Job(job) => write!(f, "its job is {job}"),
         }
     }

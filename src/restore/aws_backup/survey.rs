@@ -1,14 +1,13 @@
 use std::collections::BTreeMap;
 
+use super::ResourceRestoreRequest;
 use super::select::{choose, place};
-use super::{ResourceRestoreError, ResourceRestoreRequest};
-use crate::aws::backup::{AwsBackup, RecoveryPoint, RestoreJob};
-use crate::model::{CloudBackupCopy, Details, Manifest, RepositoryName, ResourceProfile};
-use crate::repository::SmallReader;
-use crate::restore::Refusal;
+use crate::aws::backup::{AwsBackup, Job, RecoveryPoint};
+use crate::model::{CloudBackupCopy, Manifest, ResourceProfile};
+use crate::restore::aws::recorded;
+use crate::restore::{AwsRestoreError, Refusal};
 use crate::run::RunContext;
-use crate::source::postgres_dump::capture::DETAILS;
-use crate::text::error_chain as told_of;
+use crate::text::error_chain;
 
 /// Everything a plan needs.
 #[derive(Clone, Debug)]
@@ -25,19 +24,19 @@ pub struct ResourceSurvey {
 /// A job of an earlier run that did not come to nothing.
 #[derive(Clone, Debug)]
 pub(super) struct RunningJob {
-    pub(super) job: RestoreJob,
-    /// What it was told.
-    pub(super) told: BTreeMap<String, String>,
-    /// Whether what it made is still there; `None`: nobody says, or it is still at work.
+    pub(super) job: Job,
+    /// The metadata that it got.
+    pub(super) metadata: BTreeMap<String, String>,
+    /// Whether what it made is still there; `None`: it is not known, or it is still at work.
     pub(super) is_there: Option<bool>,
 }
 
-/// Finds out, and changes nothing. Only the region that is restored in is asked.
+/// Finds out, and changes nothing. Only the region that is restored in is queried.
 pub(super) async fn survey(
     run: &RunContext,
     request: &ResourceRestoreRequest,
-) -> Result<ResourceSurvey, ResourceRestoreError> {
-    let refused = |refusal: Refusal| ResourceRestoreError::Refused(vec![refusal]);
+) -> Result<ResourceSurvey, AwsRestoreError> {
+    let refused = |refusal: Refusal| AwsRestoreError::Refused(vec![refusal]);
     let manifests: Vec<_> = request.known.iter().map(|(manifest, _)| manifest).collect();
     let manifest = choose(&manifests, request).map_err(refused)?.clone();
     let place = place(&manifest, request.region.as_deref()).map_err(refused)?;
@@ -50,14 +49,14 @@ pub(super) async fn survey(
         let held = manifest.managed.iter().flat_map(|managed| &managed.held);
         held.filter(|copy| copy.region != place.region).map(|copy| copy.region.clone()).collect()
     };
-    let point = aws.point(&vault, &place.arn).await.map_err(|source| ResourceRestoreError::Region {
+    let point = aws.point(&vault, &place.arn).await.map_err(|source| AwsRestoreError::Region {
         region: place.region.clone(),
         others: others(),
         source,
     })?;
     let profile = match (run.identities.is_empty(), &point) {
-        (false, _) | (_, None) => recorded(run, &manifest, holders).await?,
-        // Whoever cannot open the backup asks the region that is restored in.
+        (false, _) | (_, None) => recorded(run, &manifest, holders, |details| details.resource).await?,
+        // Without a key that opens the backup, the region that is restored in is queried.
         (true, Some(point)) => ResourceProfile {
             resource_type: point.resource_type.clone(),
             region: home(&manifest),
@@ -66,41 +65,21 @@ pub(super) async fn survey(
     };
     let mut jobs = Vec::new();
     for job in aws.restore_jobs(&place.arn).await?.into_iter().filter(|job| !job.is_lost()) {
-        let told = aws.restore_job_metadata(&job.id).await?;
+        let metadata = aws.restore_job_metadata(&job.id).await?;
         let is_there = match job.made.as_deref().filter(|_| job.is_over()) {
-            // Who may not look does not know, and is told so.
-            Some(made) => aws.is_there(made).await.unwrap_or_else(|failure| {
-                run.events
-                    .warning(format!("whether {made} is still there is not known: {}", told_of(&failure)));
+            // A role that may not query it does not know.
+            Some(made) => aws.resource(made).await.map(|state| state.is_there()).unwrap_or_else(|failure| {
+                run.events.warning(format!(
+                    "whether {made} is still there is not known: {}",
+                    error_chain(&failure)
+                ));
                 None
             }),
             None => None,
         };
-        jobs.push(RunningJob { job, told, is_there });
+        jobs.push(RunningJob { job, metadata, is_there });
     }
     Ok(ResourceSurvey { manifest, place, point, profile, jobs })
-}
-
-async fn recorded(
-    run: &RunContext,
-    manifest: &Manifest,
-    holders: &[RepositoryName],
-) -> Result<ResourceProfile, ResourceRestoreError> {
-    let not_understood = |artifact: &str, reason: &str| ResourceRestoreError::NotUnderstood {
-        artifact: artifact.to_owned(),
-        reason: reason.to_owned(),
-    };
-    let artifact = manifest.artifact_of(DETAILS).ok_or_else(|| not_understood(DETAILS, "is missing"))?;
-    let reader = SmallReader {
-        repositories: &run.repositories,
-        identities: &run.identities,
-        events: &run.events,
-        cancel: &run.cancel,
-    };
-    let text = reader.read(manifest, artifact, holders).await?;
-    let details: Details =
-        serde_json::from_slice(&text).map_err(|error| not_understood(&artifact.name, &error.to_string()))?;
-    details.resource.ok_or_else(|| not_understood(&artifact.name, "describes no resource"))
 }
 
 /// The region it was made in.

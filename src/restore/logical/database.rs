@@ -229,6 +229,27 @@ async fn evict(connection: &mut PgConnection, name: &str) -> Result<(), DumpRest
     Ok(())
 }
 
+/// Returns what a database keeps for as long as it is there, whatever its name.
+pub(super) async fn oid(target: &ConnectionParameters, name: &str) -> Result<u32, DumpRestoreError> {
+    let mut connection = connect(target).await?;
+    let query = sqlx::query_scalar("SELECT oid::int8 FROM pg_database WHERE datname = $1");
+    let found: Result<i64, _> = ask(query.bind(name).fetch_one(&mut connection)).await;
+    close(connection).await;
+    Ok(u32::try_from(found?).unwrap_or_default())
+}
+
+/// Returns the name of a database; `None`: it is gone.
+pub(super) async fn name_of(
+    target: &ConnectionParameters,
+    oid: u32,
+) -> Result<Option<String>, DumpRestoreError> {
+    let mut connection = connect(target).await?;
+    let query = sqlx::query_scalar("SELECT datname::text FROM pg_database WHERE oid = $1::int8::oid");
+    let found = ask(query.bind(i64::from(oid)).fetch_optional(&mut connection)).await;
+    close(connection).await;
+    found
+}
+
 /// Whether the server says that there is no database of that name.
 pub(super) async fn is_gone(target: &ConnectionParameters, name: &str) -> bool {
     let Ok(mut connection) = connect(target).await else { return false };

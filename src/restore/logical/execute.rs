@@ -9,11 +9,11 @@ use super::progress::LoadProgress;
 use super::publish::{Publication, drop_replaced, publish};
 use super::roles::make_globals;
 use super::selection::SelectedEntries;
-use super::{Compared, DumpAftermath, DumpCleanup, DumpDetails, DumpRestoreError};
+use super::{Compared, DumpAftermath, DumpCleanup, DumpDetails, DumpRestoreError, DumpRestoreRequest};
 use crate::checks::CheckResult;
 use crate::event::Phase;
 use crate::model::{Cause, Judgement, RepositoryName, Verdict};
-use crate::restore::{RestoreError as _, RestoreProgress, Restored, Stopped};
+use crate::restore::{CreatedObject, Executed, RestoreError as _, RestoreProgress, Restored, Stopped};
 use crate::run::RunContext;
 use crate::text::error_chain;
 
@@ -26,7 +26,7 @@ pub(super) async fn execute(
     run: &RunContext,
     plan: &DumpRestorePlan,
     progress: &mut RestoreProgress<'_>,
-) -> Result<Restored<DumpDetails>, Stopped<DumpRestoreError, DumpAftermath>> {
+) -> Executed<DumpRestoreRequest> {
     let mut globals_made = Vec::new();
     let mut made = CreatedObjects::Nothing;
     let done = match steps(run, plan, progress, &mut globals_made, &mut made).await {
@@ -70,7 +70,11 @@ async fn steps(
     let mut not_made = Vec::new();
     if plan.globals.is_some() {
         progress.begin(Phase::Globals);
-        not_made = make_globals(run, plan, globals_made).await?;
+        let globals = make_globals(run, plan, globals_made).await;
+        progress.created.extend(globals_made.iter().map(|global| {
+            CreatedObject::shared(global.clone(), "other databases of the server may use it by now")
+        }));
+        not_made = globals?;
     }
     let loaded = match &plan.route {
         DumpTransfer::Scratch { directory, .. } => {
@@ -130,11 +134,26 @@ async fn create(
         return Err(error);
     }
     *made = CreatedObjects::Database;
+    progress.created.retain(|object| matches!(object, CreatedObject::Shared { .. }));
+    progress.created.push(created(plan).await?);
     database::mark(run, plan).await?;
     let database = plan.inside();
     let is_everything = plan.selection.is_none() && plan.exclusion.is_none();
     let expected = is_everything.then_some(plan.database_bytes);
     Ok(LoadProgress::begin(database, expected, run.events.clone(), &run.cancel))
+}
+
+/// What teardown removes.
+async fn created(plan: &DumpRestorePlan) -> Result<CreatedObject, DumpRestoreError> {
+    if plan.loads_into == LoadsInto::Existing {
+        let what = format!("database `{}` on {}", plan.database, plan.server);
+        return Ok(CreatedObject::shared(what, "it existed before the restore"));
+    }
+    let oid = database::oid(&plan.steps.target, &plan.temporary).await?;
+    let mut names = vec![plan.temporary.clone(), plan.database.clone()];
+    names.extend(plan.incomplete.clone());
+    names.dedup();
+    Ok(CreatedObject::Database { oid, names })
 }
 
 async fn load_file(

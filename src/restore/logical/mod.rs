@@ -45,12 +45,17 @@ mod progress;
 mod publish;
 mod report;
 mod request;
-mod restorer;
 mod roles;
 mod select;
 mod selection;
 mod survey;
 mod target;
+mod teardown;
+
+use chrono::{DateTime, Utc};
+
+use super::{CreatedObject, Executed, Method, Refusal, RestoreProgress, Restorer};
+use crate::run::RunContext;
 
 pub use compare::{Compared, Difference};
 pub use contents::ArchiveSummary;
@@ -188,5 +193,39 @@ mod tests {
             }],
             by_hand: vec![],
         }
+    }
+}
+
+impl Restorer for DumpRestoreRequest {
+    const METHOD: Method = Method::Logical;
+    type Survey = DumpSurvey;
+    type Plan = DumpRestorePlan;
+    type Details = DumpDetails;
+    type Error = DumpRestoreError;
+    type Aftermath = DumpAftermath;
+
+    async fn survey(&self, run: &RunContext) -> Result<DumpSurvey, DumpRestoreError> {
+        survey::survey(run, self).await
+    }
+
+    fn plan(
+        &self,
+        survey: DumpSurvey,
+        now: DateTime<Utc>,
+        seed: u32,
+    ) -> Result<DumpRestorePlan, Vec<Refusal>> {
+        plan::plan(self, survey, now, seed)
+    }
+
+    async fn execute(
+        run: &RunContext,
+        plan: &DumpRestorePlan,
+        progress: &mut RestoreProgress<'_>,
+    ) -> Executed<Self> {
+        execute::execute(run, plan, progress).await
+    }
+
+    async fn remove(&self, run: &RunContext, object: &CreatedObject) -> Result<(), String> {
+        teardown::remove(run, self, object).await
     }
 }

@@ -377,7 +377,7 @@ impl RestorePlan for DumpRestorePlan {
         }
     }
 
-    fn steps(&self, validates: bool) -> Vec<Phase> {
+    fn phases(&self, validates: bool) -> Vec<Phase> {
         let mut steps = Vec::new();
         steps.extend(self.drop_leftovers.then_some(Phase::Prepare));
         steps.extend(self.globals.as_ref().map(|_| Phase::Globals));

@@ -12,22 +12,25 @@ use super::directory_lock::{DirectoryLock, DirectoryMarker};
 use super::error::write_error;
 use super::fetch::ahead;
 use super::host::{DirectoryState, DirectorySurvey};
-use super::layout::{AUTO_CONFIGURATION, CONTROL, CONTROL_KEPT, MANUAL_RESTORE, MARKER, RESUME_STATE};
+use super::layout::{
+    AUTO_CONFIGURATION, CONTROL, CONTROL_KEPT, MANUAL_RESTORE, MARKER, RESTORED, RESUME_STATE,
+};
 use super::owned_file::create;
 use super::plan::PhysicalRestorePlan;
 use super::preflight::{at_work, not_empty, runs};
 use super::resume::{Placed, ResumeState};
 use super::unpack::{UnpackError, UnpackMode, Unpacked, Unpacker};
 use super::{
-    DirectoryCleanup, PhysicalDetails, PhysicalRestoreError, RecoveryTarget, ServerState, Started,
-    TablespacePlan, combine_incrementals, delta, manual_restore, release, resume, settings, start,
+    DirectoryCleanup, PhysicalDetails, PhysicalRestoreError, PhysicalRestoreRequest, RecoveryTarget,
+    ServerState, Started, TablespacePlan, combine_incrementals, delta, manual_restore, release, resume,
+    settings, start,
 };
 use crate::checks::CheckResult;
 use crate::event::{Event, Phase};
 use crate::model::{Artifact, Manifest, RepositoryName};
 use crate::pipeline::CountingReader;
 use crate::postgres::ConnectionParameters;
-use crate::restore::{RestoreProgress, Restored, Stopped};
+use crate::restore::{CreatedObject, Executed, RestoreProgress, Restored, Stopped};
 use crate::run::RunContext;
 use crate::source::postgres_base::BASE;
 use crate::text::error_chain;
@@ -42,9 +45,13 @@ pub(super) async fn execute(
     run: &RunContext,
     plan: &PhysicalRestorePlan,
     progress: &mut RestoreProgress<'_>,
-) -> Result<Restored<PhysicalDetails>, Stopped<PhysicalRestoreError, DirectoryCleanup>> {
+) -> Executed<PhysicalRestoreRequest> {
     let mut state = CleanupState::default();
-    let (unpacked, repository, started) = match steps(run, plan, progress, &mut state).await {
+    let done = steps(run, plan, progress, &mut state).await;
+    if !state.is_untouched() {
+        progress.created.push(created(run, plan));
+    }
+    let (unpacked, repository, started) = match done {
         Ok(done) => done,
         Err(error) => {
             let to = plan.to.clone();
@@ -88,6 +95,37 @@ pub(super) async fn execute(
     })
 }
 
+/// What teardown removes.
+fn created(run: &RunContext, plan: &PhysicalRestorePlan) -> CreatedObject {
+    match plan.changes {
+        true => {
+            let what = format!("directory `{}`", plan.to.display());
+            CreatedObject::shared(what, "it was a data directory before the restore")
+        }
+        false => CreatedObject::Directory {
+            path: plan.to.clone(),
+            beside: apart(plan).map(Path::to_owned).collect(),
+            run: run.id.clone(),
+        },
+    }
+}
+
+/// Says in a directory which run restored it, in place of an earlier one.
+fn mark_restored(run: &RunContext, plan: &PhysicalRestorePlan) -> Result<(), PhysicalRestoreError> {
+    if plan.changes {
+        return Ok(());
+    }
+    let marker = DirectoryMarker {
+        run: run.id.to_string(),
+        backup: plan.backup.to_string(),
+        what: "drctl restored this copy; `drctl recovery release` makes it a server of its own".to_owned(),
+        changes: None,
+    };
+    let path = plan.to.join(RESTORED);
+    let _of_an_earlier_run = fs::remove_file(&path);
+    write_new(&path, &serde_json::to_vec(&marker).unwrap_or_default(), plan)
+}
+
 /// How the started server may be logged in to: as the policy says of the one that was backed up, since roles and
 /// passwords are those of then. It listens on this host only, and maybe without TLS.
 async fn ways_in(plan: &PhysicalRestorePlan, started: &Started) -> Result<Vec<ConnectionParameters>, String> {
@@ -118,6 +156,7 @@ async fn steps(
     }
     progress.begin(Phase::Settings);
     state.notes.extend(write_settings(plan)?);
+    mark_restored(run, plan)?;
     progress.begin(Phase::Publish);
     run.check_interruption()?;
     let publishing = {
@@ -178,6 +217,7 @@ async fn resume(
     // In place: whoever holds it holds the file.
     fs::write(plan.to.join(RESUME_STATE), known).map_err(|source| write_error(&plan.to, source))?;
     write_recovery(plan)?;
+    mark_restored(run, plan)?;
     let started = start(run, plan, progress, state).await?;
     let repository = plan.repositories.first().cloned();
     let none = || PhysicalRestoreError::Fetch { artifact: BASE.to_owned(), tries: vec![] };
@@ -640,7 +680,7 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 }
 
 /// Removes what was written, what says so last. A directory that was there stays, empty.
-fn take_back(filling: &[PathBuf]) -> io::Result<()> {
+pub(super) fn take_back(filling: &[PathBuf]) -> io::Result<()> {
     filling.iter().try_for_each(|directory| {
         empty_but_marker(directory)?;
         match fs::remove_file(directory.join(MARKER)) {

@@ -9,6 +9,8 @@ pub(super) const TABLESPACES: &str = "pg_tblspc";
 pub(super) const AUTO_CONFIGURATION: &str = "postgresql.auto.conf";
 /// In a directory that is being restored, until it is whole.
 pub(super) const MARKER: &str = "drctl-unfinished.json";
+/// In a directory that was restored, for as long as it is a copy: which run restored it, so that teardown knows it.
+pub(super) const RESTORED: &str = "drctl-restored.json";
 /// In a directory that was restored, until its recovery is proven.
 pub(super) const RESUME_STATE: &str = "drctl-recovery.json";
 /// How to do the same without drctl.

@@ -41,7 +41,6 @@ mod replay_effects;
 mod report;
 mod request;
 mod resolve;
-mod restorer;
 mod resume;
 mod select;
 mod server_log;
@@ -50,11 +49,17 @@ mod start;
 mod survey;
 mod tablespaces;
 mod target;
+mod teardown;
 mod timelines;
 mod unpack;
 mod wal_scan;
 mod wal_survey;
 mod window;
+
+use chrono::{DateTime, Utc};
+
+use super::{CreatedObject, Executed, Method, Refusal, RestoreProgress, Restorer};
+use crate::run::RunContext;
 
 pub use error::PhysicalRestoreError;
 pub use owner::DirectoryOwner;
@@ -68,3 +73,37 @@ pub use tablespaces::TablespacePlan;
 pub use target::{RecoveryTarget, RecoveryTargetError, parse_name, parse_time, parse_transaction, shown};
 pub use timelines::Branch;
 pub use window::RecoveryWindow;
+
+impl Restorer for PhysicalRestoreRequest {
+    const METHOD: Method = Method::Physical;
+    type Survey = PhysicalSurvey;
+    type Plan = PhysicalRestorePlan;
+    type Details = PhysicalDetails;
+    type Error = PhysicalRestoreError;
+    type Aftermath = DirectoryCleanup;
+
+    async fn survey(&self, run: &RunContext) -> Result<PhysicalSurvey, PhysicalRestoreError> {
+        survey::survey(run, self).await
+    }
+
+    fn plan(
+        &self,
+        survey: PhysicalSurvey,
+        now: DateTime<Utc>,
+        _seed: u32,
+    ) -> Result<PhysicalRestorePlan, Vec<Refusal>> {
+        plan::plan(self, survey, now)
+    }
+
+    async fn execute(
+        run: &RunContext,
+        plan: &PhysicalRestorePlan,
+        progress: &mut RestoreProgress<'_>,
+    ) -> Executed<Self> {
+        execute::execute(run, plan, progress).await
+    }
+
+    async fn remove(&self, run: &RunContext, object: &CreatedObject) -> Result<(), String> {
+        teardown::remove(run, self, object).await
+    }
+}

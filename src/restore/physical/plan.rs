@@ -132,7 +132,7 @@ impl RestorePlan for PhysicalRestorePlan {
         }
     }
 
-    fn steps(&self, validates: bool) -> Vec<Phase> {
+    fn phases(&self, validates: bool) -> Vec<Phase> {
         let mut steps = vec![Phase::Prepare];
         if self.resumes {
             steps.push(Phase::Settings);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::layout::{AUTO_CONFIGURATION, CONTROL};
+use super::layout::{AUTO_CONFIGURATION, CONTROL, RESTORED};
 use super::resume;
 
 /// What comes between them is taken out once the recovery is proven.
@@ -55,6 +55,16 @@ pub fn release(directory: &Path, apply: bool) -> Result<Release, ReleaseError> {
     let text =
         fs::read_to_string(&file).map_err(|source| ReleaseError::Read { path: file.clone(), source })?;
     let (kept, settings) = released(&text);
+    if apply {
+        // From now on it is a server of its own, which no teardown removes.
+        let path = directory.join(RESTORED);
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(ReleaseError::Write { path, source });
+            }
+            _ => {}
+        }
+    }
     let applied = apply && kept != text;
     if applied {
         let written = replace(&file, &kept, None).and_then(|()| resume::end(directory));

@@ -104,6 +104,33 @@ fn free_port() -> Result<u16, PhysicalRestoreError> {
         .map_err(|error| PhysicalRestoreError::Start { why: why(error), log: vec![] })
 }
 
+fn program(programs: &Path, owner: Option<(u32, u32)>, name: &str) -> Program {
+    let path = programs.join(name);
+    match owner {
+        Some((user, group)) => Program::new("setpriv")
+            .arg(format!("--reuid={user}"))
+            .arg(format!("--regid={group}"))
+            .arg("--init-groups")
+            .arg(path),
+        None => Program::new(path),
+    }
+}
+
+/// Stops the server of a directory.
+pub(super) async fn stop(
+    programs: &Path,
+    owner: Option<(u32, u32)>,
+    directory: &Path,
+    mode: &str,
+) -> ServerState {
+    let program = program(programs, owner, "pg_ctl").arg("stop").arg("-D").arg(directory).arg("-m").arg(mode);
+    match program.run(PROGRAM_WITHIN, &CancellationToken::new()).await {
+        Err(error) if directory.join("postmaster.pid").exists() => ServerState::MayRun(error_chain(&error)),
+        // It had ended by itself, or never began.
+        _ => ServerState::Stopped,
+    }
+}
+
 struct ScratchServer<'p> {
     plan: &'p PhysicalRestorePlan,
     programs: &'p Path,
@@ -164,15 +191,7 @@ impl<'p> ScratchServer<'p> {
     }
 
     fn program(&self, name: &str) -> Program {
-        let path = self.programs.join(name);
-        match self.plan.steps.owner {
-            Some((user, group)) => Program::new("setpriv")
-                .arg(format!("--reuid={user}"))
-                .arg(format!("--regid={group}"))
-                .arg("--init-groups")
-                .arg(path),
-            None => Program::new(path),
-        }
+        program(self.programs, self.plan.steps.owner, name)
     }
 
     fn socket_directory(&self) -> Option<&Path> {
@@ -289,14 +308,7 @@ impl<'p> ScratchServer<'p> {
     }
 
     async fn stop(&self, mode: &str) -> ServerState {
-        let program = self.program("pg_ctl").arg("stop").arg("-D").arg(&self.plan.to).arg("-m").arg(mode);
-        match program.run(PROGRAM_WITHIN, &CancellationToken::new()).await {
-            Err(error) if self.plan.to.join("postmaster.pid").exists() => {
-                ServerState::MayRun(error_chain(&error))
-            }
-            // It had ended by itself, or never began.
-            _ => ServerState::Stopped,
-        }
+        stop(self.programs, self.plan.steps.owner, &self.plan.to, mode).await
     }
 
     fn failed(&self, why: String) -> PhysicalRestoreError {

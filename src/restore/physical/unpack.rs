@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::delta::{ReplacedFile, RetainedFile, remove_conflict, sweep};
 use super::layout::{
-    CONTROL, CONTROL_KEPT, MANIFEST, MANUAL_RESTORE, MARKER, RESUME_STATE, SERVER_LOG, TABLESPACES,
+    CONTROL, CONTROL_KEPT, MANIFEST, MANUAL_RESTORE, MARKER, RESTORED, RESUME_STATE, SERVER_LOG, TABLESPACES,
 };
 use super::owned_file::create;
 use crate::repository::is_interrupted_read;
@@ -39,10 +39,10 @@ pub(super) const FOLDERS: [&str; 18] = [
     "pg_wal/archive_status",
     "pg_xact",
 ];
-/// What says how a server is to begin; it is said anew.
+/// What says how a server is to begin; it is written again.
 ///
 /// The last are of an earlier recovery, where that cluster came to be what was backed up.
-const LEFT_OUT: [&str; 9] = [
+const LEFT_OUT: [&str; 10] = [
     "recovery.signal",
     "standby.signal",
     "tablespace_map",
@@ -51,6 +51,7 @@ const LEFT_OUT: [&str; 9] = [
     MANUAL_RESTORE,
     SERVER_LOG,
     MARKER,
+    RESTORED,
     RESUME_STATE,
 ];
 

@@ -3,108 +3,76 @@
 
 use std::time::Instant;
 
-use super::execute::{ReachedState, SETTLING, open, repeat, settled};
-use super::{Backups, RdsRestoreError, RdsRestorePlan};
-use crate::aws::rds::{Changes, Database, Rds};
-use crate::aws::{Poll, PollError, PollProgress, PolledState};
-use crate::run::RunContext;
-use crate::text::error_chain;
+use super::execution::{Execution, SETTLING};
+use super::{Backups, RdsRestorePlan};
+use crate::aws::rds::{Changes, Database};
+use crate::aws::{PollProgress, PolledState};
+use crate::restore::AwsRestoreError;
 
-/// Whether its settings have to wait until RDS has backed it up: whoever needs it need not wait for them. A master
-/// whose password RDS makes anew can log in only afterwards.
-pub(super) fn puts_off(run: &RunContext, plan: &RdsRestorePlan, database: &Database) -> bool {
-    let is_put_off = !database.is_available() && !plan.makes_new_password;
-    if is_put_off {
-        run.events.notice(format!(
-            "RDS backs `{}` up, which may take hours, and changes nothing of it meanwhile: it is logged in to now, and set up afterwards",
-            plan.to()
-        ));
-    }
-    is_put_off
-}
-
-/// What RDS refuses here costs the backups, and not the restore.
-pub(super) async fn turn_on_backups(
-    run: &RunContext,
-    rds: &Rds,
-    plan: &RdsRestorePlan,
-    days: u32,
-    reached: &mut ReachedState,
-) -> Result<Database, RdsRestoreError> {
-    let changes = Changes { backup_retention_days: Some(days), ..Changes::default() };
-    match repeat(run, rds, plan, async || rds.change(&plan.id, &changes).await).await {
-        Ok(()) => {
-            let is_on = |database: &Database| database.profile.backup_retention_days == Some(days);
-            settled(run, rds, plan, reached, Database::seen_by_users, is_on).await
-        }
-        Err(RdsRestoreError::Aws(refused)) => {
-            let words = without(plan, Some(&refused.detail), days);
-            run.events.warning(words.clone());
-            reached.notes.push(words);
-            open(run, rds, plan).await
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// Waits until the first backup is whole. Where RDS does not say so, nothing is claimed.
-pub(super) async fn backed_up(
-    run: &RunContext,
-    rds: &Rds,
-    plan: &RdsRestorePlan,
-    database: Database,
-    reached: &mut ReachedState,
-) -> Result<Database, RdsRestoreError> {
-    match plan.backups {
-        Backups::None => {
-            reached.notes.push("RDS keeps no automated backups of it".to_owned());
-            return Ok(database);
-        }
-        Backups::Later(days) if database.profile.backup_retention_days == Some(0) => {
-            reached.notes.push(without(plan, None, days));
-            return Ok(database);
-        }
-        _ if database.profile.backup_retention_days == Some(0) => return Ok(database),
-        _ => {}
-    }
-    if !plan.hydrate {
-        if database.latest_restorable.is_none() || !database.is_available() {
-            reached.notes.push(
-                "RDS takes its first backup of it: until that is whole it renames nothing, so that it cannot be promoted, and restores no moment of it"
-                    .to_owned(),
-            );
-        }
-        return Ok(database);
-    }
-    let subject = format!("the first backup of `{}`", plan.to());
-    let poll = Poll { every: plan.place.poll, deadline: plan.place.deadline };
-    let (mut since, patience) = (None, plan.place.poll * SETTLING);
-    let ask = async || {
-        let now = plan.ask(rds).await?;
-        Ok(now.map_or(PolledState::Absent, |database| first_backup_state(database, &mut since, patience)))
-    };
-    match poll.wait(&subject, &run.events, &run.cancel, ask).await {
-        Ok(database) => {
-            match database.latest_restorable {
-                Some(_) => reached.marks.backed_up = Some(0.0),
-                None => reached.notes.push(
-                    "RDS does not say yet to which moments it can be restored: `drctl doctor` says it when it serves"
-                        .to_owned(),
-                ),
+impl Execution<'_> {
+    /// Turns them on. What RDS refuses here costs the backups, and not the restore.
+    pub(super) async fn turn_on_backups(&mut self, days: u32) -> Result<(), AwsRestoreError> {
+        let changes = Changes { backup_retention_days: Some(days), ..Changes::default() };
+        let (rds, plan) = (self.rds.clone(), self.plan);
+        match self.repeat(async || rds.change(&plan.id, &changes).await).await {
+            Ok(()) => {
+                let is_on = |database: &Database| database.profile.backup_retention_days == Some(days);
+                self.settled(Database::seen_by_users, is_on).await
             }
-            Ok(database)
+            Err(AwsRestoreError::Aws(refused)) => {
+                let words = without(plan, Some(&refused.detail), days);
+                self.run.events.warning(words.clone());
+                self.notes.push(words);
+                self.open().await.map(drop)
+            }
+            Err(error) => Err(error),
         }
-        // It can be used; that RDS is slow to back it up is no failure of the restore.
-        Err(error @ PollError::Deadline { .. }) => {
-            reached.notes.push(error_chain(&error));
-            Ok(database)
+    }
+
+    /// Says that it has no automated backups, or none yet.
+    pub(super) async fn note_missing_backups(&mut self) -> Result<(), AwsRestoreError> {
+        let kept = self.database().await?.profile.backup_retention_days;
+        match self.plan.backups {
+            Backups::Later(days) if kept == Some(0) => self.notes.push(without(self.plan, None, days)),
+            Backups::None => self.notes.push("RDS keeps no automated backups of it".to_owned()),
+            _ => {}
         }
-        Err(error) => Err(error.into()),
+        Ok(())
+    }
+
+    /// Waits until the first backup is complete. Where RDS does not say so, nothing is claimed.
+    pub(super) async fn await_first_backup(&mut self) -> Result<(), AwsRestoreError> {
+        let database = self.database().await?;
+        // RDS refused to turn them on.
+        if database.profile.backup_retention_days == Some(0) {
+            return Ok(());
+        }
+        if !self.plan.hydrate {
+            if database.latest_restorable.is_none() || !database.is_available() {
+                self.notes.push(
+                    "RDS takes its first backup of it: until that is complete it cannot be renamed, so not be promoted, and not be restored to a point in time"
+                        .to_owned(),
+                );
+            }
+            return Ok(());
+        }
+        let subject = format!("the first backup of `{}`", self.plan.to());
+        let (mut since, patience) = (None, self.plan.place.poll * SETTLING);
+        let sees = |database| first_backup_state(database, &mut since, patience);
+        let Some(database) = self.wait_or_note(&subject, sees).await? else { return Ok(()) };
+        match database.latest_restorable {
+            Some(_) => self.marks.backed_up = self.elapsed(),
+            None => self.notes.push(
+                "RDS does not report yet to which times it can be restored: `drctl doctor` reports it when it serves"
+                    .to_owned(),
+            ),
+        }
+        Ok(())
     }
 }
 
 impl Backups {
-    /// Those that it has when the restore is over.
+    /// Returns for how many days RDS keeps those that it has when the restore is over.
     pub(super) fn days(self) -> Option<u32> {
         match self {
             Self::TurnedOn(days) => Some(days),
@@ -113,7 +81,7 @@ impl Backups {
     }
 }
 
-/// Done when RDS has ended it and says what can be restored, or has not said it for a while.
+/// Returns whether RDS has ended it and reports what can be restored, or has not reported it for a while.
 fn first_backup_state(
     database: Database,
     since: &mut Option<Instant>,
@@ -133,7 +101,7 @@ fn first_backup_state(
     }
 }
 
-/// What turns them on, for a person.
+/// Says what turns them on.
 fn without(plan: &RdsRestorePlan, refused: Option<&str>, days: u32) -> String {
     let command = format!(
         "`aws rds modify-db-instance --db-instance-identifier {} --region {} --backup-retention-period {days} --apply-immediately`",

@@ -3,14 +3,15 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use sqlx::Connection as _;
 
-use super::RdsRestoreError;
 use super::report::RdsEndpoint;
 use crate::aws::rds::Database;
+use crate::checks::CheckResult;
 use crate::event::Events;
 use crate::model::RestoreProfile;
 use crate::platform::{CancellationToken, SecretRef};
 use crate::policy::{PasswordSource, PostgresSource};
 use crate::postgres::{self, ConnectError, ConnectionParameters};
+use crate::restore::AwsRestoreError;
 use crate::text::{error_chain, format_duration};
 
 /// The name of a new instance is known everywhere only after minutes.
@@ -18,7 +19,14 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// For those that ask more often than every so often.
 const USUAL: Duration = Duration::from_secs(20);
 
-/// How somebody logs in to a database, with what the policy keeps secret at hand.
+/// A database that was logged in to, and what its checks found.
+pub(super) struct LoggedIn {
+    pub(super) parameters: ConnectionParameters,
+    pub(super) server: RdsEndpoint,
+    pub(super) checks: Vec<CheckResult>,
+}
+
+/// A login to a database, with what the policy keeps secret at hand.
 pub(crate) struct Login {
     parameters: ConnectionParameters,
     /// Where RDS keeps the password of the role. It is not the policy's: that is of what this was made from.
@@ -26,13 +34,13 @@ pub(crate) struct Login {
 }
 
 impl Login {
-    /// As the policy says, at the address of the database; but as a master whose password RDS keeps, with that.
+    /// Resolves what the policy says, at the address of the database; a master whose password RDS keeps logs in with that.
     pub(crate) async fn resolve(
         login: &PostgresSource,
         database: &Database,
         region: &str,
-    ) -> Result<Self, RdsRestoreError> {
-        let endpoint = database.endpoint.as_ref().ok_or(RdsRestoreError::NoEndpoint)?;
+    ) -> Result<Self, AwsRestoreError> {
+        let endpoint = database.endpoint.as_ref().ok_or(AwsRestoreError::NoEndpoint)?;
         let bare = PostgresSource { password: None, ..login.clone() };
         let by_token = matches!(login.password, Some(PasswordSource::IamToken(_)));
         let mut kept_by_rds = None;
@@ -47,12 +55,12 @@ impl Login {
         };
         // Waiting would not turn it on.
         if by_token && database.profile.iam_authentication == Some(false) {
-            return Err(RdsRestoreError::NoIam { instance: database.id.identifier().to_owned() });
+            return Err(AwsRestoreError::NoIam { instance: database.id.identifier().to_owned() });
         }
         Ok(Self { parameters: resolved.at(&endpoint.host, endpoint.port, region), kept_by_rds })
     }
 
-    /// As it is now: RDS changes what it keeps.
+    /// Returns it as it is now: RDS changes what it keeps.
     async fn now(&self) -> Result<ConnectionParameters, ConnectError> {
         let mut parameters = self.parameters.clone();
         if let Some(secret) = &self.kept_by_rds {
@@ -62,7 +70,7 @@ impl Login {
         Ok(parameters)
     }
 
-    /// Whether what it proves itself with can be had.
+    /// Checks that its password or token can be read.
     pub(crate) async fn is_at_hand(&self) -> Result<(), ConnectError> {
         self.now().await?.prove().await
     }
@@ -75,11 +83,11 @@ impl Login {
     }
 }
 
-async fn resolve(login: &PostgresSource) -> Result<ConnectionParameters, RdsRestoreError> {
-    ConnectionParameters::resolve(login).await.map_err(RdsRestoreError::Unresolved)
+async fn resolve(login: &PostgresSource) -> Result<ConnectionParameters, AwsRestoreError> {
+    ConnectionParameters::resolve(login).await.map_err(AwsRestoreError::Unresolved)
 }
 
-/// Whether the policy's login, by a password, is that of the master; where it says so itself.
+/// Returns whether the policy's login, by a password, is that of the master; where it says so itself.
 pub(crate) fn is_of_master(login: &PostgresSource, profile: &RestoreProfile) -> bool {
     let by_token = matches!(login.password, Some(PasswordSource::IamToken(_)));
     let user = login.url.as_ref().and_then(|url| ConnectionParameters::from_url(url).ok());
@@ -94,7 +102,7 @@ pub(crate) async fn log_in(
     every: Duration,
     events: &Events,
     cancel: &CancellationToken,
-) -> Result<ConnectionParameters, RdsRestoreError> {
+) -> Result<ConnectionParameters, AwsRestoreError> {
     let login = Login::resolve(login, database, region).await?;
     let patience = PATIENCE.mul_f64((every.as_secs_f64() / USUAL.as_secs_f64()).min(1.0)).max(every * 10);
     let begun = Instant::now();
@@ -103,14 +111,14 @@ pub(crate) async fn log_in(
         match login.attempt().await {
             Ok(parameters) => return Ok(parameters),
             Err(source) if begun.elapsed() > patience => {
-                return Err(RdsRestoreError::Login { waited: patience, source });
+                return Err(AwsRestoreError::Login { waited: patience, source });
             }
             Err(error) => {
-                // Whoever waits sees at once what stands in the way; it may be the password.
+                // It may be the password, which no wait would change.
                 let reason = error_chain(&error);
                 if reason != last {
                     events.notice(format!(
-                        "nobody can log in yet, and it is tried for {}: {reason}",
+                        "login failed, and is retried for {}: {reason}",
                         format_duration(patience)
                     ));
                     last = reason;
@@ -119,17 +127,17 @@ pub(crate) async fn log_in(
         }
         tokio::select! {
             () = tokio::time::sleep(every) => {}
-            () = cancel.cancelled() => return Err(RdsRestoreError::Interrupted),
+            () = cancel.cancelled() => return Err(AwsRestoreError::Interrupted),
         }
     }
 }
 
-/// Reads what only a whole server can answer.
-pub(crate) async fn look(parameters: &ConnectionParameters) -> Result<RdsEndpoint, RdsRestoreError> {
-    let unsound = |error: sqlx::Error| RdsRestoreError::Unsound(error.to_string());
+/// Reads what only an intact server can answer.
+pub(crate) async fn look(parameters: &ConnectionParameters) -> Result<RdsEndpoint, AwsRestoreError> {
+    let unsound = |error: sqlx::Error| AwsRestoreError::Unsound(error.to_string());
     let connection = parameters.connect().await;
     let mut connection =
-        connection.map_err(|source| RdsRestoreError::Login { waited: Duration::ZERO, source })?;
+        connection.map_err(|source| AwsRestoreError::Login { waited: Duration::ZERO, source })?;
     let (recovering, version, tls): (bool, String, bool) = sqlx::query_as(
         "SELECT pg_is_in_recovery(), current_setting('server_version'),
                 coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false)",
@@ -138,7 +146,7 @@ pub(crate) async fn look(parameters: &ConnectionParameters) -> Result<RdsEndpoin
     .await
     .map_err(unsound)?;
     if recovering {
-        return Err(RdsRestoreError::Unsound("it is still in recovery, and takes no writes".to_owned()));
+        return Err(AwsRestoreError::Unsound("it is still in recovery, and takes no writes".to_owned()));
     }
     let tables: i64 = sqlx::query_scalar(
         "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -152,7 +160,7 @@ pub(crate) async fn look(parameters: &ConnectionParameters) -> Result<RdsEndpoin
     Ok(RdsEndpoint { version, tls, tables: tables.unsigned_abs(), newest_commit })
 }
 
-/// Only where `track_commit_timestamp` is on.
+/// Returns the newest commit where `track_commit_timestamp` is on.
 async fn newest_commit(connection: &mut sqlx::PgConnection) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
     let tracks: String = sqlx::query_scalar("SELECT current_setting('track_commit_timestamp')")
         .fetch_one(&mut *connection)

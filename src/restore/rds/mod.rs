@@ -4,45 +4,90 @@
 //! survey ─▶ plan ─▶ create ─▶ available ─▶ settings ─▶ (members) ─▶ backups on ─▶ login ─▶ hydrate ─▶ backed up
 //! ```
 //!
-//! [`RdsRestoreRequest`] is the way through them.
+//! The plan is the list of [steps](RdsRestoreStep) that is shown and executed.
 //!
 //! *Invariants.*
-//! - Only a new instance is made; nothing that exists is changed, but what an earlier run of the very same
-//!   restore made: that one is gone on with, so that a killed run costs no second instance.
+//! - Only a new instance is made; nothing that exists is changed, except what an earlier run of the very same
+//!   restore made: that one is resumed, so that a killed run costs no second instance.
+//! - Nothing is removed but what was made for a limited time, by its tags and by the id that RDS gave it.
 //! - How it is set up comes from what was recorded with the backup, and not from a region that may be gone.
-//!   What RDS cannot be told is said before anything is made. What somebody wants otherwise ([`Overrides`]) is
-//!   theirs to say, each time, and is never recorded as the database's own.
-//! - RDS calls an instance available when nobody has used it. It is called usable only after somebody logged
-//!   in and read, hydrated only when RDS has no more blocks to fetch, and backed up only when RDS's first backup is
-//!   whole; each has a time of its own.
+//!   What RDS does not take is reported before anything is made. [`Overrides`] are given each time, and never recorded
+//!   as the database's own.
+//! - RDS calls an instance available before it was used. It is called usable only after a login that read, hydrated
+//!   only when RDS has no more blocks to fetch, and backed up only when RDS's first backup is complete; each has a time
+//!   of its own.
 //! - An instance is made without automated backups, which RDS would take at once, for hours, before it changes anything.
 //!   They are turned on when it is set up, or when it takes production's place, and never for what is there for a while.
-//! - Aurora's API makes a cluster without instances, and nobody can log in to that: the ones that were recorded
-//!   are made, and only those that are missing.
+//! - Aurora's API makes a cluster without instances, which cannot be logged in to: the recorded ones are made, and only
+//!   those that are missing.
 //!
 //! *Not here.* Taking snapshots ([`crate::source::rds_snapshot`]).
 
-mod aurora_cluster;
-mod error;
+mod cluster_plan;
+mod cluster_survey;
 mod execute;
+mod execution;
 mod first_backup;
 mod identifier;
 pub(crate) mod login;
+mod members;
 mod overrides;
+mod parameter_groups;
 mod plan;
 mod recorded_settings;
 mod report;
 mod request;
-mod restorer;
+mod restore_source;
 mod select;
 pub(crate) mod settings;
 mod survey;
+mod teardown;
 
-pub use error::RdsRestoreError;
+use chrono::{DateTime, Utc};
+
+use super::{AwsRestoreError, CreatedObject, Executed, Method, Refusal, RestoreProgress, Restorer};
+use crate::run::RunContext;
+
 pub(crate) use identifier::is_identifier;
 pub use overrides::{Changed, OverrideError, OverrideKey, Overrides};
-pub use plan::{Backups, NewGroup, PlannedSetting, RdsRestorePlan, plan};
+pub use parameter_groups::NewGroup;
+pub use plan::{Backups, RdsRestorePlan, RdsRestoreStep, plan};
 pub use report::{Milestones, RdsAftermath, RdsDetails, RdsEndpoint};
 pub use request::{Lifetime, RdsRestoreRequest, RdsTarget};
-pub use select::{RestoreSource, SelectedBackup};
+pub use restore_source::{RestoreSource, SelectedBackup};
+pub use settings::PlannedSetting;
 pub use survey::RdsSurvey;
+
+impl Restorer for RdsRestoreRequest {
+    const METHOD: Method = Method::Rds;
+    type Survey = RdsSurvey;
+    type Plan = RdsRestorePlan;
+    type Details = RdsDetails;
+    type Error = AwsRestoreError;
+    type Aftermath = RdsAftermath;
+
+    async fn survey(&self, run: &RunContext) -> Result<RdsSurvey, AwsRestoreError> {
+        survey::survey(run, self).await
+    }
+
+    fn plan(
+        &self,
+        survey: RdsSurvey,
+        _now: DateTime<Utc>,
+        _seed: u32,
+    ) -> Result<RdsRestorePlan, Vec<Refusal>> {
+        plan::plan(self, survey)
+    }
+
+    async fn execute(
+        run: &RunContext,
+        plan: &RdsRestorePlan,
+        progress: &mut RestoreProgress<'_>,
+    ) -> Executed<Self> {
+        execute::execute(run, plan, progress).await
+    }
+
+    async fn remove(&self, run: &RunContext, object: &CreatedObject) -> Result<(), String> {
+        teardown::remove(run, self, object).await
+    }
+}

@@ -6,13 +6,13 @@ use std::fmt;
 use serde::Serialize;
 use thiserror::Error;
 
-use super::RestoreSource;
-use super::settings::is_default;
+use super::parameter_groups::is_default;
+use super::restore_source::RestoreSource;
 use crate::aws::rds::Database;
 use crate::model::{RegionNames, RestoreProfile};
 use crate::restore::Refusal;
 
-/// Leaves it to AWS, which takes what it takes where nobody says anything.
+/// Leaves it to AWS, as where nothing is given.
 const DEFAULT: &str = "default";
 
 /// What can be set.
@@ -103,7 +103,7 @@ pub enum OverrideError {
     Value { key: OverrideKey, value: String, why: &'static str },
 }
 
-/// What somebody wants otherwise, by key.
+/// What differs from what was recorded, by key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overrides(BTreeMap<OverrideKey, String>);
 
@@ -141,7 +141,7 @@ impl RdsTopology {
 }
 
 impl Overrides {
-    /// Of `KEY=VALUE`, each key once.
+    /// Parses `KEY=VALUE`, each key once.
     pub fn parse(settings: &[String]) -> Result<Self, OverrideError> {
         let mut overrides = BTreeMap::new();
         for text in settings {
@@ -163,17 +163,17 @@ impl Overrides {
         Ok(Self(overrides))
     }
 
-    /// `None`: nobody wants it otherwise.
+    /// `None`: it stays as recorded.
     pub(super) fn get(&self, key: OverrideKey) -> Option<&str> {
         self.0.get(&key).map(String::as_str)
     }
 
-    /// What is set instead; `Some(None)`: it is left to AWS.
+    /// Returns what is set instead; `Some(None)`: it is left to AWS.
     fn instead(&self, key: OverrideKey) -> Option<Option<String>> {
         self.get(key).map(|value| (value != DEFAULT).then(|| value.to_owned()))
     }
 
-    /// How it is set up, with what is wanted otherwise.
+    /// Applies them to how the database was set up.
     pub(super) fn onto(&self, mut profile: RestoreProfile) -> RestoreProfile {
         if let Some(class) = self.instead(OverrideKey::Class) {
             let members = profile.cluster.iter_mut().flat_map(|cluster| &mut cluster.members);
@@ -202,7 +202,7 @@ impl Overrides {
         profile
     }
 
-    /// The names that are used in the region, with those that are wanted instead.
+    /// Applies them to the names that are used in the region.
     pub(super) fn names(&self, mut names: RegionNames) -> RegionNames {
         let word = |key| self.get(key).map(str::to_owned);
         names.kms_key = word(OverrideKey::KmsKey).or(names.kms_key);
@@ -215,7 +215,7 @@ impl Overrides {
         names
     }
 
-    /// Each beside what it would have been.
+    /// Returns each with what it would have been.
     pub(super) fn changed(
         &self,
         recorded: &RestoreProfile,
@@ -252,7 +252,7 @@ impl Overrides {
             .collect()
     }
 
-    /// What RDS does not take of this kind of database, or not so.
+    /// Returns what RDS does not take of this kind of database, or not so.
     pub(super) fn objections(
         &self,
         profile: &RestoreProfile,
@@ -260,12 +260,7 @@ impl Overrides {
         region: &str,
     ) -> Vec<Refusal> {
         let shape = RdsTopology::from_profile(profile);
-        let is_snapshot = matches!(via, RestoreSource::Snapshot { .. });
-        let is_encrypted = match via {
-            RestoreSource::Snapshot { encrypted, .. } | RestoreSource::Automated { encrypted, .. } => {
-                *encrypted
-            }
-        };
+        let (is_snapshot, is_encrypted) = (via.is_snapshot(), via.is_encrypted());
         let mut refusals: Vec<Refusal> = { self.0.keys() }
             .filter_map(|key| Some(not_settable(*key, unfit(*key, shape, is_snapshot)?)))
             .collect();
@@ -332,8 +327,8 @@ fn unfit(key: OverrideKey, shape: RdsTopology, is_snapshot: bool) -> Option<&'st
     }
 }
 
-/// What one that an earlier run began has otherwise than it would be made now, in words. It stays so: only what
-/// is not there yet is made.
+/// Says how one that an earlier run began differs from what would be made now. It stays so: only what is not there yet
+/// is made.
 pub(super) fn settings_drift(
     existing: &Database,
     wanted: &[(&'static str, Option<String>)],

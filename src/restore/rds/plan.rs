@@ -1,18 +1,18 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::aurora_cluster::ClusterPart;
+use super::cluster_plan::ClusterPart;
 use super::identifier::{invalid, is_identifier, taken};
 use super::login::is_of_master;
 use super::overrides::settings_drift;
-use super::settings::{DONE, FROM, Settings, checks, settings, tags};
+use super::parameter_groups::NewGroup;
+use super::settings::{DONE, FROM, Settings, checks, is_own, settings, tags};
 use super::survey::RdsSurvey;
-use super::{Changed, OverrideKey, RdsRestoreRequest, RestoreSource, SelectedBackup};
-use crate::aws::rds::Database;
-use crate::aws::{AwsTags, SOURCE, SYSTEM};
+use super::{Changed, OverrideKey, PlannedSetting, RdsRestoreRequest, RestoreSource, SelectedBackup};
+use crate::aws::AwsTags;
 use crate::event::Phase;
 use crate::iam::{may_be_restored_as, restored_names};
-use crate::model::{BackupId, ParameterGroup, RestoreProfile, SourceName};
+use crate::model::{BackupId, RestoreProfile, SourceName};
 use crate::policy::{AwsLocation, PostgresSource, Prices, RdsDatabase};
 use crate::restore::{PlanSummary, Refusal, RestorePlan};
 
@@ -28,20 +28,20 @@ pub struct RdsRestorePlan {
     pub id: RdsDatabase,
     pub(super) settings: Settings,
     pub(super) cluster: Option<ClusterPart>,
-    /// Made first, of what was recorded: the region has none of that name.
-    pub parameter_groups: Vec<NewGroup>,
-    /// What an earlier run of the same restore made is gone on with.
+    /// What is executed, in its order.
+    pub steps: Vec<RdsRestoreStep>,
+    /// What an earlier run of the same restore made is resumed.
     pub resumed: bool,
     pub login: Option<Box<PostgresSource>>,
     pub hydrate: bool,
     pub backups: Backups,
-    /// Whether the policy's login is that of a master whose password RDS makes anew when it is set up.
+    /// Whether the policy's login is that of a master for whom RDS creates a new password when it is set up.
     pub(super) makes_new_password: bool,
     pub until: DateTime<Utc>,
     /// In words, for a person.
     pub cost: String,
     pub not_asked: Vec<(String, String)>,
-    /// What somebody wants otherwise than it was recorded.
+    /// What differs from what was recorded, by request.
     pub changed: Vec<Changed>,
     /// What an earlier run made otherwise than it would be made now, in words.
     pub settings_drift: Vec<String>,
@@ -55,12 +55,77 @@ pub struct RdsRestorePlan {
     pub elsewhere: Vec<String>,
 }
 
+/// A step of the restore. What RDS shows to be done already is not done again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RdsRestoreStep {
+    /// Of what was recorded: the region has none of that name.
+    CreateParameterGroup(NewGroup),
+    Create,
+    AwaitAvailable,
+    /// What creation does not take. Where RDS takes no changes yet, they are deferred.
+    ApplySettings,
+    /// The instances of a cluster that are missing.
+    CreateMembers,
+    /// Before it is called usable, since RDS restarts it for that.
+    TurnOnBackups {
+        days: u32,
+    },
+    LogIn,
+    /// Runs the policy's checks.
+    Validate,
+    /// The instances of a cluster beside the first.
+    AwaitMembers,
+    ApplyDeferredSettings,
+    Hydrate,
+    AwaitFirstBackup,
+    /// Says that it has no automated backups, or none yet.
+    NoteMissingBackups,
+    /// Tags it as complete.
+    MarkRestored,
+}
+
+impl RdsRestoreStep {
+    /// Returns what it is timed as, where it takes time.
+    pub(super) fn phase(&self) -> Option<Phase> {
+        Some(match self {
+            Self::CreateParameterGroup(_) | Self::Create => Phase::CreateInstance,
+            Self::AwaitAvailable => Phase::Available,
+            Self::ApplySettings | Self::ApplyDeferredSettings => Phase::Settings,
+            Self::CreateMembers | Self::AwaitMembers => Phase::Members,
+            Self::TurnOnBackups { .. } => Phase::TurnOnBackups,
+            Self::LogIn => Phase::LogIn,
+            Self::Validate => Phase::Validate,
+            Self::Hydrate => Phase::Hydrate,
+            Self::AwaitFirstBackup => Phase::FirstBackup,
+            Self::NoteMissingBackups | Self::MarkRestored => return None,
+        })
+    }
+
+    fn all(groups: impl Iterator<Item = NewGroup>, is_cluster: bool, backups: Backups) -> Vec<Self> {
+        let mut steps: Vec<Self> = groups.map(Self::CreateParameterGroup).collect();
+        steps.extend([Self::Create, Self::AwaitAvailable, Self::ApplySettings]);
+        steps.extend(is_cluster.then_some(Self::CreateMembers));
+        if let Backups::TurnedOn(days) = backups {
+            steps.push(Self::TurnOnBackups { days });
+        }
+        steps.extend([Self::LogIn, Self::Validate]);
+        steps.extend(is_cluster.then_some(Self::AwaitMembers));
+        steps.extend([Self::ApplyDeferredSettings, Self::Hydrate]);
+        steps.push(match backups {
+            Backups::None | Backups::Later(_) => Self::NoteMissingBackups,
+            Backups::Kept | Backups::TurnedOn(_) => Self::AwaitFirstBackup,
+        });
+        steps.push(Self::MarkRestored);
+        steps
+    }
+}
+
 /// RDS's automated backups of what is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backups {
-    /// RDS is told when it is made, as of every cluster, or nothing is known of what was.
+    /// Set when it is created, as of every cluster, or nothing is known of what was.
     Kept,
-    /// For so many days, told when it is set up: the first one is full, and may take RDS hours.
+    /// For so many days, set once it is set up: the first one is full, and may take RDS hours.
     TurnedOn(u32),
     /// For so many days, when it takes production's place.
     Later(u32),
@@ -88,29 +153,6 @@ impl Backups {
             Self::None => Some("none".to_owned()),
         }
     }
-}
-
-/// A parameter group that is made anew.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewGroup {
-    pub group: ParameterGroup,
-    pub family: String,
-    /// Clusters and instances have groups of their own.
-    pub of_cluster: bool,
-}
-
-impl NewGroup {
-    /// Nothing can be made of one whose family was not recorded.
-    pub(super) fn from_group(group: &ParameterGroup, of_cluster: bool) -> Option<Self> {
-        Some(Self { group: group.clone(), family: group.family.clone()?, of_cluster })
-    }
-}
-
-/// A line of the plan: what RDS is told.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct PlannedSetting {
-    pub name: &'static str,
-    pub value: String,
 }
 
 /// As programs get it.
@@ -171,17 +213,14 @@ impl RestorePlan for RdsRestorePlan {
         }
     }
 
-    fn steps(&self, validates: bool) -> Vec<Phase> {
-        let mut steps = vec![Phase::CreateInstance, Phase::Available, Phase::Settings];
-        steps.extend(self.cluster.as_ref().map(|_| Phase::Members));
-        steps.extend(matches!(self.backups, Backups::TurnedOn(_)).then_some(Phase::TurnOnBackups));
-        steps.push(Phase::LogIn);
-        steps.extend(validates.then_some(Phase::Validate));
-        steps.push(Phase::Hydrate);
-        steps.extend(
-            (!matches!(self.backups, Backups::None | Backups::Later(_))).then_some(Phase::FirstBackup),
-        );
-        steps
+    fn phases(&self, validates: bool) -> Vec<Phase> {
+        let mut phases = Vec::new();
+        for phase in self.steps.iter().filter_map(RdsRestoreStep::phase) {
+            if (validates || phase != Phase::Validate) && !phases.contains(&phase) {
+                phases.push(phase);
+            }
+        }
+        phases
     }
 
     fn without_checks(&self) -> Option<&'static str> {
@@ -202,12 +241,20 @@ impl RdsRestorePlan {
         &self.settings.new.identifier
     }
 
-    /// What the new one will not have of the old one, in words.
+    /// Returns what the new one will not have of the old one, in words.
     pub fn not_reproduced(&self) -> &[String] {
         &self.settings.not_reproduced
     }
 
-    /// The settings that a person looks at before it is made.
+    /// Returns the parameter groups that are created first.
+    pub fn parameter_groups(&self) -> impl Iterator<Item = &NewGroup> {
+        self.steps.iter().filter_map(|step| match step {
+            RdsRestoreStep::CreateParameterGroup(group) => Some(group),
+            _ => None,
+        })
+    }
+
+    /// Returns the settings that a person looks at before it is made.
     pub fn shown(&self) -> Vec<PlannedSetting> {
         let new = &self.settings.new;
         let word = |value: &Option<String>| value.clone();
@@ -232,7 +279,7 @@ impl RdsRestorePlan {
     }
 }
 
-/// Decides, or says everything that stands against it.
+/// Decides, or returns every reason against it.
 pub fn plan(request: &RdsRestoreRequest, mut found: RdsSurvey) -> Result<RdsRestorePlan, Vec<Refusal>> {
     let overrides = &request.overrides;
     let changed = overrides.changed(&found.profile, &found.policy_names, found.is_home);
@@ -260,7 +307,7 @@ pub fn plan(request: &RdsRestoreRequest, mut found: RdsSurvey) -> Result<RdsRest
         return Err(refusals);
     }
     let own = missing_group(&found, &settings);
-    let parameter_groups = own.into_iter().chain(found.members.missing_groups(&found.profile)).collect();
+    let groups: Vec<_> = own.into_iter().chain(found.members.missing_groups(&found.profile)).collect();
     if let Some(lacks) = found.group_lacks.as_ref().filter(|lacks| !lacks.is_ours) {
         settings.not_reproduced.push(format!(
             "the parameter group of that name there does not set what was recorded: {}",
@@ -300,8 +347,8 @@ pub fn plan(request: &RdsRestoreRequest, mut found: RdsSurvey) -> Result<RdsRest
         cost: cost(request, &found.profile, cluster.as_ref()),
         id: request.config.database.called(&request.to),
         settings,
+        steps: RdsRestoreStep::all(groups.into_iter(), cluster.is_some(), backups),
         cluster,
-        parameter_groups,
         resumed: found.existing.is_some(),
         login: request.config.login.clone(),
         backups,
@@ -311,7 +358,7 @@ pub fn plan(request: &RdsRestoreRequest, mut found: RdsSurvey) -> Result<RdsRest
     })
 }
 
-/// Who may make it is AWS's to say; the role that drctl draws up may make only what has such a name.
+/// Says that the role of drctl does not suffice. Who may make it is AWS's to say; the role that drctl draws up may make only what has such a name.
 fn beyond_role(request: &RdsRestoreRequest, region: &str) -> Option<String> {
     if may_be_restored_as(&request.config, region, &request.to) {
         return None;
@@ -325,16 +372,16 @@ fn beyond_role(request: &RdsRestoreRequest, region: &str) -> Option<String> {
     ))
 }
 
-/// The policy's password is not that of a master whose password RDS makes anew.
+/// Says that the policy's password is not that of a master for whom RDS creates a new one.
 fn new_secret(request: &RdsRestoreRequest, profile: &RestoreProfile) -> Option<String> {
     let login = request.config.login.as_ref()?;
     (profile.password_is_managed && is_of_master(login, profile)).then(|| {
-        "drctl logs in as the master with the password that RDS makes for the new one and keeps in Secrets Manager, and not with the policy's: whoever restores may read that secret (`drctl iam show restorer`); when it takes production's place, `password` in the policy has to name it"
+        "drctl logs in as the master with the password that RDS creates for the new one and keeps in Secrets Manager, not with the policy's: the restoring role needs to read that secret (`drctl iam show restorer`); when it takes production's place, `password` in the policy has to name it"
             .to_owned()
     })
 }
 
-/// What is there of an earlier run, beside what would be made now.
+/// Returns how what is there of an earlier run differs from what would be made now.
 fn begun(
     found: &RdsSurvey,
     settings: &Settings,
@@ -361,7 +408,7 @@ fn begun(
     words
 }
 
-/// What the instance costs for as long as it is there, by the policy's prices.
+/// Estimates what the instance costs for as long as it is there, by the policy's prices.
 fn cost(request: &RdsRestoreRequest, profile: &RestoreProfile, cluster: Option<&ClusterPart>) -> String {
     let Some(prices) = &request.prices else {
         return "not estimated: the policy has no `[prices]`".to_owned();
@@ -382,8 +429,8 @@ fn cost(request: &RdsRestoreRequest, profile: &RestoreProfile, cluster: Option<&
     format!("about {:.2} {currency} an hour{storage}, by prices of {as_of}", estimate.hour)
 }
 
-/// What was recorded of a parameter group, where the region has none of its name, or one that an earlier run
-/// began to make.
+/// Returns the recorded parameter group, where the region has none of its name, or one that an earlier run began to
+/// make.
 fn missing_group(found: &RdsSurvey, settings: &Settings) -> Option<NewGroup> {
     let is_half_made = found.group_lacks.as_ref().is_some_and(|lacks| lacks.is_ours);
     let is_missing = found.has_parameter_group == Some(false) || is_half_made;
@@ -411,7 +458,9 @@ fn objections(
     match &found.existing {
         _ if is_production => refusals.push(taken(what, to, region)),
         None => {}
-        Some(existing) if !is_own(existing, found, tags) => refusals.push(taken(what, to, region)),
+        Some(existing) if !is_own(&existing.tags, &found.chosen, tags) => {
+            refusals.push(taken(what, to, region))
+        }
         Some(existing) => {
             // Checks that did not hold, or could not be asked, are asked again.
             let is_wanting = checks(&existing.tags).is_some_and(|(held, asked)| held < asked);
@@ -440,7 +489,7 @@ fn objections(
 
 fn no_names(what: &str, region: &str) -> Refusal {
     let message = format!(
-        "the policy names no {what} for {region}, where the names of the other region mean nothing: nobody could reach the instance"
+        "the policy names no {what} for {region}, where the names of the other region mean nothing: the instance could not be reached"
     );
     Refusal::not_ready("no-group", message)
 }
@@ -449,10 +498,25 @@ fn no_group(what: &str, name: &str, region: &str) -> Refusal {
     Refusal::not_ready("no-group", format!("{region} has no {what} `{name}`"))
 }
 
-/// Whether this very restore began to make it.
-pub(super) fn is_own(existing: &Database, found: &RdsSurvey, tags: &AwsTags) -> bool {
-    existing.tags.is_managed()
-        && existing.tags.get(SYSTEM) == tags.get(SYSTEM)
-        && existing.tags.get(SOURCE) == tags.get(SOURCE)
-        && existing.tags.get(FROM).is_some_and(|tag| found.chosen.via.is_begun_as(tag))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(is_cluster: bool, backups: Backups) -> String {
+        let steps = RdsRestoreStep::all(std::iter::empty(), is_cluster, backups);
+        steps.iter().map(|step| format!("{step:?}")).collect::<Vec<_>>().join(", ")
+    }
+
+    #[test]
+    fn a_login_comes_before_whatever_may_take_hours_and_after_every_restart() {
+        assert_eq!(
+            words(false, Backups::TurnedOn(7)),
+            "Create, AwaitAvailable, ApplySettings, TurnOnBackups { days: 7 }, LogIn, Validate, ApplyDeferredSettings, Hydrate, AwaitFirstBackup, MarkRestored"
+        );
+        assert_eq!(
+            words(true, Backups::Kept),
+            "Create, AwaitAvailable, ApplySettings, CreateMembers, LogIn, Validate, AwaitMembers, ApplyDeferredSettings, Hydrate, AwaitFirstBackup, MarkRestored"
+        );
+        assert!(words(false, Backups::None).ends_with("Hydrate, NoteMissingBackups, MarkRestored"));
+    }
 }

@@ -2,15 +2,16 @@
 
 use std::cmp::Reverse;
 
-use super::select::{ManualSnapshot, RestoreSource, SelectedBackup};
-use super::{RdsRestoreError, RdsRestoreRequest};
+use super::RdsRestoreRequest;
+use super::restore_source::{RestoreSource, SelectedBackup};
+use super::select::ManualSnapshot;
 use crate::aws::FailureKind;
 use crate::aws::rds::{Database, Rds};
-use crate::model::{BackupId, Details, RestoreProfile};
-use crate::repository::{SmallError, SmallReader};
-use crate::restore::{Refusal, RestoreError as _};
+use crate::model::{BackupId, RestoreProfile};
+use crate::repository::SmallError;
+use crate::restore::aws::recorded;
+use crate::restore::{AwsRestoreError, Refusal, RestoreError as _};
 use crate::run::RunContext;
-use crate::source::postgres_dump::capture::DETAILS;
 use crate::text::{error_chain, format_time};
 
 /// Records that are tried where one after the other cannot be read.
@@ -54,20 +55,21 @@ pub(super) async fn recorded_settings(
     chosen: &SelectedBackup,
     stored: &[ManualSnapshot],
     live: Option<&Database>,
-) -> Result<RecordedSettings, RdsRestoreError> {
-    let mut failed: Option<(BackupId, RdsRestoreError)> = None;
+) -> Result<RecordedSettings, AwsRestoreError> {
+    let mut failed: Option<(BackupId, AwsRestoreError)> = None;
     for candidate in nearest(&chosen.via, stored).into_iter().take(TRIES) {
         let id = &candidate.manifest.id;
-        let error = match recorded(run, candidate).await {
-            Ok(profile) => {
-                let notes = substituted(&chosen.via, candidate, failed.as_ref());
-                notes.iter().for_each(|note| run.events.warning(note.clone()));
-                return Ok(RecordedSettings { profile, of: Some(id.clone()), notes });
-            }
-            Err(error) if error.is_interruption() => return Err(error),
-            Err(error) => error,
-        };
-        let is_closed = matches!(error, RdsRestoreError::Details(SmallError::CannotDecrypt { .. }));
+        let error =
+            match recorded(run, &candidate.manifest, &candidate.holders, |details| details.profile).await {
+                Ok(profile) => {
+                    let notes = substituted(&chosen.via, candidate, failed.as_ref());
+                    notes.iter().for_each(|note| run.events.warning(note.clone()));
+                    return Ok(RecordedSettings { profile, of: Some(id.clone()), notes });
+                }
+                Err(error) if error.is_interruption() => return Err(error),
+                Err(error) => error,
+            };
+        let is_closed = matches!(error, AwsRestoreError::Details(SmallError::CannotDecrypt { .. }));
         failed.get_or_insert((id.clone(), error));
         // Without any identity the others stay closed, too.
         if is_closed && run.identities.is_empty() {
@@ -92,38 +94,23 @@ pub(super) async fn recorded_settings(
     }
     let code = match &failed {
         None => "no-manifest",
-        Some((_, RdsRestoreError::Details(SmallError::CannotDecrypt { .. })))
+        Some((_, AwsRestoreError::Details(SmallError::CannotDecrypt { .. })))
             if run.identities.is_empty() =>
         {
             "no-identity"
         }
-        Some((_, RdsRestoreError::Details(SmallError::CannotDecrypt { .. }))) => "wrong-identity",
+        Some((_, AwsRestoreError::Details(SmallError::CannotDecrypt { .. }))) => "wrong-identity",
         Some(_) => "damaged-settings",
     };
     let message = format!("nothing says how the instance was set up: {reason}");
-    Err(RdsRestoreError::Refused(vec![Refusal::not_ready(code, message)]))
-}
-
-async fn recorded(run: &RunContext, stored: &ManualSnapshot) -> Result<RestoreProfile, RdsRestoreError> {
-    let artifact = stored.manifest.artifact_of(DETAILS);
-    let artifact = artifact.ok_or_else(|| RdsRestoreError::NotUnderstood(stored.manifest.id.to_string()))?;
-    let reader = SmallReader {
-        repositories: &run.repositories,
-        identities: &run.identities,
-        events: &run.events,
-        cancel: &run.cancel,
-    };
-    let bytes = reader.read(&stored.manifest, artifact, &stored.holders).await?;
-    let details: Option<Details> = serde_json::from_slice(&bytes).ok();
-    let profile = details.and_then(|details| details.profile);
-    profile.ok_or_else(|| RdsRestoreError::NotUnderstood(artifact.name.clone()))
+    Err(AwsRestoreError::Refused(vec![Refusal::not_ready(code, message)]))
 }
 
 /// In words, where a snapshot is set up as another backup says.
 fn substituted(
     via: &RestoreSource,
     used: &ManualSnapshot,
-    failed: Option<&(BackupId, RdsRestoreError)>,
+    failed: Option<&(BackupId, AwsRestoreError)>,
 ) -> Vec<String> {
     let manifest = &used.manifest;
     let of = format!("{} of {}", manifest.id, format_time(manifest.recovery_point));

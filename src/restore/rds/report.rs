@@ -3,22 +3,22 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{Changed, RdsRestoreError};
+use super::Changed;
 use crate::aws::PollError;
-use crate::restore::Aftermath;
+use crate::restore::{Aftermath, AwsRestoreError};
 
 /// Seconds from the beginning to each moment that counts; `None` is not reached, or not tried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Milestones {
     /// RDS calls it available, or backs it up and lets it be used meanwhile.
     pub available: Option<f64>,
-    /// Somebody logged in and read.
+    /// A login worked and read.
     pub usable: Option<f64>,
     /// The policy's checks were asked, and all of them held.
     pub validated: Option<f64>,
     /// Every block is there.
     pub hydrated: Option<f64>,
-    /// RDS's first automated backup of it is whole: from then on it can be restored to any moment.
+    /// RDS's first automated backup of it is complete: from then on it can be restored to any point in time.
     pub backed_up: Option<f64>,
 }
 
@@ -36,7 +36,7 @@ pub struct RdsDetails {
     /// An earlier run made it, and this one resumed.
     pub resumed: bool,
     pub marks: Milestones,
-    /// What the server said of itself; absent where the policy has no way to log in.
+    /// What the server reported; absent where the policy has no way to log in.
     pub server: Option<RdsEndpoint>,
     /// For how many days RDS keeps automated backups of it; absent where it keeps none yet, or nothing is known.
     pub backups: Option<u32>,
@@ -45,7 +45,7 @@ pub struct RdsDetails {
     pub changed: Vec<Changed>,
 }
 
-/// What whoever logged in saw.
+/// What a login saw.
 #[derive(Clone, Debug, Serialize)]
 pub struct RdsEndpoint {
     pub version: String,
@@ -61,16 +61,16 @@ pub struct RdsEndpoint {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RdsAftermath {
     NotMade,
-    /// RDS was told to make it.
+    /// RDS was called to create it.
     Made,
     /// It is in a state that it does not leave by itself.
     Stuck,
 }
 
 impl RdsAftermath {
-    pub(super) fn after_failure(begun: bool, error: &RdsRestoreError) -> Self {
+    pub(super) fn after_failure(begun: bool, error: &AwsRestoreError) -> Self {
         match (begun, error) {
-            (true, RdsRestoreError::Wait(PollError::Failed { .. })) => Self::Stuck,
+            (true, AwsRestoreError::Wait(PollError::Failed { .. })) => Self::Stuck,
             (true, _) => Self::Made,
             (false, _) => Self::NotMade,
         }
@@ -81,9 +81,9 @@ impl fmt::Display for RdsAftermath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotMade => "no instance was made",
-            Self::Made => "what RDS has made of it stays, and costs: the same command goes on with it",
+            Self::Made => "what RDS has made of it stays and is billed: the same command resumes it",
             Self::Stuck => {
-                "it will not get out of that by itself: look into it, or remove it and restore under another name; it costs while it is there"
+                "it is in a terminal state and still billed: inspect it, or delete it and restore under another name"
             }
         })
     }

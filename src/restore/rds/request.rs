@@ -21,7 +21,7 @@ pub struct RdsRestoreRequest {
     pub lifetime: Option<Lifetime>,
     /// What AWS charges; `None` where the policy does not say.
     pub prices: Option<Prices>,
-    /// Whether to wait until every block is there, and RDS's first backup of it is whole.
+    /// Whether to wait until every block is there, and RDS's first backup of it is complete.
     pub hydrate: bool,
     /// Whether RDS is to keep automated backups of it only when it takes production's place.
     pub backups_later: bool,

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, SubsecRound as _, Utc};
 
+use super::restore_source::{RestoreSource, SelectedBackup};
 use super::{RdsRestoreRequest, RdsTarget};
 use crate::aws::rds::{Origin, RestoreMoment, RestoreWindow, Snapshot, SwitchedOver};
 use crate::model::{BackupId, Manifest, RepositoryName};
@@ -38,7 +39,7 @@ pub(super) struct AutomatedBackups {
 /// Which databases had the name, by what RDS calls each for ever.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lineage {
-    /// The one that has it now; `None` where nobody could be asked.
+    /// The one that has it now; `None` where the query failed.
     pub(super) live: Option<String>,
     /// Those that were backed up, the newest backup's first.
     pub(super) backed_up: Vec<String>,
@@ -51,7 +52,7 @@ impl Lineage {
         self.live.as_deref() == Some(resource_id) || self.backed_up.iter().any(|known| known == resource_id)
     }
 
-    /// Whether what RDS keeps of an instance is of this source. Where nothing is known of it, its name and its
+    /// Returns whether what RDS keeps of an instance is of this source. Where nothing is known of it, its name and its
     /// region have to do.
     pub(super) fn holds(&self, resource_id: &str, has_name: bool, is_from_home: bool) -> bool {
         if self.live.is_none() && self.backed_up.is_empty() {
@@ -60,13 +61,13 @@ impl Lineage {
         self.knows(resource_id)
     }
 
-    /// The one that the newest data is of.
+    /// Returns the one that the newest data is of.
     fn current(&self) -> Option<&str> {
         self.live.as_deref().or(self.backed_up.first().map(String::as_str))
     }
 
-    /// Of a moment that two databases have, or that only another has than the one that has the name now: whose
-    /// data it is, in words.
+    /// Says whose data it is, of a point in time that two databases have, or that only another has than the one that has
+    /// the name now.
     pub(super) fn note(
         &self,
         request: &RdsRestoreRequest,
@@ -120,7 +121,8 @@ impl Lineage {
         }
     }
 
-    /// Another database has the name now than the one that was backed up: nobody can say whose latest is meant.
+    /// Returns whether another database has the name now than the one that was backed up: whose latest data is meant cannot
+    /// be said.
     fn is_ambiguous(&self) -> bool {
         let backed_up = |live: &String| self.backed_up.is_empty() || self.backed_up.contains(live);
         self.live.as_ref().is_some_and(|live| !backed_up(live)) && self.switched.is_empty()
@@ -134,101 +136,7 @@ pub(super) struct ManualSnapshot {
     pub(super) holders: Vec<RepositoryName>,
 }
 
-/// What is restored, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SelectedBackup {
-    pub region: String,
-    pub via: RestoreSource,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RestoreSource {
-    /// A snapshot of drctl's.
-    Snapshot {
-        backup: BackupId,
-        identifier: String,
-        arn: String,
-        /// What RDS calls the database that it is of for ever.
-        resource_id: Option<String>,
-        recovery_point: DateTime<Utc>,
-        encrypted: bool,
-    },
-    /// RDS's automated backups, to a moment.
-    Automated {
-        origin: Origin,
-        /// The database whose they are: the name it has or had, and what RDS calls it for ever.
-        identifier: String,
-        resource_id: String,
-        until: DateTime<Utc>,
-        encrypted: bool,
-    },
-}
-
-impl RestoreSource {
-    /// The moment whose data will be there.
-    pub fn until(&self) -> DateTime<Utc> {
-        match self {
-            Self::Snapshot { recovery_point, .. } => *recovery_point,
-            Self::Automated { until, .. } => *until,
-        }
-    }
-
-    pub fn origin(&self) -> Origin {
-        match self {
-            Self::Snapshot { identifier, .. } => Origin::Snapshot(identifier.clone()),
-            Self::Automated { origin, .. } => origin.clone(),
-        }
-    }
-
-    /// What RDS calls the database that it is of for ever, where it is known.
-    pub fn resource_id(&self) -> Option<&str> {
-        match self {
-            Self::Snapshot { resource_id, .. } => resource_id.as_deref(),
-            Self::Automated { resource_id, .. } => Some(resource_id),
-        }
-    }
-
-    /// In words, for a person.
-    pub fn words(&self) -> String {
-        match self {
-            Self::Snapshot { backup, .. } => format!("snapshot of {backup}"),
-            Self::Automated { identifier, resource_id, .. } => {
-                format!("RDS's automated backups of `{identifier}` ({resource_id})")
-            }
-        }
-    }
-
-    /// What says, on the instance, what it was made from: a restore that is begun again finds it by that.
-    pub fn tag(&self) -> String {
-        match self {
-            Self::Snapshot { arn, .. } => arn.clone(),
-            Self::Automated { origin, .. } => {
-                let (of, moment) = match origin {
-                    Origin::Automated { resource_id, moment } => (resource_id, moment),
-                    Origin::Replicated { arn, moment } => (arn, moment),
-                    Origin::Live { resource_id, moment, .. } => (resource_id, moment),
-                    Origin::Snapshot(name) => (name, &RestoreMoment::Latest),
-                };
-                match moment {
-                    RestoreMoment::Latest => format!("{of} latest {}", format_time(self.until())),
-                    RestoreMoment::At(time) => format!("{of} {}", format_time(*time)),
-                }
-            }
-        }
-    }
-
-    /// Whether what has that tag was begun by the very same restore. What was the latest when it was begun is
-    /// what it gets, however much has come since.
-    pub(super) fn is_begun_as(&self, tag: &str) -> bool {
-        let own = self.tag();
-        match (own.rsplit_once(" latest "), tag.rsplit_once(" latest ")) {
-            (Some((own, _)), Some((tag, _))) => own == tag,
-            _ => own == tag,
-        }
-    }
-}
-
-/// The backup that reaches furthest, or to the very moment that is asked for. The database's own region, the
+/// Chooses the backup that reaches furthest, or to the very time that is asked for. The database's own region, the
 /// first of `regions`, is preferred where it does not matter.
 pub(super) fn choose(
     request: &RdsRestoreRequest,
@@ -318,7 +226,7 @@ fn of_automated(
     SelectedBackup { region: region.name.clone(), via }
 }
 
-/// Everything of that database that could be restored as a whole, in the order of the regions; of every one
+/// Returns everything of that database that could be restored as a whole, in the order of the regions; of every one
 /// where none is named.
 fn whole<'r>(regions: &'r [RegionBackups], of: Option<&'r str>) -> impl Iterator<Item = SelectedBackup> + 'r {
     regions.iter().flat_map(move |region| {
@@ -353,8 +261,7 @@ fn latest(
     // Of the one that a switchover renamed there is more by now, in which nothing is new: its snapshots come first.
     let before = || {
         let snapshots = |of: &str| {
-            let all = whole(regions, Some(of))
-                .filter(|chosen| matches!(chosen.via, RestoreSource::Snapshot { .. }));
+            let all = whole(regions, Some(of)).filter(|chosen| chosen.via.is_snapshot());
             all.max_by_key(|chosen| chosen.via.until())
         };
         lineage
@@ -381,7 +288,7 @@ fn at(
         let automated = region.automated.iter().filter(|automated| automated.window.holds(time));
         automated.map(move |automated| (position, region, automated))
     });
-    // One that was put aside goes on, and holds none of what its successor was told. Of several of which nothing
+    // One that was put aside continues, and holds none of what was written to its successor. Of several of which nothing
     // is known, the one whose backups end last is most likely the one that is there.
     let best = reaches.min_by_key(|(position, _, automated)| {
         (lineage.rank(&automated.resource_id), *position, Reverse(automated.window.latest))
@@ -393,7 +300,7 @@ fn at(
         .iter()
         .flat_map(|region| region.automated.iter().map(|automated| (region.name.as_str(), automated.window)))
         .collect();
-    let before = whole(regions, None).filter(|chosen| matches!(chosen.via, RestoreSource::Snapshot { .. }));
+    let before = whole(regions, None).filter(|chosen| chosen.via.is_snapshot());
     let before = before.filter(|chosen| chosen.via.until() <= time).max_by_key(|chosen| chosen.via.until());
     let nearest = before.and_then(|chosen| match chosen.via {
         RestoreSource::Snapshot { backup, recovery_point, .. } => Some((backup, recovery_point)),

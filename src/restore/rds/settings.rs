@@ -1,14 +1,18 @@
-//! From how a database was set up to what RDS is told of a new one.
+//! From how a database was set up to the settings of a new one.
 
-use super::{Lifetime, RestoreSource, SelectedBackup};
+use serde::Serialize;
+
+use super::Lifetime;
+use super::parameter_groups::is_default;
+use super::restore_source::{RestoreSource, SelectedBackup};
 use crate::aws::rds::{Changes, NewInstance};
 use crate::aws::{AwsTags, EXPIRES, MANAGED, NAME, OWNER, RESTORED_FROM, SOURCE, SYSTEM};
-use crate::model::{ParameterGroup, RegionNames, RestoreProfile, SourceName, SystemName};
+use crate::model::{RegionNames, RestoreProfile, SourceName, SystemName};
 use crate::text::format_time;
 
 /// On a restored instance: what it was made from.
 pub(crate) const FROM: &str = RESTORED_FROM;
-/// On one whose restore came to its end: the moment whose data it has.
+/// On one whose restore came to its end: the time whose data it has.
 pub(crate) const DONE: &str = "drctl:restored-until";
 /// On one whose data was checked: how many of the policy's checks held, of how many that were asked, as `2/3`.
 pub(super) const CHECKS: &str = "drctl:checks";
@@ -30,18 +34,19 @@ pub(crate) fn checks(tags: &AwsTags) -> Option<(u64, u64)> {
     Some((held.parse().ok()?, asked.parse().ok()?))
 }
 
-/// Of Database Insights, where nobody chose another mode.
+/// Of Database Insights, where no other mode was chosen.
 const STANDARD: &str = "standard";
-/// Below this, gp3 has its speed from RDS, which refuses to be told of one.
+/// Below this, gp3 has its speed from RDS, which refuses a setting.
 const GP3_TUNABLE: u64 = 400;
 
-/// A group of AWS's own, which RDS takes when it is told of none. It may be that nothing has made it yet in the
-/// region, and then RDS knows no group of that name.
-pub(super) fn is_default(group: &str) -> bool {
-    group == "default" || ParameterGroup::is_default(group) || group.starts_with("default:")
+/// A line of the plan: a setting that RDS gets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PlannedSetting {
+    pub name: &'static str,
+    pub value: String,
 }
 
-/// What a restore tells RDS, and what it cannot.
+/// What a restore sets in RDS, and what it cannot.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Settings {
     pub(super) new: NewInstance,
@@ -60,7 +65,7 @@ pub(super) fn settings(
     tags: AwsTags,
     lifetime: Option<&Lifetime>,
 ) -> Settings {
-    // What is to go again must be easy to remove, and is nobody's production.
+    // What is temporary must be easy to remove, and is no production.
     let stays = lifetime.is_none();
     let to_moment = matches!(chosen.via, RestoreSource::Automated { .. });
     let own = |name: &Option<String>| name.clone().filter(|_| is_home);
@@ -139,7 +144,7 @@ pub(super) fn settings(
     Settings { new, changes, not_reproduced: not_reproduced(profile, is_home) }
 }
 
-/// The tags of the original, and what says whose it is now.
+/// Returns the tags of the original, and those that say whose it is now.
 pub(super) fn tags(
     profile: &RestoreProfile,
     system: &SystemName,
@@ -168,6 +173,14 @@ pub(super) fn tags(
     }
 }
 
+/// Returns whether this very restore began to make it.
+pub(super) fn is_own(existing: &AwsTags, chosen: &SelectedBackup, tags: &AwsTags) -> bool {
+    existing.is_managed()
+        && existing.get(SYSTEM) == tags.get(SYSTEM)
+        && existing.get(SOURCE) == tags.get(SOURCE)
+        && existing.get(FROM).is_some_and(|tag| chosen.via.is_begun_as(tag))
+}
+
 /// What drctl and AWS wrote there says what that one was, and not what this one is.
 fn inheritable(profile: &RestoreProfile) -> impl Iterator<Item = (&String, &String)> {
     profile.tags.iter().filter(|(key, _)| !key.starts_with("aws:") && !key.starts_with("drctl:"))
@@ -177,7 +190,7 @@ fn not_reproduced(profile: &RestoreProfile, is_home: bool) -> Vec<String> {
     let mut words = vec![
         "the master password is the one of that moment".to_owned(),
         "it has a new address and a new resource id: what names the old one (IAM policies, RDS Proxy, alarms) does not know it".to_owned(),
-        "RDS's own backups of it begin anew; replication of them to other regions has to be set up again".to_owned(),
+        "RDS starts a new series of backups of it; their replication to other regions has to be set up again".to_owned(),
     ];
     if profile.password_is_managed {
         words[0] = "the master password gets a new secret in Secrets Manager".to_owned();

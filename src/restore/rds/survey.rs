@@ -2,17 +2,18 @@
 
 use futures_util::future::{join, join_all};
 
-use super::aurora_cluster::{Members, date_copies, live, with_retained};
+use super::cluster_survey::{Members, date_copies, live, with_retained};
+use super::parameter_groups::{MissingSettings, is_default, lacks};
 use super::recorded_settings::{RecordedSettings, recorded_settings};
-use super::select::{AutomatedBackups, Lineage, ManualSnapshot, RegionBackups, SelectedBackup, choose};
-use super::settings::is_default;
-use super::{RdsRestoreError, RdsRestoreRequest, RdsTarget};
+use super::restore_source::SelectedBackup;
+use super::select::{AutomatedBackups, Lineage, ManualSnapshot, RegionBackups, choose};
+use super::{RdsRestoreRequest, RdsTarget};
 use crate::aws::rds::{AutomatedBackup, Database, Origin, Rds, RestoreMoment, Snapshot};
 use crate::aws::{AwsFailure, while_asked};
-use crate::model::{BackupId, BackupKind, Parameter, ParameterGroup, RegionNames, RestoreProfile};
+use crate::model::{BackupId, BackupKind, RegionNames, RestoreProfile};
 use crate::policy::{RdsDatabase, RdsSource};
 use crate::repository::{BackupRecord, Inventory, Listing, RejectedManifest};
-use crate::restore::Refusal;
+use crate::restore::{AwsRestoreError, Refusal};
 use crate::run::RunContext;
 use crate::source::rds_snapshot::{backup_of, is_recorded};
 use crate::text::error_chain;
@@ -28,7 +29,7 @@ pub struct RdsSurvey {
     pub(super) profile_of: Option<BackupId>,
     /// In words: why it is not the record of the very backup that is restored.
     pub(super) profile_notes: Vec<String>,
-    /// With what somebody wants otherwise, and without.
+    /// With the overrides, and without.
     pub(super) names: RegionNames,
     pub(super) policy_names: RegionNames,
     pub(super) is_home: bool,
@@ -45,19 +46,11 @@ pub struct RdsSurvey {
     pub(super) not_asked: Vec<(String, String)>,
 }
 
-/// A parameter group that is not as it was recorded.
-#[derive(Clone, Debug)]
-pub(super) struct MissingSettings {
-    /// drctl made it, and an earlier run may have come no further.
-    pub(super) is_ours: bool,
-    pub(super) parameters: Vec<String>,
-}
-
 pub(super) async fn survey(
     run: &RunContext,
     request: &RdsRestoreRequest,
-) -> Result<RdsSurvey, RdsRestoreError> {
-    // A region that is gone keeps nobody waiting but while the others and the repositories are read.
+) -> Result<RdsSurvey, AwsRestoreError> {
+    // A region that is gone is waited for only while the others and the repositories are read.
     let (stored, asked) = join(stored(run, request), ask(run, request)).await;
     let live = asked.live.as_ref();
     let lineage = lineage(run, request, live, &stored).await;
@@ -73,11 +66,11 @@ pub(super) async fn survey(
     if regions.is_empty() {
         let reasons: String =
             not_asked.iter().map(|(region, reason)| format!("; {region}: {reason}")).collect();
-        let message = format!("no region of the policy could be asked{reasons}");
-        return Err(RdsRestoreError::Refused(vec![Refusal::not_ready("no-region", message)]));
+        let message = format!("failed to query any region of the policy{reasons}");
+        return Err(AwsRestoreError::Refused(vec![Refusal::not_ready("no-region", message)]));
     }
     let chosen = choose(request, &regions, &stored, &lineage);
-    let chosen = chosen.map_err(|refusal| RdsRestoreError::Refused(vec![refusal]))?;
+    let chosen = chosen.map_err(|refusal| AwsRestoreError::Refused(vec![refusal]))?;
     let is_home = chosen.region == request.config.place.region;
     let RecordedSettings { profile, of: profile_of, notes } =
         recorded_settings(run, request, &chosen, &stored, live).await?;
@@ -100,7 +93,7 @@ pub(super) async fn survey(
         None => None,
     };
     let group_lacks = match &profile.parameter_group {
-        // The policy's own choice is nobody's copy, and at home it is the group itself.
+        // The policy's own choice is no copy, and at home it is the group itself.
         Some(group) if has_parameter_group == Some(true) && !is_home && names.parameter_group.is_none() => {
             lacks(&rds, group, is_cluster).await?
         }
@@ -128,7 +121,7 @@ pub(super) async fn survey(
     })
 }
 
-/// The backups of the source whose manifests can be read, the newest first.
+/// Returns the backups of the source whose manifests can be read, the newest first.
 async fn stored(run: &RunContext, request: &RdsRestoreRequest) -> Vec<ManualSnapshot> {
     let listing = Listing::of_source(&run.repositories, &run.system, &request.source).await;
     for lost in &listing.unlisted {
@@ -142,8 +135,8 @@ async fn stored(run: &RunContext, request: &RdsRestoreRequest) -> Vec<ManualSnap
     stored.map(|BackupRecord { manifest, holders }| ManualSnapshot { manifest, holders }).collect()
 }
 
-/// What each region of the policy has, the database's own first, and the database itself. All are asked at a time,
-/// each once, and none that gives no answer is waited for.
+/// Queries what each region of the policy has, the database's own first, and the database itself: all at a time, each
+/// once, and none that gives no answer is waited for.
 async fn ask(run: &RunContext, request: &RdsRestoreRequest) -> SurveyResults {
     let config = &request.config;
     let all = std::iter::once(&config.place.region).chain(config.regions.iter().map(|region| &region.name));
@@ -156,14 +149,14 @@ async fn ask(run: &RunContext, request: &RdsRestoreRequest) -> SurveyResults {
         let asking = rds.database(&config.database);
         // Where it is asked what it has, that says already whom is waited for.
         match is_home_wanted {
-            true => Ok::<_, RdsRestoreError>(asking.await?),
+            true => Ok::<_, AwsRestoreError>(asking.await?),
             false => Ok(while_asked(&config.place, &run.events, asking).await?),
         }
     };
     let (home, regions) = join(home, regions).await;
     for (name, answer) in names.iter().zip(&regions) {
         if let Err(reason) = answer {
-            run.events.warning(format!("{name} cannot be asked what it has: {reason}"));
+            run.events.warning(format!("failed to query {name}: {reason}"));
         }
     }
     let live = home.unwrap_or_else(|error| {
@@ -174,7 +167,7 @@ async fn ask(run: &RunContext, request: &RdsRestoreRequest) -> SurveyResults {
     SurveyResults { live, regions: names.into_iter().cloned().zip(regions).collect() }
 }
 
-/// Which databases had the name: by the manifests, and by the region where it is.
+/// Finds out which databases had the name: by the manifests, and by the region where it is.
 async fn lineage(
     run: &RunContext,
     request: &RdsRestoreRequest,
@@ -191,7 +184,7 @@ async fn lineage(
     if let Some(live) = live.filter(|live| !backed_up.contains(&live.resource_id)) {
         let asked = async {
             let rds = Rds::to_look(&request.config.place).await?;
-            Ok::<_, RdsRestoreError>(rds.predecessors(&live.id).await?)
+            Ok::<_, AwsRestoreError>(rds.predecessors(&live.id).await?)
         };
         switched = asked.await.unwrap_or_else(|error| {
             run.events.warning(error_chain(&error));
@@ -202,7 +195,7 @@ async fn lineage(
     Lineage { live: live.map(|database| database.resource_id.clone()), backed_up, switched }
 }
 
-/// In words, why it could not be asked.
+/// Queries one region; `Err`: why that failed.
 async fn ask_region(
     run: &RunContext,
     request: &RdsRestoreRequest,
@@ -233,9 +226,9 @@ async fn ask_region(
     Ok(RegionReply { snapshots: snapshots.map_err(failed)?, automated: automated.map_err(failed)? })
 }
 
-/// What AWS was asked before anything is chosen.
+/// What AWS answered before anything is chosen.
 struct SurveyResults {
-    /// What has the database's name in its own region now; `None`: nothing, or nobody could be asked.
+    /// What has the database's name in its own region now; `None`: nothing, or the query failed.
     live: Option<Database>,
     /// Those that are restored from, in the order of the policy; in words why one could not be asked.
     regions: Vec<(String, Result<RegionReply, String>)>,
@@ -246,7 +239,7 @@ struct RegionReply {
     automated: Vec<AutomatedBackup>,
 }
 
-/// What of a region's is of this source.
+/// Returns what of a region's is of this source.
 fn region(
     request: &RdsRestoreRequest,
     name: String,
@@ -271,7 +264,7 @@ fn region(
     RegionBackups { name, snapshots, automated }
 }
 
-/// The automated backups in a region of every database that is or was this source's.
+/// Returns the automated backups in a region of every database that is or was this source's.
 fn automated(
     known: Vec<AutomatedBackup>,
     region: &str,
@@ -299,25 +292,7 @@ fn automated(
     automated.collect()
 }
 
-pub(super) async fn lacks(
-    rds: &Rds,
-    recorded: &ParameterGroup,
-    of_cluster: bool,
-) -> Result<Option<MissingSettings>, AwsFailure> {
-    let there = rds.parameters(&recorded.name, of_cluster).await?.parameters;
-    let is_there = |parameter: &&Parameter| {
-        there.iter().any(|known| known.name == parameter.name && known.value == parameter.value)
-    };
-    let missing = recorded.parameters.iter().filter(|parameter| !is_there(parameter));
-    let parameters: Vec<String> = missing.map(|parameter| parameter.name.clone()).collect();
-    if parameters.is_empty() {
-        return Ok(None);
-    }
-    let is_ours = rds.made_parameter_group(&recorded.name, of_cluster).await?;
-    Ok(Some(MissingSettings { is_ours, parameters }))
-}
-
-/// What the policy says now, and where it says nothing, what it said then.
+/// Returns the names of the policy, and where it has none, those that were recorded.
 fn names(request: &RdsRestoreRequest, region: &str, profile: &RestoreProfile) -> RegionNames {
     let recorded = profile.regions.get(region).cloned().unwrap_or_default();
     let Some(now) = request.config.region(region).map(|region| region.names.clone()) else { return recorded };

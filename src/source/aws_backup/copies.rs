@@ -1,66 +1,33 @@
-use futures_util::future::join_all;
-
 use super::error::RecoveryPointError;
 use super::prepare::{RecoveryPointCapture, vault};
-use crate::aws::backup::{AwsBackup, CopyJob, PointCopyRequest, RecoveryPoint, Vault};
-use crate::aws::{AwsFailure, AwsTags, FailureKind, PollError, PolledState};
-use crate::event::{Events, Phase, PhaseTimer};
+use crate::aws::backup::{AwsBackup, Job, PointCopyRequest, RecoveryPoint, Vault};
+use crate::aws::{AwsFailure, AwsTags, FailureKind, PollError};
 use crate::model::CloudBackupCopy;
-use crate::platform::CancellationToken;
 use crate::policy::VaultCopy;
-use crate::source::capture::{MissingCopy, Naming};
+use crate::source::aws::{copy_to_regions, missing_in};
+use crate::source::capture::{CaptureContext, MissingCopy, Naming};
 use crate::text::error_chain;
 
-/// What became of the copies.
-#[derive(Debug, Default)]
-pub(super) struct RecoveryPointCopy {
-    pub(super) made: Vec<CloudBackupCopy>,
-    pub(super) failed: Vec<MissingCopy>,
-    pub(super) issues: Vec<String>,
-}
+/// A copy, and what AWS said of it although it completed.
+type PointCopy = (CloudBackupCopy, Vec<String>);
 
-/// Copies the recovery point to every vault of the policy, all at a time. Only an interruption is an error.
+/// Copies the recovery point to every vault of the policy.
 pub(super) async fn copy(
     prepared: &RecoveryPointCapture<'_>,
     point: &RecoveryPoint,
-    naming: Naming<'_>,
     tags: &AwsTags,
-    events: &Events,
-    cancel: &CancellationToken,
-) -> Result<RecoveryPointCopy, RecoveryPointError> {
-    let mut copied = RecoveryPointCopy::default();
+    context: &CaptureContext<'_>,
+) -> Result<(Vec<(String, PointCopy)>, Vec<MissingCopy>), RecoveryPointError> {
     let places = &prepared.source.copies;
-    if places.is_empty() {
-        return Ok(copied);
-    }
     if point.is_continuous() {
         let reason =
             "AWS Backup copies no continuous recovery point; run `drctl backup` again for one that it copies";
-        let lacks = |place: &VaultCopy| MissingCopy {
-            place: format!("region {}", place.region),
-            reason: reason.to_owned(),
-        };
-        copied.failed = places.iter().map(lacks).collect();
-        return Ok(copied);
+        let missing = places.iter().map(|place| missing_in(&place.region, reason.to_owned()));
+        return Ok((vec![], missing.collect()));
     }
-    let mut phases = PhaseTimer::new(events);
-    phases.begin(Phase::CopyToRegions);
-    let each = places.iter().map(|place| one(prepared, point, place, naming, tags, events, cancel));
-    for (place, outcome) in places.iter().zip(join_all(each).await) {
-        match outcome {
-            Ok((copy, issues)) => {
-                copied.issues.extend(issues);
-                copied.made.push(copy);
-            }
-            Err(_) if cancel.is_cancelled() => return Err(RecoveryPointError::Interrupted),
-            Err(error) => {
-                let place = format!("region {}", place.region);
-                copied.failed.push(MissingCopy { place, reason: error_chain(&error) });
-            }
-        }
-    }
-    phases.end();
-    Ok(copied)
+    let copy = async |place: &VaultCopy| one(prepared, point, place, tags, context).await;
+    let copied = copy_to_regions(places, |place| &place.region, context, copy).await;
+    copied.ok_or(RecoveryPointError::Interrupted)
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +39,7 @@ enum RecoveryPointCopyError {
         if .0.kind == FailureKind::NotFound { ": the recovery point was removed meanwhile; take another backup, and find out who removes them" } else { "" }
     )]
     Start(#[source] AwsFailure),
-    #[error("the copy job ended as {status}{}; take another backup once that is mended", .said.as_ref().map(|said| format!(": {}", said.trim_end_matches('.'))).unwrap_or_default())]
+    #[error("the copy job ended as {status}{}; take another backup once that is fixed", .said.as_ref().map(|said| format!(": {}", said.trim_end_matches('.'))).unwrap_or_default())]
     Failed { status: String, said: Option<String> },
     #[error(transparent)]
     Wait(PollError),
@@ -86,19 +53,18 @@ async fn one(
     prepared: &RecoveryPointCapture<'_>,
     point: &RecoveryPoint,
     place: &VaultCopy,
-    naming: Naming<'_>,
     tags: &AwsTags,
-    events: &Events,
-    cancel: &CancellationToken,
-) -> Result<(CloudBackupCopy, Vec<String>), RecoveryPointCopyError> {
+    context: &CaptureContext<'_>,
+) -> Result<PointCopy, RecoveryPointCopyError> {
+    let naming = context.naming;
     let there = prepared.source.place.in_region(&place.region);
     let there = AwsBackup::connect(&there).await.map_err(RecoveryPointError::from)?;
     let vault = vault(&there, &place.vault, "copy_to").await?;
     let job = job(prepared, point, &vault, naming).await?;
     let subject = format!("copy job {job} from {} to {}", prepared.aws.region(), place.region);
     // A copy belongs to the region it comes from.
-    let ask = async || Ok(prepared.aws.copy_job(&job).await?.map_or(PolledState::Absent, CopyJob::seen));
-    let done = match prepared.poll.wait(&subject, events, cancel, ask).await {
+    let find = async || prepared.aws.copy_job(&job).await;
+    let done = match prepared.waiter(context).until(&subject, find, Job::seen).await {
         Ok(done) => done,
         Err(PollError::Failed { status, detail, .. }) => {
             return Err(RecoveryPointCopyError::Failed { status, said: detail });
@@ -132,8 +98,8 @@ async fn one(
     Ok((held, issues))
 }
 
-/// The job that copies it there, begun by an earlier run or now. One that failed is not gone on with: it gets
-/// a successor with a token of its own.
+/// Returns the job that copies it there, begun by an earlier run or now. One that failed is not resumed: it gets a
+/// successor with a token of its own.
 async fn job(
     prepared: &RecoveryPointCapture<'_>,
     point: &RecoveryPoint,
@@ -141,7 +107,7 @@ async fn job(
     naming: Naming<'_>,
 ) -> Result<String, RecoveryPointCopyError> {
     let jobs = prepared.aws.copy_jobs(&point.arn, &to.arn).await.map_err(RecoveryPointCopyError::Jobs)?;
-    let (lost, live): (Vec<_>, Vec<_>) = jobs.into_iter().partition(CopyJob::is_lost);
+    let (lost, live): (Vec<_>, Vec<_>) = jobs.into_iter().partition(Job::is_lost);
     if let Some(job) = live.into_iter().next() {
         return Ok(job.id);
     }

@@ -3,7 +3,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::aws::{AwsError, AwsFailure, FailureKind, PollError};
-use crate::source::capture::SinkError;
+use crate::source::aws::DetailsError;
 use crate::text::format_duration;
 
 /// Why there is no recovery point.
@@ -30,7 +30,7 @@ pub enum RecoveryPointError {
     NoPlan { plan: String, region: String },
     #[error(
         "failed to begin the job{}",
-        if .0.kind == FailureKind::Forbidden { "; whoever begins it also needs iam:PassRole on the policy's `role`" } else { "" }
+        if .0.kind == FailureKind::Forbidden { "; starting it also takes iam:PassRole on the policy's `role`" } else { "" }
     )]
     Start(#[source] AwsFailure),
     #[error(
@@ -43,7 +43,7 @@ pub enum RecoveryPointError {
         detail(.said)
     )]
     Partial { said: Option<String> },
-    #[error("somebody stopped the job{}: run it again", detail(.said))]
+    #[error("the job was stopped in AWS Backup{}: run it again", detail(.said))]
     Aborted { said: Option<String> },
     #[error(
         "the job failed{}: AWS Backup's console says more; mostly the policy's `role` lacks a permission, or the vault's lock does not allow so long a retention",
@@ -54,7 +54,7 @@ pub enum RecoveryPointError {
         "recovery point {arn} was removed while it was worked on: run it again, and find out who removes them"
     )]
     Removed { arn: String },
-    #[error("whose recovery point {arn} is cannot be asked")]
+    #[error("failed to query the tags of recovery point {arn}")]
     Tags { arn: String, source: AwsFailure },
     #[error("AWS Backup says the job completed, and not what it made")]
     Nothing,
@@ -66,10 +66,8 @@ pub enum RecoveryPointError {
     Aws(#[from] AwsFailure),
     #[error(transparent)]
     Wait(PollError),
-    #[error("failed to write what a restore needs to know")]
-    Details(#[source] serde_json::Error),
     #[error(transparent)]
-    Sink(SinkError),
+    Details(#[from] DetailsError),
     #[error("interrupted")]
     Interrupted,
 }
@@ -79,7 +77,7 @@ fn detail(said: &Option<String>) -> String {
 }
 
 impl RecoveryPointError {
-    /// Of a wait for a job that did not end well.
+    /// Converts the error of a wait for a job that did not end well.
     pub(super) fn of_job(error: PollError, window: Duration) -> Self {
         match error {
             PollError::Failed { status, detail: said, .. } => match status.as_str() {

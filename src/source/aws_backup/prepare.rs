@@ -24,8 +24,8 @@ pub(super) async fn prepare(
     Ok(RecoveryPointCapture { aws, source, vault, poll: poll(source) })
 }
 
-/// What it is, where drctl would not restore it and nobody says that AWS's own tools are to. An ARN of a cluster of RDS
-/// may be one of DocumentDB or Neptune: RDS says it, where whoever backs up may ask.
+/// Returns what it is, where drctl would not restore it and the policy does not leave that to AWS's own tools. An ARN of a cluster of RDS
+/// may be one of DocumentDB or Neptune: RDS reports it, where the role may query it.
 async fn unrestored(aws: &AwsBackup, source: &AwsBackupSource) -> Option<String> {
     if source.restored_by_aws {
         return None;

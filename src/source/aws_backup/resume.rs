@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use super::error::RecoveryPointError;
 use super::plan_points;
 use super::prepare::poll;
-use crate::aws::backup::{AwsBackup, BackupJob, RecoveryPoint, has_known_tags};
+use crate::aws::backup::{AwsBackup, Job, RecoveryPoint, has_known_tags};
 use crate::aws::{FailureKind, PollError, PollProgress, PolledState};
 use crate::event::Events;
 use crate::model::{BackupId, SourceName, SystemName};
@@ -62,15 +62,15 @@ pub(super) async fn backup_of(
     }
 }
 
-/// Plans begin theirs in their own name; who else uses our role cannot be told from us yet.
-fn is_perhaps_ours(job: &BackupJob, source: &AwsBackupSource) -> bool {
+/// Returns whether a job may be one of drctl: plans start theirs in their own name, and others with our role look alike.
+fn is_perhaps_ours(job: &Job, source: &AwsBackupSource) -> bool {
     !job.by_plan && job.role.as_ref().is_none_or(|role| *role == source.role)
 }
 
 async fn until_it_has_a_point(
     aws: &AwsBackup,
     source: &AwsBackupSource,
-    job: &BackupJob,
+    job: &Job,
     events: &Events,
     cancel: &CancellationToken,
 ) -> Result<(), RecoveryPointError> {
@@ -90,7 +90,7 @@ async fn until_it_has_a_point(
         })
     };
     match poll(source).wait(&subject, events, cancel, ask).await {
-        // It came to nothing, so there is nothing to go on with.
+        // It came to nothing, so there is nothing to resume.
         Ok(()) | Err(PollError::Failed { .. }) => Ok(()),
         Err(PollError::Interrupted { .. }) => Err(RecoveryPointError::Interrupted),
         Err(error) => Err(RecoveryPointError::Wait(error)),

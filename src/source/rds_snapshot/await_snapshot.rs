@@ -1,21 +1,25 @@
 use super::prepare::SnapshotCapture;
 use crate::aws::rds::{Rds, Snapshot, SnapshotId};
-use crate::aws::{PollError, PolledState};
+use crate::aws::{PollError, Waiter};
 use crate::event::Events;
-use crate::platform::CancellationToken;
+use crate::source::capture::CaptureContext;
 use crate::text::error_chain;
 
-/// Waits until a snapshot, or its copy in another region, is available.
-pub(super) async fn wait(
-    rds: &Rds,
-    id: &SnapshotId,
-    prepared: &SnapshotCapture<'_>,
-    events: &Events,
-    cancel: &CancellationToken,
-) -> Result<Snapshot, PollError> {
-    let subject = format!("snapshot `{}` in {}", id.as_str(), rds.region());
-    let ask = async || Ok(rds.snapshot(id).await?.map_or(PolledState::Absent, Snapshot::seen));
-    prepared.poll.wait(&subject, events, cancel, ask).await
+impl SnapshotCapture<'_> {
+    pub(super) fn waiter<'a>(&self, context: &CaptureContext<'a>) -> Waiter<'a> {
+        Waiter { poll: self.poll, events: context.events, cancel: context.cancel }
+    }
+
+    /// Waits until a snapshot, or its copy in another region, is available.
+    pub(super) async fn wait(
+        &self,
+        rds: &Rds,
+        id: &SnapshotId,
+        context: &CaptureContext<'_>,
+    ) -> Result<Snapshot, PollError> {
+        let subject = format!("snapshot `{}` in {}", id.as_str(), rds.region());
+        self.waiter(context).until(&subject, async || rds.snapshot(id).await, Snapshot::seen).await
+    }
 }
 
 /// Warns before the quota of manual snapshots ends the backups: only retention removes old ones.

@@ -1,19 +1,17 @@
 use async_trait::async_trait;
 
-use super::await_snapshot::{wait, warn_of_quota};
+use super::await_snapshot::warn_of_quota;
 use super::error::SnapshotError;
 use super::name::identifier;
 use super::prepare::SnapshotCapture;
 use super::{copies, manual_restore};
-use crate::aws::AwsTags;
 use crate::aws::rds::{Database, Snapshot, SnapshotId};
-use crate::aws::{FailureKind, PolledState, key};
-use crate::event::{Events, Phase, PhaseTimer};
-use crate::model::{Artifact, CloudBackup, CloudBackupCopy, Details, ServerFacts};
-use crate::pipeline::MemoryProducer;
-use crate::platform::CancellationToken;
+use crate::aws::{AwsTags, PolledState, Start, key, start_or_adopt};
+use crate::event::{Phase, PhaseTimer};
+use crate::model::{CloudBackup, CloudBackupCopy, Details, ServerFacts};
+use crate::source::aws::store_details;
 use crate::source::capture::{
-    ArtifactSink, Capture, CaptureContext, Captured, DETAILS, MissingCopy, Naming, SinkError, SourceError,
+    ArtifactSink, Capture, CaptureContext, Captured, MissingCopy, Naming, SourceError,
 };
 use crate::text::error_chain;
 
@@ -27,195 +25,156 @@ impl Capture for SnapshotCapture<'_> {
         context: &CaptureContext<'_>,
         sink: &mut dyn ArtifactSink,
     ) -> Result<Captured, SourceError> {
-        let captured = capture(*self, context.naming, sink, context.events, context.cancel).await;
-        captured.map_err(SourceError::new)
+        self.capture(context, sink).await.map_err(SourceError::new)
     }
 }
 
-/// Takes the snapshot, or resumes the one that an earlier run began for this backup, and copies it.
-async fn capture(
-    prepared: SnapshotCapture<'_>,
-    naming: Naming<'_>,
-    sink: &mut dyn ArtifactSink,
-    events: &Events,
-    cancel: &CancellationToken,
-) -> Result<Captured, SnapshotError> {
-    let id = identifier(&prepared.source.database, naming.system, naming.backup);
-    let tags = AwsTags::of_backup(naming.system, naming.source, naming.backup, naming.run);
+impl SnapshotCapture<'_> {
+    /// Takes the snapshot, or resumes the one that an earlier run began for this backup, and copies it.
+    async fn capture(
+        &self,
+        context: &CaptureContext<'_>,
+        sink: &mut dyn ArtifactSink,
+    ) -> Result<Captured, SnapshotError> {
+        let CaptureContext { naming, events, .. } = *context;
+        let id = identifier(&self.source.database, naming.system, naming.backup);
+        let tags = AwsTags::of_backup(naming.system, naming.source, naming.backup, naming.run);
+        for words in &self.profile.not_recorded {
+            events.warning(format!(
+                "not recorded with this backup: {words}; `drctl iam show writer` prints what the role should have"
+            ));
+        }
+        let mut phases = PhaseTimer::new(events);
+        phases.begin(Phase::Snapshot);
+        self.begin(&id, &tags, context).await?;
+        let snapshot = self.wait(&self.rds, &id, context).await?;
+        self.is_ours(&snapshot, naming)?;
+        phases.end();
+        let recovery_point = snapshot.recovery_point().ok_or(SnapshotError::NoTime)?;
+        warn_of_quota(&self.rds, &id, events).await;
 
-    for words in &prepared.profile.not_recorded {
-        events.warning(format!(
-            "not recorded with this backup: {words}; `drctl iam show writer` prints what the role should have"
-        ));
+        let (copies, mut missing_copies) = copies::copy(self, &snapshot, &tags, context).await?;
+        if let Err(reason) = self.share(&snapshot).await {
+            let place = format!("account {}", self.source.share_with.join(", "));
+            missing_copies.push(MissingCopy { place, reason });
+        }
+        let own = (self.rds.region().to_owned(), snapshot.clone());
+        let held = std::iter::once(own).chain(copies).map(|(region, snapshot)| CloudBackupCopy {
+            region,
+            arn: snapshot.arn,
+            vault: None,
+            kms_key: snapshot.kms_key,
+        });
+        let held: Vec<_> = held.collect();
+
+        let details = Details { profile: Some(self.profile.clone()), ..Details::default() };
+        let details = store_details(&details, sink, context).await?;
+        let commands = manual_restore::lines(&details, &self.source.database, id.as_str(), &held);
+        let version = snapshot.engine_version.clone().unwrap_or_default();
+        Ok(Captured {
+            recovery_point,
+            server: major(&version).map(|major| ServerFacts {
+                version,
+                major,
+                system_identifier: None,
+                address: None,
+            }),
+            physical: None,
+            managed: Some(CloudBackup {
+                resource: self.database.arn.clone(),
+                resource_id: Some(self.database.resource_id.clone()),
+                encrypted: snapshot.encrypted,
+                plan: None,
+                allocated_gib: snapshot.allocated_gib,
+                held,
+            }),
+            missing_copies,
+            warnings: vec![],
+            producer: format!("Amazon RDS ({})", snapshot.engine.as_deref().unwrap_or("engine unknown")),
+            artifacts: vec![details],
+            manual_restore: commands,
+            excluded: self.profile.not_recorded.clone(),
+        })
     }
-    let mut phases = PhaseTimer::new(events);
-    phases.begin(Phase::Snapshot);
-    begin(&prepared, &id, &tags, naming, events, cancel).await?;
-    let snapshot = wait(&prepared.rds, &id, &prepared, events, cancel).await?;
-    is_ours(&snapshot, &prepared, naming)?;
-    phases.end();
-    let recovery_point = snapshot.recovery_point().ok_or(SnapshotError::NoTime)?;
-    warn_of_quota(&prepared.rds, &id, events).await;
 
-    let copied = copies::copy(&prepared, &snapshot, &tags, events, cancel).await?;
-    let mut missing_copies = copied.failed;
-    if let Err(reason) = share(&prepared, &snapshot).await {
-        let place = format!("account {}", prepared.source.share_with.join(", "));
-        missing_copies.push(MissingCopy { place, reason });
+    async fn begin(
+        &self,
+        id: &SnapshotId,
+        tags: &AwsTags,
+        context: &CaptureContext<'_>,
+    ) -> Result<(), SnapshotError> {
+        if let Some(snapshot) = self.rds.snapshot(id).await? {
+            context.events.notice(format!("resuming snapshot `{}` of an earlier run", id.as_str()));
+            return self.is_ours(&snapshot, context.naming);
+        }
+        let create = async || {
+            let create = self.rds.create_snapshot(&self.source.database, id, tags);
+            match start_or_adopt(create, self.rds.snapshot(id)).await {
+                Start::Failed { failure, .. } => Err(failure),
+                // Whose it is, is checked when it is complete.
+                Start::Begun | Start::Found(_) => Ok(()),
+            }
+        };
+        self.available(context).await?;
+        let ready = async || self.available(context).await;
+        self.waiter(context).repeat(BEGINNINGS, ready, create).await
     }
-    let held = |region: &str, snapshot: &Snapshot| CloudBackupCopy {
-        region: region.to_owned(),
-        arn: snapshot.arn.clone(),
-        vault: None,
-        kms_key: snapshot.kms_key.clone(),
-    };
-    let mut everywhere = vec![held(prepared.rds.region(), &snapshot)];
-    everywhere.extend(copied.made.iter().map(|(region, copy)| held(region, copy)));
 
-    let details = store_details(&prepared, sink, events).await?;
-    let commands = manual_restore::lines(&details, &prepared.source.database, id.as_str(), &everywhere);
-    let version = snapshot.engine_version.clone().unwrap_or_default();
-    Ok(Captured {
-        recovery_point,
-        server: major(&version).map(|major| ServerFacts {
-            version,
-            major,
-            system_identifier: None,
-            address: None,
-        }),
-        physical: None,
-        managed: Some(CloudBackup {
-            resource: prepared.database.arn.clone(),
-            resource_id: Some(prepared.database.resource_id.clone()),
-            encrypted: snapshot.encrypted,
-            plan: None,
-            allocated_gib: snapshot.allocated_gib,
-            held: everywhere,
-        }),
-        missing_copies,
-        warnings: vec![],
-        producer: format!("Amazon RDS ({})", snapshot.engine.as_deref().unwrap_or("engine unknown")),
-        artifacts: vec![details],
-        manual_restore: commands,
-        excluded: prepared.profile.not_recorded.clone(),
-    })
+    fn is_ours(&self, snapshot: &Snapshot, naming: Naming<'_>) -> Result<(), SnapshotError> {
+        let what = match () {
+            () if snapshot.tags.backup(naming.system, naming.source).as_ref() != Some(naming.backup) => {
+                "it does not have drctl's tags"
+            }
+            () if snapshot.resource_id.as_ref() != Some(&self.database.resource_id) => {
+                "it is of another database, of the same name"
+            }
+            () => return Ok(()),
+        };
+        Err(SnapshotError::Taken {
+            identifier: snapshot.id.as_str().to_owned(),
+            region: self.rds.region().to_owned(),
+            what,
+        })
+    }
+
+    /// Waits until RDS takes a snapshot, which it does only between its other work.
+    async fn available(&self, context: &CaptureContext<'_>) -> Result<(), SnapshotError> {
+        // It takes one of a full database, too.
+        let sees = |database: Database| match database.takes_changes() {
+            true => PolledState::Done(database),
+            false => database.seen(),
+        };
+        let database = &self.source.database;
+        let subject = format!("{} in {}", database.identifier(), self.rds.region());
+        self.waiter(context).until(&subject, async || self.rds.database(database).await, sees).await?;
+        Ok(())
+    }
+
+    /// Shares the snapshot, or returns in words why it is not shared. What can never be shared is not tried.
+    async fn share(&self, snapshot: &Snapshot) -> Result<(), String> {
+        let source = self.source;
+        if source.share_with.is_empty() {
+            return Ok(());
+        }
+        if let Some(named) = &snapshot.kms_key {
+            match key(&source.place, named).await {
+                Ok(Some(key)) if key.is_of_aws => {
+                    return Err(format!(
+                        "it is encrypted with the AWS-managed key {}, and what is can never be shared: `drctl doctor` says the way",
+                        key.arn
+                    ));
+                }
+                Ok(_) => {}
+                // RDS says it then.
+                Err(error) => tracing::info!("{}", error_chain(&error)),
+            }
+        }
+        let shared = self.rds.share_snapshot(&snapshot.id, &source.share_with).await;
+        shared.map_err(|failure| error_chain(&failure))
+    }
 }
 
 /// `16.4`: 16.
 fn major(version: &str) -> Option<u32> {
     version.split('.').next()?.parse().ok()
-}
-
-async fn begin(
-    prepared: &SnapshotCapture<'_>,
-    id: &SnapshotId,
-    tags: &AwsTags,
-    naming: Naming<'_>,
-    events: &Events,
-    cancel: &CancellationToken,
-) -> Result<(), SnapshotError> {
-    if let Some(snapshot) = prepared.rds.snapshot(id).await? {
-        events.notice(format!("going on with snapshot `{}`, which an earlier run began", id.as_str()));
-        return is_ours(&snapshot, prepared, naming);
-    }
-    for left in (0..BEGINNINGS).rev() {
-        available(prepared, events, cancel).await?;
-        let begun = prepared.rds.create_snapshot(&prepared.source.database, id, tags).await;
-        match begun {
-            Ok(()) => return Ok(()),
-            // The answer to an earlier attempt was lost. Whose it is, is seen when it can be seen.
-            Err(failure) if failure.kind == FailureKind::Exists => return Ok(()),
-            Err(failure) if failure.kind == FailureKind::State && left > 0 => {
-                tracing::info!("{}", error_chain(&failure));
-                tokio::time::sleep(prepared.poll.every).await;
-            }
-            // Where no answer came, it may have been begun all the same.
-            Err(failure) => match prepared.rds.snapshot(id).await {
-                Ok(Some(snapshot)) => return is_ours(&snapshot, prepared, naming),
-                _ => return Err(failure.into()),
-            },
-        }
-    }
-    Ok(())
-}
-
-fn is_ours(
-    snapshot: &Snapshot,
-    prepared: &SnapshotCapture<'_>,
-    naming: Naming<'_>,
-) -> Result<(), SnapshotError> {
-    let what = match () {
-        () if snapshot.tags.backup(naming.system, naming.source).as_ref() != Some(naming.backup) => {
-            "it does not have drctl's tags"
-        }
-        () if snapshot.resource_id.as_ref() != Some(&prepared.database.resource_id) => {
-            "it is of another database, of the same name"
-        }
-        () => return Ok(()),
-    };
-    Err(SnapshotError::Taken {
-        identifier: snapshot.id.as_str().to_owned(),
-        region: prepared.rds.region().to_owned(),
-        what,
-    })
-}
-
-/// RDS takes snapshots of a database only between its other work.
-async fn available(
-    prepared: &SnapshotCapture<'_>,
-    events: &Events,
-    cancel: &CancellationToken,
-) -> Result<(), SnapshotError> {
-    let database = &prepared.source.database;
-    let subject = format!("{} in {}", database.identifier(), prepared.rds.region());
-    let ask = async || Ok(prepared.rds.database(database).await?.map_or(PolledState::Absent, seen));
-    prepared.poll.wait(&subject, events, cancel, ask).await?;
-    Ok(())
-}
-
-fn seen(database: Database) -> PolledState<Database> {
-    // RDS takes one of what is full all the same.
-    if database.takes_changes() { PolledState::Done(database) } else { database.seen() }
-}
-
-/// In words, why it is not shared. What can never be is not tried.
-async fn share(prepared: &SnapshotCapture<'_>, snapshot: &Snapshot) -> Result<(), String> {
-    let source = prepared.source;
-    if source.share_with.is_empty() {
-        return Ok(());
-    }
-    if let Some(named) = &snapshot.kms_key {
-        match key(&source.place, named).await {
-            Ok(Some(key)) if key.is_of_aws => {
-                return Err(format!(
-                    "it is encrypted with the AWS-managed key {}, and what is can never be shared: `drctl doctor` says the way",
-                    key.arn
-                ));
-            }
-            Ok(_) => {}
-            // RDS says it then.
-            Err(error) => tracing::info!("{}", error_chain(&error)),
-        }
-    }
-    prepared
-        .rds
-        .share_snapshot(&snapshot.id, &source.share_with)
-        .await
-        .map_err(|failure| error_chain(&failure))
-}
-
-async fn store_details(
-    prepared: &SnapshotCapture<'_>,
-    sink: &mut dyn ArtifactSink,
-    events: &Events,
-) -> Result<Artifact, SnapshotError> {
-    let mut phases = PhaseTimer::new(events);
-    phases.begin(Phase::Details);
-    let details = Details { profile: Some(prepared.profile.clone()), ..Details::default() };
-    let json = serde_json::to_vec_pretty(&details).map_err(SnapshotError::Details)?;
-    let size = json.len() as u64;
-    let stored: Result<_, SinkError> =
-        sink.store(DETAILS, Box::new(MemoryProducer::new(json)), Some(size)).await;
-    phases.end();
-    stored.map_err(SnapshotError::Sink)
 }

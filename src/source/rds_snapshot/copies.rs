@@ -1,54 +1,23 @@
-use futures_util::future::join_all;
-
-use super::await_snapshot::{wait, warn_of_quota};
+use super::await_snapshot::warn_of_quota;
 use super::error::SnapshotError;
 use super::prepare::SnapshotCapture;
 use crate::aws::rds::{Rds, Snapshot, SnapshotCopyRequest, SnapshotId};
-use crate::aws::{AwsFailure, AwsTags, FailureKind, PollError};
-use crate::event::{Events, Phase, PhaseTimer};
-use crate::platform::CancellationToken;
+use crate::aws::{AwsFailure, AwsTags, FailureKind, PollError, Start, start_or_adopt};
 use crate::policy::RdsRegion;
-use crate::source::capture::MissingCopy;
-use crate::text::{error_chain, format_duration};
+use crate::source::aws::copy_to_regions;
+use crate::source::capture::{CaptureContext, MissingCopy};
+use crate::text::format_duration;
 
-/// What became of the copies.
-#[derive(Debug, Default)]
-pub(super) struct SnapshotCopy {
-    /// The region, and the copy there.
-    pub(super) made: Vec<(String, Snapshot)>,
-    pub(super) failed: Vec<MissingCopy>,
-}
-
-/// Copies the snapshot to every region of the policy, all at a time; RDS puts those of one database in a row.
-/// Only an interruption is an error.
+/// Copies the snapshot to every region of the policy. RDS puts those of one database in a row.
 pub(super) async fn copy(
     prepared: &SnapshotCapture<'_>,
     snapshot: &Snapshot,
     tags: &AwsTags,
-    events: &Events,
-    cancel: &CancellationToken,
-) -> Result<SnapshotCopy, SnapshotError> {
-    let mut copied = SnapshotCopy::default();
-    if prepared.source.regions.is_empty() {
-        return Ok(copied);
-    }
-    let mut phases = PhaseTimer::new(events);
-    phases.begin(Phase::CopyToRegions);
-    let regions = prepared.source.regions.iter();
-    let outcomes =
-        join_all(regions.map(|region| one(prepared, snapshot, region, tags, events, cancel))).await;
-    for (region, outcome) in prepared.source.regions.iter().zip(outcomes) {
-        match outcome {
-            Ok(copy) => copied.made.push((region.name.clone(), copy)),
-            Err(_) if cancel.is_cancelled() => return Err(SnapshotError::Interrupted),
-            Err(error) => {
-                let place = format!("region {}", region.name);
-                copied.failed.push(MissingCopy { place, reason: error_chain(&error) });
-            }
-        }
-    }
-    phases.end();
-    Ok(copied)
+    context: &CaptureContext<'_>,
+) -> Result<(Vec<(String, Snapshot)>, Vec<MissingCopy>), SnapshotError> {
+    let copy = async |region: &RdsRegion| one(prepared, snapshot, region, tags, context).await;
+    let copied = copy_to_regions(&prepared.source.regions, |region| &region.name, context, copy).await;
+    copied.ok_or(SnapshotError::Interrupted)
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -89,8 +58,7 @@ async fn one(
     snapshot: &Snapshot,
     region: &RdsRegion,
     tags: &AwsTags,
-    events: &Events,
-    cancel: &CancellationToken,
+    context: &CaptureContext<'_>,
 ) -> Result<Snapshot, SnapshotCopyError> {
     if snapshot.encrypted && region.kms_key.is_none() {
         return Err(SnapshotCopyError::NoKey { region: region.name.clone() });
@@ -102,18 +70,18 @@ async fn one(
     let there = prepared.source.place.in_region(&region.name);
     let rds = Rds::connect(&there).await.map_err(SnapshotError::Client)?;
     if region.kms_key.is_some() && key_of_copy(snapshot, region).is_none() {
-        events.warning(format!(
+        context.events.warning(format!(
             "the copy in {} is not encrypted, as the cluster is not: AWS encrypts no copy of an unencrypted cluster's snapshot, and `kms_key` is not used (`drctl doctor` says what encrypts it)",
             region.name
         ));
     }
     match rds.snapshot(&snapshot.id).await? {
         Some(copy) => is_copy(&copy, snapshot, &rds)?,
-        None => begin(&rds, prepared, snapshot, region, tags, cancel).await?,
+        None => begin(&rds, prepared, snapshot, region, tags, context).await?,
     }
-    let copy = wait(&rds, &snapshot.id, prepared, events, cancel).await?;
+    let copy = prepared.wait(&rds, &snapshot.id, context).await?;
     is_copy(&copy, snapshot, &rds)?;
-    warn_of_quota(&rds, &snapshot.id, events).await;
+    warn_of_quota(&rds, &snapshot.id, context.events).await;
     Ok(copy)
 }
 
@@ -129,7 +97,7 @@ async fn begin(
     snapshot: &Snapshot,
     region: &RdsRegion,
     tags: &AwsTags,
-    cancel: &CancellationToken,
+    context: &CaptureContext<'_>,
 ) -> Result<(), SnapshotCopyError> {
     let request = SnapshotCopyRequest {
         from: snapshot.arn.clone(),
@@ -140,16 +108,11 @@ async fn begin(
     };
     let until = tokio::time::Instant::now() + prepared.poll.deadline;
     loop {
-        let failure = match rds.copy_snapshot(&request).await {
-            Ok(()) => return Ok(()),
-            // The answer to an earlier attempt was lost. Whose it is, is seen when it can be seen.
-            Err(failure) if failure.kind == FailureKind::Exists => return Ok(()),
-            Err(failure) => failure,
+        let failure = match start_or_adopt(rds.copy_snapshot(&request), rds.snapshot(&snapshot.id)).await {
+            Start::Begun => return Ok(()),
+            Start::Found(copy) => return is_copy(&copy, snapshot, rds),
+            Start::Failed { failure, .. } => failure,
         };
-        // It may have been begun all the same.
-        if let Ok(Some(copy)) = rds.snapshot(&snapshot.id).await {
-            return is_copy(&copy, snapshot, rds);
-        }
         // Copies on their way and snapshots kept have limits of their own, and the same word for both.
         let is_full = match rds.snapshot_quota(&snapshot.id).await {
             Ok(Some((used, most))) => used >= most,
@@ -163,7 +126,7 @@ async fn begin(
         }
         tokio::select! {
             () = tokio::time::sleep(prepared.poll.every) => {}
-            () = cancel.cancelled() => return Err(SnapshotError::Interrupted.into()),
+            () = context.cancel.cancelled() => return Err(SnapshotError::Interrupted.into()),
         }
     }
 }

@@ -1,7 +1,7 @@
 use thiserror::Error;
 
 use crate::aws::{AwsError, AwsFailure, PollError};
-use crate::source::capture::SinkError;
+use crate::source::aws::DetailsError;
 
 /// Why there is no snapshot.
 #[derive(Debug, Error)]
@@ -26,10 +26,8 @@ pub enum SnapshotError {
     Wait(#[from] PollError),
     #[error("the snapshot is there, and RDS does not say of which moment it is")]
     NoTime,
-    #[error("failed to write what a restore needs to know")]
-    Details(#[source] serde_json::Error),
     #[error(transparent)]
-    Sink(SinkError),
+    Details(#[from] DetailsError),
     #[error("interrupted")]
     Interrupted,
 }

@@ -1,5 +1,5 @@
 //! Snapshots of an RDS database, and their copies in other regions. RDS keeps the bytes; in the repositories
-//! lies how the database was set up, for a restore when its region cannot be asked.
+//! lies how the database was set up, for a restore when its region cannot be queried.
 //!
 //! *Invariants.* What was begun is known by its tags and its identifier, in RDS itself: a run that was killed
 //! anywhere leaves a snapshot that the next one resumes ([`Source::in_flight`](super::Source::in_flight)), and makes no

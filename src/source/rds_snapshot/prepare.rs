@@ -3,7 +3,7 @@ use super::name::backup_of;
 use crate::aws::rds::{Database, Rds};
 use crate::aws::{FailureKind, Poll};
 use crate::model::{BackupId, RegionNames, RestoreProfile, SourceName, SystemName};
-use crate::policy::{AwsLocation, RdsSource};
+use crate::policy::RdsSource;
 use crate::text::error_chain;
 
 /// A database that was found, and how it is set up.
@@ -31,7 +31,7 @@ pub(super) async fn prepare(source: &RdsSource) -> Result<SnapshotCapture<'_>, S
     let advice = match () {
         () if database.is_stopped() => format!("start it, {}", database.start_command()),
         () if database.is_lost() && !database.takes_changes() => {
-            "mend it, or restore it from the backups there are (`drctl list`)".to_owned()
+            "repair it, or restore it from its backups (`drctl list`)".to_owned()
         }
         () => String::new(),
     };
@@ -40,11 +40,7 @@ pub(super) async fn prepare(source: &RdsSource) -> Result<SnapshotCapture<'_>, S
         return Err(SnapshotError::Unfit { identifier, status: database.status, advice });
     }
     let profile = profile(&rds, source, &database).await?;
-    Ok(SnapshotCapture { rds, source, database, profile, poll: poll(&source.place) })
-}
-
-pub(super) fn poll(place: &AwsLocation) -> Poll {
-    Poll { every: place.poll, deadline: place.deadline }
+    Ok(SnapshotCapture { rds, source, database, profile, poll: Poll::from(&source.place) })
 }
 
 /// The backups of which there are snapshots, oldest first, but those that came to nothing. Which of them were
@@ -59,7 +55,7 @@ pub(super) async fn in_flight(
     if snapshots.is_empty() {
         return Ok(vec![]);
     }
-    // One of a database that had the name before is nothing to go on with.
+    // A snapshot of a database that had the name before is not resumed.
     let now = rds.database(&source.database).await?.map(|database| database.resource_id);
     let own = snapshots.iter().filter(|snapshot| !snapshot.is_lost() && snapshot.resource_id == now);
     let mut own: Vec<_> = own.filter_map(|snapshot| backup_of(snapshot, system, name)).collect();
@@ -67,7 +63,7 @@ pub(super) async fn in_flight(
     Ok(own)
 }
 
-/// With the parameters that somebody set, and the names of the policy.
+/// Adds the parameters that were set, and the names of the policy.
 async fn profile(
     rds: &Rds,
     source: &RdsSource,

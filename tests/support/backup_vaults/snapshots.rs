@@ -1,5 +1,5 @@
-//! RDS, as far as it has the tags of its snapshots, and says whether there is a database: `ListTagsForResource`,
-//! `AddTagsToResource`, `DescribeDBInstances` and `DescribeDBClusters`.
+//! RDS, as far as it has the tags of its snapshots, and reports and deletes databases: `ListTagsForResource`,
+//! `AddTagsToResource`, `DescribeDBInstances`, `DescribeDBClusters`, `DeleteDBInstance` and `DeleteDBCluster`.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,14 @@ use super::world::{ACCOUNT, Call, World};
 /// What a form asks; `None`: it names no operation that is known here.
 pub(super) fn operation(body: &[u8]) -> Option<(&'static str, BTreeMap<String, String>)> {
     let form: BTreeMap<String, String> = url::form_urlencoded::parse(body).into_owned().collect();
-    let known = ["ListTagsForResource", "AddTagsToResource", "DescribeDBInstances", "DescribeDBClusters"];
+    let known = [
+        "ListTagsForResource",
+        "AddTagsToResource",
+        "DescribeDBInstances",
+        "DescribeDBClusters",
+        "DeleteDBInstance",
+        "DeleteDBCluster",
+    ];
     let action = form.get("Action")?;
     Some((known.into_iter().find(|known| known == action)?, form))
 }
@@ -34,6 +41,8 @@ pub(super) fn perform(
     match operation {
         "DescribeDBInstances" => return describe(world, region, form, "DBInstance", "db"),
         "DescribeDBClusters" => return describe(world, region, form, "DBCluster", "cluster"),
+        "DeleteDBInstance" => return delete(world, region, form, "DBInstance", "db"),
+        "DeleteDBCluster" => return delete(world, region, form, "DBCluster", "cluster"),
         _ => {}
     }
     let Some(point) = world.anywhere(region, &arn).filter(|_| arn.starts_with("arn:aws:rds:")) else {
@@ -63,7 +72,8 @@ fn describe(
     kind: &str,
 ) -> Response<Full<Bytes>> {
     let name = form.get(&format!("{what}Identifier")).cloned().unwrap_or_default();
-    if !world.resources.contains_key(&format!("arn:aws:rds:{region}:{ACCOUNT}:{kind}:{name}")) {
+    let arn = format!("arn:aws:rds:{region}:{ACCOUNT}:{kind}:{name}");
+    if !world.resources.contains_key(&arn) {
         return refused(404, &format!("{what}NotFound"), &format!("{what} {name} not found."));
     }
     let engine = match (kind, name.starts_with("docs")) {
@@ -71,10 +81,32 @@ fn describe(
         ("cluster", false) => "aurora-postgresql",
         _ => "postgres",
     };
-    let one =
-        format!("<{what}><{what}Identifier>{name}</{what}Identifier><Engine>{engine}</Engine></{what}>");
+    // Some elements of an instance have other names than a cluster's.
+    let own = match kind {
+        "db" => {
+            format!("<DbiResourceId>db-{name}</DbiResourceId><DBInstanceStatus>available</DBInstanceStatus>")
+        }
+        _ => format!("<DbClusterResourceId>cluster-{name}</DbClusterResourceId><Status>available</Status>"),
+    };
+    let one = format!(
+        "<{what}><{what}Identifier>{name}</{what}Identifier><{what}Arn>{arn}</{what}Arn>{own}<Engine>{engine}</Engine></{what}>"
+    );
     let list = format!("<Describe{what}sResult><{what}s>{one}</{what}s></Describe{what}sResult>");
     reply(200, format!("<Describe{what}sResponse>{list}</Describe{what}sResponse>"))
+}
+
+fn delete(
+    world: &mut World,
+    region: &str,
+    form: &BTreeMap<String, String>,
+    what: &str,
+    kind: &str,
+) -> Response<Full<Bytes>> {
+    let name = form.get(&format!("{what}Identifier")).cloned().unwrap_or_default();
+    match world.resources.remove(&format!("arn:aws:rds:{region}:{ACCOUNT}:{kind}:{name}")) {
+        Some(_) => reply(200, format!("<Delete{what}Response><Delete{what}Result/></Delete{what}Response>")),
+        None => refused(404, &format!("{what}NotFound"), &format!("{what} {name} not found.")),
+    }
 }
 
 pub(super) fn refused(status: u16, code: &str, message: &str) -> Response<Full<Bytes>> {

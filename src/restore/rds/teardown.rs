@@ -1,0 +1,48 @@
+//! Removes what a restore made for a limited time, by its tags and by the id that RDS gave it.
+
+use super::RdsRestoreRequest;
+use super::settings::FROM;
+use crate::aws::rds::{Database, Rds, Removal, RemovedBy, Temporary};
+use crate::aws::{Poll, Waiter};
+use crate::restore::CreatedObject;
+use crate::restore::teardown::not_of_this_method;
+use crate::run::RunContext;
+use crate::text::error_chain;
+
+/// `Err`: why it is left.
+pub(super) async fn remove(
+    run: &RunContext,
+    request: &RdsRestoreRequest,
+    object: &CreatedObject,
+) -> Result<(), String> {
+    let CreatedObject::RdsDatabase { region, database: id, resource_id, restored_from } = object else {
+        return Err(not_of_this_method());
+    };
+    let place = request.config.place.in_region(region);
+    let rds = Rds::connect(&place).await.map_err(|error| error_chain(&error))?;
+    let database = rds.database(id).await.map_err(|failure| error_chain(&failure))?;
+    let Some(database) = database else { return Ok(()) };
+    if !is_it(&database, resource_id.as_deref(), restored_from) {
+        return Err("another resource has its name now".to_owned());
+    }
+    let waiter = Waiter { poll: Poll::from(&place), events: &run.events, cancel: &run.cancel };
+    let made = Temporary::from(database);
+    // One that is being deleted already is waited for.
+    if made.status != "deleting" {
+        let removal = rds.remove_with_members(&made, &request.system, RemovedBy::Maker, &waiter).await;
+        match removal.map_err(|failure| error_chain(&failure))? {
+            Removal::Begun | Removal::Gone => {}
+            Removal::Refused(refusal) => return Err(refusal.to_string()),
+            Removal::Waits => return Err("RDS is still deleting its instances".to_owned()),
+        }
+    }
+    rds.await_deletion(id, &made.resource_id, &waiter).await.map_err(|error| error_chain(&error))
+}
+
+/// Returns whether it is the very one: by RDS's id for it, and where that was not seen, by what it was restored from.
+fn is_it(database: &Database, resource_id: Option<&str>, restored_from: &str) -> bool {
+    match resource_id {
+        Some(resource_id) => database.resource_id == resource_id,
+        None => !restored_from.is_empty() && database.tags.get(FROM) == Some(restored_from),
+    }
+}
