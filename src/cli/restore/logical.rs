@@ -1,7 +1,6 @@
 //! A dump, into a database.
 
 use chrono::Days;
-use url::Url;
 
 use super::super::Context;
 use super::super::error::CommandError;
@@ -124,8 +123,7 @@ async fn target(command: &RestoreCommand<'_>) -> Result<ConnectionParameters, Co
 }
 
 fn parse_url(text: &str) -> Result<ConnectionParameters, CommandError> {
-    let url = Url::parse(text).map_err(|error| CommandError::usage(error).context("`--to` is not a URL"))?;
-    ConnectionParameters::from_url(&url).map_err(CommandError::usage)
+    ConnectionParameters::from_text(text).map_err(CommandError::usage)
 }
 
 /// What the catalog knows: copies that were found bad, how fast earlier restores were. It helps, and a restore goes

@@ -7,11 +7,12 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use tokio::time::Instant;
 
 use super::DumpRestoreError;
-use super::plan::{DumpRestorePlan, DumpRestoreSteps, LoadsInto};
-use super::progress::close;
-use super::target::{BEING_RESTORED, HOLDS_A_PART, ask, contents, maintenance};
+use super::loading::LoadsInto;
+use super::marks::{BEING_RESTORED, HOLDS_A_PART};
+use super::plan::{DumpRestorePlan, DumpRestoreSteps};
+use super::target::{ask, contents, maintenance};
 use crate::model::{DatabaseFacts, RoleSetting};
-use crate::postgres::{ConnectionParameters, identifier, literal, split_quoted};
+use crate::postgres::{ConnectionParameters, close, identifier, literal, split_quoted};
 use crate::run::RunContext;
 use crate::text::format_time;
 

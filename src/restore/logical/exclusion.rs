@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::archive_toc::TocEntry;
-use super::preflight;
+use super::names;
 use super::selection::SelectedEntries;
 use crate::model::DatabaseFacts;
 use crate::restore::Refusal;
@@ -31,7 +31,7 @@ impl Exclusion {
 
     /// Names that the backup does not have: whoever misspells one would get what was to stay out.
     pub(super) fn unknown(&self, recorded: &DatabaseFacts) -> Vec<Refusal> {
-        let unknown = |what: &'static str, name: String| preflight::unknown(what, &name, &[]);
+        let unknown = |what: &'static str, name: String| names::unknown(what, &name, &[]);
         let has_table = |(schema, name): &&(String, String)| {
             recorded.tables.iter().any(|table| table.schema == *schema && table.name == *name)
         };

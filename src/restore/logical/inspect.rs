@@ -7,12 +7,11 @@ use sqlx::PgConnection;
 use super::compare::compare;
 use super::database::execute;
 use super::plan::DumpRestorePlan;
-use super::progress::close;
 use super::selection::SelectedEntries;
 use super::target::ask;
 use super::{Compared, DumpRestoreError};
 use crate::model::{DatabaseFacts, TableFacts};
-use crate::postgres::{count_rows, qualified, read_facts};
+use crate::postgres::{close, count_rows, qualified, read_facts};
 use crate::run::RunContext;
 use crate::source::{Unreadable, unreadable};
 

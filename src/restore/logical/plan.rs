@@ -1,76 +1,27 @@
-use std::path::PathBuf;
-
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::archive_toc::TocEntry;
-use super::contents::{ArchiveReader, NamedRoles};
 use super::estimate::LoadCost;
-use super::exclusion::{everything, exclude};
+use super::foreseen::Foreseen;
 use super::globals::{self, Existing, Needs};
-use super::preflight::refusals;
-use super::selection::{SelectedEntries, choose};
-use super::target::{DatabaseServerFacts, ExistingDatabase, RESTORING};
+use super::loading::{DumpTransfer, LoadsInto, loads_into, route, standing};
+use super::marks::RESTORING;
+use super::notes::notes;
+use super::preflight::{no_artifact, refusals};
 use super::{
-    ArchiveSummary, DumpRestoreRequest, EntrySelection, Exclusion, GlobalsPlan, LeftoverDatabase, Rates,
+    DatabaseServerFacts, DumpRestoreRequest, DumpSurvey, EntrySelection, Exclusion, GlobalsPlan,
+    LeftoverDatabase, Rates,
 };
 use crate::event::Phase;
-use crate::model::{
-    Artifact, BackupId, DatabaseFacts, Extension, Manifest, RepositoryName, SourceName, TableFacts, TableKind,
-};
+use crate::model::{Artifact, BackupId, DatabaseFacts, Manifest, RepositoryName, SourceName};
 use crate::postgres::{ConnectionParameters, Tools};
 use crate::restore::{PlanSummary, Refusal, RestorePlan};
 use crate::source::postgres_dump::capture::DATABASE;
 
-/// The extension that is in one database of a server only, by its name.
-pub(super) const PG_CRON: &str = "pg_cron";
-/// Beside the unpacked dump itself.
-const SCRATCH_MARGIN: u64 = 16 << 20;
 /// From this version on pg_restore begins every session with a setting that older servers do not know.
 const FIRST_WITH_TRANSACTION_TIMEOUT: u32 = 17;
 /// The setting that turns them off; logging in sets them off from this version on, too.
 const FIRST_WITH_EVENT_TRIGGERS: u32 = 17;
-
-/// Everything that was found out before deciding.
-#[derive(Clone, Debug)]
-pub struct DumpSurvey {
-    pub manifest: Manifest,
-    /// Those that hold the backup, in the order they are to be tried.
-    pub repositories: Vec<RepositoryName>,
-    /// What the database was when it was dumped.
-    pub recorded: DatabaseFacts,
-    /// The dump's own table of contents; absent where it cannot be read ahead.
-    pub contents: Option<ArchiveSummary>,
-    /// The script of roles and tablespaces, where it was asked for and there is one.
-    pub globals: Option<String>,
-    pub target: DatabaseServerFacts,
-    pub tools: Tools,
-    /// Bytes free in the scratch directory.
-    pub scratch_free: u64,
-    pub rates: Rates,
-}
-
-/// How the dump gets into `pg_restore`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case", tag = "mode")]
-pub enum DumpTransfer {
-    /// Unpacked into a file without a name, and proven, before anything is loaded.
-    Scratch { directory: PathBuf, needed: u64, free: u64 },
-    /// Straight into its standard input; proven when the last byte went by, before it is published.
-    Stream,
-}
-
-/// What the dump is loaded into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LoadsInto {
-    /// A new database under a temporary name.
-    Temporary,
-    /// A new database under the final name.
-    New,
-    /// The empty database that has the final name.
-    Existing,
-}
 
 /// What will be done, in every detail that a person may want to know first.
 #[derive(Clone, Debug, Serialize)]
@@ -236,67 +187,6 @@ pub fn plan(
     })
 }
 
-pub(super) fn no_artifact(backup: &BackupId, artifact: &str) -> Refusal {
-    Refusal::not_ready("no-artifact", format!("`{backup}` has no artifact `{artifact}`"))
-}
-
-/// What is restored of an archive; `None` is everything.
-pub(super) fn choose_from(
-    entries: &[TocEntry],
-    selection: &EntrySelection,
-    exclusion: &Exclusion,
-) -> Option<SelectedEntries> {
-    if selection.is_everything() && exclusion.is_nothing() {
-        return None;
-    }
-    let chosen = if selection.is_everything() { everything(entries) } else { choose(entries, selection) };
-    Some(exclude(entries, chosen, exclusion))
-}
-
-/// What the dump's own contents say of the restore.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Foreseen {
-    /// `None` is everything, or not known.
-    pub(super) chosen: Option<SelectedEntries>,
-    /// `None` where the contents could not be read ahead.
-    pub(super) roles: Option<NamedRoles>,
-    /// Extensions that chosen tables are known to need.
-    pub(super) extensions: Vec<String>,
-    /// Tables whose rows cannot be counted after the load, with the reason.
-    uncountable: Vec<String>,
-}
-
-impl Foreseen {
-    fn for_request(request: &DumpRestoreRequest, situation: &DumpSurvey) -> Self {
-        let Some(contents) = &situation.contents else { return Self::default() };
-        let chosen = choose_from(&contents.entries, &request.selection, &request.exclusion)
-            .filter(|chosen| !chosen.ids.is_empty());
-        let target = &situation.target;
-        let mut uncountable = vec![];
-        if !target.superuser {
-            let reader = ArchiveReader {
-                role: &target.role,
-                member_of: &target.member_of,
-                sees_all_rows: target.bypasses_row_security,
-                owners: request.owners,
-            };
-            let counted = |schema: &str, name: &str| {
-                let is_it = |table: &&TableFacts| table.schema == schema && table.name == name;
-                situation.recorded.tables.iter().find(is_it).is_some_and(|table| table.rows.is_some())
-            };
-            let found = contents.uncountable(chosen.as_ref(), reader).into_iter();
-            let found = found.filter(|((schema, name), _)| counted(schema, name));
-            uncountable = found.map(|((schema, name), why)| format!("{schema}.{name} ({why})")).collect();
-        }
-        Self {
-            roles: Some(contents.roles(chosen.as_ref())),
-            extensions: chosen.iter().flat_map(|chosen| contents.needed_extensions(chosen)).collect(),
-            uncountable,
-            chosen,
-        }
-    }
-}
-
 fn existing(target: &DatabaseServerFacts) -> Existing<'_> {
     Existing {
         major: target.major,
@@ -308,47 +198,6 @@ fn existing(target: &DatabaseServerFacts) -> Existing<'_> {
         may_replicate: target.may_replicate,
         bypasses_row_security: target.bypasses_row_security,
     }
-}
-
-/// The database that has the final name when the load begins.
-pub(super) fn standing<'a>(
-    request: &DumpRestoreRequest,
-    target: &'a DatabaseServerFacts,
-) -> Option<&'a ExistingDatabase> {
-    let is_dropped = request.drop_leftovers
-        && left_under_the_name(request, target).is_some_and(LeftoverDatabase::may_be_dropped);
-    target.existing.as_ref().filter(|_| !is_dropped)
-}
-
-/// What a restore that did not end has left under the final name.
-pub(super) fn left_under_the_name<'a>(
-    request: &DumpRestoreRequest,
-    target: &'a DatabaseServerFacts,
-) -> Option<&'a LeftoverDatabase> {
-    target.leftovers.iter().find(|leftover| leftover.database == request.database)
-}
-
-pub(super) fn loads_into(request: &DumpRestoreRequest, target: &DatabaseServerFacts) -> LoadsInto {
-    match (request.keeps_name, standing(request, target)) {
-        (false, _) => LoadsInto::Temporary,
-        (true, None) => LoadsInto::New,
-        (true, Some(_)) => LoadsInto::Existing,
-    }
-}
-
-pub(super) fn route(
-    request: &DumpRestoreRequest,
-    dump: &Artifact,
-    into: LoadsInto,
-    free: u64,
-) -> DumpTransfer {
-    // Choosing tables takes the archive's contents, and those may come only with its last byte. And into what
-    // cannot be dropped again nothing is loaded before it is proven.
-    if request.jobs <= 1 && request.is_everything() && into != LoadsInto::Existing {
-        return DumpTransfer::Stream;
-    }
-    let needed = dump.plain.size.saturating_add(SCRATCH_MARGIN);
-    DumpTransfer::Scratch { directory: request.scratch.clone(), needed, free }
 }
 
 /// Settings of the sessions that work in the database. All are safe, because nothing depends on the database until it is
@@ -402,124 +251,10 @@ impl DumpRestorePlan {
     }
 }
 
-fn notes(
-    request: &DumpRestoreRequest,
-    situation: &DumpSurvey,
-    foreseen: &Foreseen,
-    tolerates_settings: bool,
-) -> Vec<String> {
-    let (target, recorded) = (&situation.target, &situation.recorded);
-    let mut notes: Vec<String> =
-        recorded.not_included.iter().map(|text| format!("the dump does not hold {text}")).collect();
-    if recorded.tables.iter().any(|table| table.kind == TableKind::Table && table.rows.is_none()) {
-        notes.push(
-            "rows of some tables were not counted when they were dumped, and cannot be compared".to_owned(),
-        );
-    }
-    for extension in &recorded.extensions {
-        if let Some(version) =
-            target.extensions.get(&extension.name).filter(|version| **version != extension.version)
-        {
-            let Extension { name, version: was, .. } = extension;
-            notes.push(format!("extension {name} was of version {was}; the target will have {version}"));
-        }
-    }
-    notes.extend(naming_notes(request, situation));
-    notes.extend(of_contents(request, situation, foreseen));
-    if !request.owners {
-        notes.push(
-            "owners and privileges are left out: everything will belong to the restoring role".to_owned(),
-        );
-    }
-    if tolerates_settings {
-        notes.push(format!(
-            "pg_restore {} sets a parameter that PostgreSQL {} does not know; that one complaint will be passed over",
-            situation.tools.major, target.major
-        ));
-    }
-    notes
-}
-
-/// What follows from the name it is loaded under, and from the one it gets.
-fn naming_notes(request: &DumpRestoreRequest, situation: &DumpSurvey) -> Vec<String> {
-    let (target, recorded) = (&situation.target, &situation.recorded);
-    let mut notes = Vec::new();
-    let is_named = |name: &str| recorded.extensions.iter().any(|extension| extension.name == name);
-    if let Some(name) = &request.incomplete {
-        notes.push(format!(
-            "what does not load is passed over: if anything is missing, the database is called {name}"
-        ));
-    }
-    if let Some(locale) =
-        request.locale.as_ref().filter(|_| loads_into(request, target) != LoadsInto::Existing)
-    {
-        notes.push(format!(
-            "the database gets the locale {locale}: text may sort in another order than it did"
-        ));
-    }
-    if request.keeps_name && is_named(PG_CRON) {
-        notes.push(
-            "the jobs of pg_cron run as soon as they are loaded; `cron.launch_active_jobs = off` keeps them from it"
-                .to_owned(),
-        );
-    }
-    let existing = standing(request, target).filter(|_| request.keeps_name);
-    let Some(existing) = existing else { return notes };
-    notes.push(
-        "if the load fails, what was loaded stays in the database, which is not drctl's to drop; its comment says so"
-            .to_owned(),
-    );
-    if existing.encoding != recorded.encoding {
-        let (is, was) = (&existing.encoding, &recorded.encoding);
-        notes.push(format!(
-            "the database is in {is}, it was in {was}: text that {is} does not have fails to load"
-        ));
-    }
-    if (&existing.collate, &existing.ctype) != (&recorded.collate, &recorded.ctype) {
-        let (is, was) = (&existing.collate, &recorded.collate);
-        notes.push(format!("the database has locale {is}, it had {was}: text may sort in another order"));
-    }
-    notes
-}
-
-fn of_contents(request: &DumpRestoreRequest, situation: &DumpSurvey, foreseen: &Foreseen) -> Vec<String> {
-    let (target, recorded) = (&situation.target, &situation.recorded);
-    let mut notes = Vec::new();
-    if foreseen.roles.is_none() {
-        let missing: Vec<&str> =
-            recorded.roles.iter().filter(|role| !target.roles.contains(*role)).map(String::as_str).collect();
-        notes.push(
-            "the contents of the dump cannot be read ahead: which roles it names is not known".to_owned(),
-        );
-        if request.owners && !missing.is_empty() {
-            let missing = missing.join(", ");
-            notes.push(format!("the target has no {missing}: if the dump names them, the load will fail"));
-        }
-    }
-    if let Some(chosen) = &foreseen.chosen
-        && !chosen.first.is_empty()
-        && !recorded.extensions.is_empty()
-    {
-        let names: Vec<&str> = recorded
-            .extensions
-            .iter()
-            .map(|extension| extension.name.as_str())
-            .filter(|name| *name != "plpgsql")
-            .collect();
-        notes.push(format!("every extension comes along, where the target has it: {}", names.join(", ")));
-    }
-    if !foreseen.uncountable.is_empty() {
-        let (role, tables) = (&target.role, foreseen.uncountable.join(", "));
-        notes.push(format!(
-            "{role} cannot count the rows of {tables} once they are loaded, which leaves them undetermined: a superuser could"
-        ));
-    }
-    notes
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::restore::logical::ExistingDatabase;
     use crate::restore::logical::tests::{request, situation};
 
     fn now() -> DateTime<Utc> {

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::plan::{
-    DumpSurvey, DumpTransfer, Foreseen, LoadsInto, PG_CRON, left_under_the_name, loads_into, route, standing,
-};
-use super::{DumpRestoreRequest, EntrySelection, GlobalsPlan};
-use crate::model::DatabaseFacts;
+use super::foreseen::Foreseen;
+use super::loading::{DumpTransfer, LoadsInto, PG_CRON, left_under_the_name, loads_into, route, standing};
+use super::names::{near, unknown};
+use super::{DumpRestoreRequest, DumpSurvey, EntrySelection, GlobalsPlan};
+use crate::model::{BackupId, DatabaseFacts};
 use crate::restore::Refusal;
 use crate::source::postgres_dump::capture::DATABASE;
 use crate::text::quoted_list;
@@ -48,6 +48,11 @@ pub(super) fn refusals(
         ));
     }
     refusals
+}
+
+/// Refuses a backup that lacks an artifact.
+pub(super) fn no_artifact(backup: &BackupId, artifact: &str) -> Refusal {
+    Refusal::not_ready("no-artifact", format!("`{backup}` has no artifact `{artifact}`"))
 }
 
 /// What stands against the name that it gets if something is missing, and against the one that it is loaded
@@ -299,26 +304,9 @@ fn of_selection(selection: &EntrySelection, recorded: &DatabaseFacts) -> Vec<Ref
     tables.chain(schemas).collect()
 }
 
-/// A name that the backup does not have, and those near it.
-pub(super) fn unknown(what: &str, name: &str, near: &[String]) -> Refusal {
-    let near = if near.is_empty() { String::new() } else { format!("; near it: {}", quoted_list(near)) };
-    Refusal::usage("unknown-name", format!("the backup has no {what} `{name}`{near}"))
-}
-
 fn with_noun(noun: &str, names: &[String]) -> String {
     let plural = if names.len() == 1 { "" } else { "s" };
     format!("{noun}{plural} {}", quoted_list(names))
-}
-
-/// The three that look most like it, if they do.
-fn near(name: &str, all: &[String]) -> Vec<String> {
-    let plain = |text: &str| text.rsplit('.').next().unwrap_or(text).to_lowercase();
-    let limit = (plain(name).chars().count() / 2).max(2);
-    let distance = |other: &String| strsim::osa_distance(&plain(name), &plain(other));
-    let mut found: Vec<(usize, &String)> =
-        all.iter().map(|other| (distance(other), other)).filter(|(distance, _)| *distance <= limit).collect();
-    found.sort();
-    found.into_iter().take(3).map(|(_, name)| name.clone()).collect()
 }
 
 #[cfg(test)]

@@ -5,11 +5,11 @@
 
 use super::DumpRestoreError;
 use super::database::{connect, drop_database, execute, refuse_occupied, when_free};
-use super::plan::{DumpRestorePlan, LoadsInto};
-use super::progress::close;
-use super::target::{COMMENT, REPLACED, RESTORING, WAS_EMPTY};
+use super::loading::LoadsInto;
+use super::marks::{COMMENT, REPLACED, RESTORING, WAS_EMPTY};
+use super::plan::DumpRestorePlan;
 use crate::model::Verdict;
-use crate::postgres::{identifier, literal};
+use crate::postgres::{close, identifier, literal};
 use crate::text::error_chain;
 
 /// How many of the things that are missing a database's comment names.

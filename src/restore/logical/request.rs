@@ -1,7 +1,8 @@
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use super::{CatalogHints, EntrySelection, Exclusion};
-use crate::model::{DatabaseFacts, RepositoryName, SourceName};
+use super::{EntrySelection, Exclusion, Rates};
+use crate::model::{BackupId, DatabaseFacts, RepositoryName, SourceName};
 use crate::postgres::ConnectionParameters;
 
 /// What someone wants restored, and where to.
@@ -62,4 +63,14 @@ pub enum BackupSelector {
     Latest,
     /// The only one whose id begins so.
     Prefix(String),
+}
+
+/// Backups in repositories whose last check found them bad.
+pub type SuspectCopies = BTreeSet<(BackupId, RepositoryName)>;
+
+/// What is known from earlier runs.
+#[derive(Clone, Debug, Default)]
+pub struct CatalogHints {
+    pub doubtful: SuspectCopies,
+    pub rates: Rates,
 }

@@ -1,9 +1,9 @@
 //! Finds out everything a plan needs, and changes nothing anywhere.
 
 use super::fetch::read_ahead;
-use super::plan::no_artifact;
-use super::select::{RepositoryCopy, SuspectCopies, choose};
-use super::{DumpRestoreError, DumpRestoreRequest, DumpSurvey, Rates, target};
+use super::preflight::no_artifact;
+use super::select::{RepositoryCopy, choose};
+use super::{DumpRestoreError, DumpRestoreRequest, DumpSurvey, target};
 use crate::model::{Artifact, BackupId, Details, Manifest, RepositoryName};
 use crate::platform::free_space;
 use crate::postgres::Tools;
@@ -11,13 +11,6 @@ use crate::repository::{BackupRecord, Listing, RejectedManifest, SmallError, Sma
 use crate::run::RunContext;
 use crate::source::postgres_dump::capture::{DATABASE, DETAILS, GLOBALS};
 use crate::text::error_chain;
-
-/// What is known from earlier runs.
-#[derive(Clone, Debug, Default)]
-pub struct CatalogHints {
-    pub doubtful: SuspectCopies,
-    pub rates: Rates,
-}
 
 /// Looks at the repositories, the backup, the target and this host.
 ///

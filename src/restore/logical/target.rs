@@ -9,29 +9,14 @@ use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Connection as _, FromRow, PgConnection};
 
 use super::DumpRestoreError;
-use super::progress::close;
+use super::marks::{AT_WORK, BEING_RESTORED, COMMENT, HOLDS_A_PART, REPLACED, RESTORING, WAS_EMPTY};
 use crate::model::DatabaseFacts;
-use crate::postgres::{ConnectError, ConnectionParameters, literal};
+use crate::postgres::{ConnectError, ConnectionParameters, close, literal};
 
 /// How long a question to the server may take.
 const WITHIN: Duration = Duration::from_secs(60);
 /// Databases one can always connect to.
 const MAINTENANCE: [&str; 2] = ["postgres", "template1"];
-/// How the name of a database that is being restored begins.
-pub(super) const RESTORING: &str = "drctl_restoring_";
-/// How the name of an empty database that was replaced begins, until it is dropped.
-pub(super) const REPLACED: &str = "drctl_replaced_";
-/// How every comment of ours begins.
-pub(super) const COMMENT: &str = "drctl: ";
-/// How the comment of a database begins that is being restored.
-pub(super) const BEING_RESTORED: &str = "drctl: being restored";
-/// How the comment begins of a database that was there and empty, and is loaded into. It is never dropped.
-pub(super) const HOLDS_A_PART: &str = "drctl: holds a part";
-/// How the comment of an empty database begins that was replaced.
-pub(super) const WAS_EMPTY: &str = "drctl: the empty database";
-/// The lock that a restore holds in the database that it loads, where everyone can see it.
-pub(super) const AT_WORK: i32 = 0x6472_6374;
-
 /// The target server as it was found.
 #[derive(Clone, Debug, Default)]
 pub struct DatabaseServerFacts {
