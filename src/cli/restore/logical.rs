@@ -52,7 +52,11 @@ fn request(
         target,
         tools: command.login().and_then(|login| login.tools.clone()),
         jobs: args.jobs.unwrap_or_else(default_jobs),
-        selection: EntrySelection { tables, schemas: args.schema.clone() },
+        selection: EntrySelection {
+            tables,
+            schemas: args.schema.clone(),
+            large_objects: args.with_large_objects,
+        },
         exclusion: Exclusion { table_data, schemas: args.exclude_schema.clone() },
         locale: args.locale.clone(),
         globals: args.globals,

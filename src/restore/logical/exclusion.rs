@@ -62,6 +62,7 @@ pub(super) fn everything(entries: &[TocEntry]) -> SelectedEntries {
         ids: entries.iter().map(|entry| entry.id).collect(),
         loaded: named(&["TABLE DATA", "MATERIALIZED VIEW DATA"]),
         sequences: named(&["SEQUENCE SET"]),
+        large_objects: true,
         ..SelectedEntries::default()
     }
 }
@@ -149,10 +150,7 @@ fn refers_to_nothing(key: &TocEntry, entries: &[TocEntry], exclusion: &Exclusion
 
 fn words(entry: &TocEntry) -> String {
     let kind = entry.kind.to_lowercase().replace("fk constraint", "foreign key");
-    match &entry.schema {
-        Some(schema) => format!("{kind} {schema}.{}", entry.name),
-        None => format!("{kind} {}", entry.name),
-    }
+    format!("{kind} {}", entry.shown_name())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::archive_toc::TocEntry;
 use super::contents::{ArchiveReader, NamedRoles};
 use super::exclusion::{everything, exclude};
+use super::large_objects;
 use super::selection::{SelectedEntries, choose};
 use super::{DumpRestoreRequest, DumpSurvey, EntrySelection, Exclusion};
 use crate::model::TableFacts;
@@ -29,6 +30,8 @@ pub(super) struct Foreseen {
     pub(super) roles: Option<NamedRoles>,
     /// Extensions that chosen tables are known to need.
     pub(super) extensions: Vec<String>,
+    /// Columns that may point to large objects which are left out; `None` where that is not known.
+    pub(super) pointers: Option<Vec<String>>,
     /// Tables whose rows cannot be counted after the load, with the reason.
     pub(super) uncountable: Vec<String>,
 }
@@ -59,6 +62,7 @@ impl Foreseen {
             roles: Some(contents.roles(chosen.as_ref())),
             extensions: chosen.iter().flat_map(|chosen| contents.needed_extensions(chosen)).collect(),
             uncountable,
+            pointers: chosen.as_ref().map(|chosen| large_objects::columns(&contents.entries, chosen)),
             chosen,
         }
     }

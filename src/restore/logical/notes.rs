@@ -1,14 +1,17 @@
 //! What a person should know before a restore begins.
 
 use super::foreseen::Foreseen;
+use super::large_objects;
 use super::loading::{LoadsInto, PG_CRON, loads_into, standing};
-use super::{DumpRestoreRequest, DumpSurvey};
+use super::properties::Properties;
+use super::{DumpRestoreRequest, DumpSurvey, GlobalsPlan, ServerDirectory};
 use crate::model::{Extension, TableKind};
 
 pub(super) fn notes(
     request: &DumpRestoreRequest,
     situation: &DumpSurvey,
     foreseen: &Foreseen,
+    (properties, globals): (&Properties, Option<&GlobalsPlan>),
     tolerates_settings: bool,
 ) -> Vec<String> {
     let (target, recorded) = (&situation.target, &situation.recorded);
@@ -28,6 +31,8 @@ pub(super) fn notes(
         }
     }
     notes.extend(naming_notes(request, situation));
+    notes.extend(of_properties(request, situation, properties));
+    notes.extend(of_tablespaces(situation, globals));
     notes.extend(of_contents(request, situation, foreseen));
     if !request.owners {
         notes.push(
@@ -85,6 +90,51 @@ fn naming_notes(request: &DumpRestoreRequest, situation: &DumpSurvey) -> Vec<Str
     notes
 }
 
+/// What becomes of the properties of a database that has the name already.
+fn of_properties(
+    request: &DumpRestoreRequest,
+    situation: &DumpSurvey,
+    properties: &Properties,
+) -> Vec<String> {
+    let Some(existing) = standing(request, &situation.target) else { return vec![] };
+    let own = existing.own_properties();
+    let mut notes = Vec::new();
+    if loads_into(request, &situation.target) != LoadsInto::Existing {
+        notes.extend((!own.is_empty()).then(|| {
+            format!(
+                "the empty database that is replaced has properties of its own, which go with it: {}",
+                own.join(", ")
+            )
+        }));
+        return notes;
+    }
+    if !properties.kept.is_empty() {
+        let mut note = format!("the database keeps what it has of its own: {}", properties.kept.join(", "));
+        if !properties.not_applied.is_empty() {
+            note.push_str(&format!("; of the backup is not applied: {}", properties.not_applied.join(", ")));
+        }
+        notes.push(note);
+    }
+    let applied = properties.applied(existing);
+    notes.extend(
+        (!applied.is_empty()).then(|| format!("the database gets of the backup: {}", applied.join(", "))),
+    );
+    notes
+}
+
+/// Tablespaces of whose directories the server reports nothing.
+fn of_tablespaces(situation: &DumpSurvey, globals: Option<&GlobalsPlan>) -> Vec<String> {
+    let locations = globals.into_iter().flat_map(|globals| &globals.locations);
+    let unknown = locations.filter_map(|place| match situation.target.directories.get(&place.location) {
+        Some(ServerDirectory::Unknown(reason)) => Some(format!(
+            "whether `{}` of tablespace {} exists and is empty on the target server is unknown: {reason}",
+            place.location, place.tablespace
+        )),
+        _ => None,
+    });
+    unknown.collect()
+}
+
 fn of_contents(request: &DumpRestoreRequest, situation: &DumpSurvey, foreseen: &Foreseen) -> Vec<String> {
     let (target, recorded) = (&situation.target, &situation.recorded);
     let mut notes = Vec::new();
@@ -110,6 +160,9 @@ fn of_contents(request: &DumpRestoreRequest, situation: &DumpSurvey, foreseen: &
             .filter(|name| *name != "plpgsql")
             .collect();
         notes.push(format!("every extension comes along, where the target has it: {}", names.join(", ")));
+    }
+    if recorded.large_objects > 0 && request.leaves_out_large_objects() {
+        notes.push(large_objects::note(recorded.large_objects, foreseen.pointers.as_deref()));
     }
     if !foreseen.uncountable.is_empty() {
         let (role, tables) = (&target.role, foreseen.uncountable.join(", "));

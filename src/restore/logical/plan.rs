@@ -1,13 +1,17 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use super::archive_toc::TocEntry;
 use super::estimate::LoadCost;
 use super::foreseen::Foreseen;
 use super::globals::{self, Existing, Needs};
 use super::loading::{DumpTransfer, LoadsInto, loads_into, route, standing};
 use super::marks::RESTORING;
 use super::notes::notes;
+use super::passes::is_extension_comment;
+use super::pg_restore_errors::is_ambiguous;
 use super::preflight::{no_artifact, refusals};
+use super::properties::Properties;
 use super::{
     DatabaseServerFacts, DumpRestoreRequest, DumpSurvey, EntrySelection, Exclusion, GlobalsPlan,
     LeftoverDatabase, Rates,
@@ -53,6 +57,10 @@ pub struct DumpRestorePlan {
     pub database_bytes: u64,
     pub tables: u64,
     pub rows: u64,
+    /// Those in the backup.
+    pub large_objects: u64,
+    /// Whether they are restored.
+    pub restores_large_objects: bool,
     pub route: DumpTransfer,
     pub jobs: u32,
     pub tool: String,
@@ -81,6 +89,7 @@ pub(super) struct DumpRestoreSteps {
     /// The server and the role, and the database that is to be.
     pub(super) target: ConnectionParameters,
     pub(super) recorded: DatabaseFacts,
+    pub(super) properties: Properties,
     pub(super) target_major: u32,
     pub(super) tools: Tools,
     pub(super) selection: EntrySelection,
@@ -93,6 +102,10 @@ pub(super) struct DumpRestoreSteps {
     pub(super) session: Vec<(&'static str, String)>,
     /// pg_restore says things the server does not understand, and is not to end because of them.
     pub(super) tolerates_settings: bool,
+    /// Whether comments on extensions are loaded so that they may fail: only owners and superusers may set them.
+    pub(super) comments_apart: bool,
+    /// The archive's contents, where they could be read ahead.
+    pub(super) entries: Option<Vec<TocEntry>>,
 }
 
 /// Decides. Every reason against it comes at once.
@@ -114,7 +127,7 @@ pub fn plan(
         let owners = foreseen.roles.as_ref().map(|roles| roles.owners.clone()).unwrap_or_default();
         let owners = owners.into_iter().chain([recorded.owner.clone()]).filter(|_| request.owners).collect();
         let needs = Needs { roles: &needed, owners: &owners, tablespaces: request.tablespaces };
-        globals::plan(script, existing(target), needs)
+        globals::plan(script, existing_globals(target), needs)
     });
     let refusals = refusals(request, &situation, &foreseen, globals_plan.as_ref());
     let dump = manifest.artifact_of(DATABASE);
@@ -129,6 +142,9 @@ pub fn plan(
     let tables = recorded.tables.iter().filter(|table| selected(&table.schema, &table.name));
     let weight = LoadCost { stored: manifest.stored_size(), plain: manifest.plain_size() };
     let loads_into = loads_into(request, target);
+    let existing = standing(request, target);
+    let entries = situation.contents.as_ref().map(|contents| contents.entries.as_slice());
+    let properties = Properties::decide(recorded, request.owners, loads_into, existing);
     let route = route(request, &dump, loads_into, situation.scratch_free);
     let tolerates_settings =
         tools.major >= FIRST_WITH_TRANSACTION_TIMEOUT && target.major < FIRST_WITH_TRANSACTION_TIMEOUT;
@@ -147,7 +163,7 @@ pub fn plan(
             }
             LoadsInto::New | LoadsInto::Existing => request.database.clone(),
         },
-        replaces_empty: loads_into == LoadsInto::Temporary && standing(request, target).is_some(),
+        replaces_empty: loads_into == LoadsInto::Temporary && existing.is_some(),
         incomplete: request.incomplete.clone(),
         loads_into,
         owner: request.owners.then(|| recorded.owner.clone()),
@@ -158,6 +174,8 @@ pub fn plan(
         database_bytes: recorded.size,
         tables: tables.clone().count() as u64,
         rows: tables.filter_map(|table| table.rows).sum(),
+        large_objects: recorded.large_objects,
+        restores_large_objects: !request.leaves_out_large_objects(),
         estimated_seconds: situation.rates.estimate(weight, route == DumpTransfer::Stream),
         measured_by: situation.rates,
         jobs: request.jobs,
@@ -166,7 +184,13 @@ pub fn plan(
         exclusion: (!request.exclusion.is_nothing()).then(|| request.exclusion.to_string()),
         leftovers: target.leftovers.clone(),
         drop_leftovers: request.drop_leftovers,
-        notes: notes(request, &situation, &foreseen, tolerates_settings),
+        notes: notes(
+            request,
+            &situation,
+            &foreseen,
+            (&properties, globals_plan.as_ref()),
+            tolerates_settings,
+        ),
         globals: globals_plan,
         route,
         steps: DumpRestoreSteps {
@@ -175,6 +199,7 @@ pub fn plan(
             dump,
             target: request.target.clone(),
             recorded: recorded.clone(),
+            properties,
             target_major: target.major,
             tools: tools.clone(),
             selection: request.selection.clone(),
@@ -183,11 +208,16 @@ pub fn plan(
             tablespaces: request.tablespaces,
             superuser: target.superuser,
             tolerates_settings,
+            comments_apart: !target.superuser
+                && entries.is_some_and(|entries| {
+                    entries.iter().any(is_extension_comment) && !is_ambiguous(entries)
+                }),
+            entries: entries.map(<[TocEntry]>::to_vec),
         },
     })
 }
 
-fn existing(target: &DatabaseServerFacts) -> Existing<'_> {
+fn existing_globals(target: &DatabaseServerFacts) -> Existing<'_> {
     Existing {
         major: target.major,
         roles: &target.roles,
@@ -206,9 +236,13 @@ fn existing(target: &DatabaseServerFacts) -> Existing<'_> {
 /// - `synchronous_commit`: with it on, every one of thousands of small statements waits for the disk.
 /// - `maintenance_work_mem` is left as the server has it. More of it was measured to make a load slower, by a
 ///   quarter with 1 GB: more processes work at an index than there are processors for.
+/// - `lc_messages`: the causes of errors are known by their words. Only superusers may set it.
 /// - `event_triggers`: those that came with the dump are not for what a restore does. Only superusers may set it.
 fn session(target: &DatabaseServerFacts) -> Vec<(&'static str, String)> {
     let mut settings = vec![("synchronous_commit", "off".to_owned())];
+    if target.superuser {
+        settings.push(("lc_messages", "C".to_owned()));
+    }
     if target.superuser && target.major >= FIRST_WITH_EVENT_TRIGGERS {
         settings.push(("event_triggers", "off".to_owned()));
     }
@@ -300,7 +334,33 @@ mod tests {
             encoding: "UTF8".to_owned(),
             collate: "de_DE.UTF-8".to_owned(),
             ctype: "de_DE.UTF-8".to_owned(),
+            connection_limit: -1,
+            ..ExistingDatabase::default()
         }
+    }
+
+    #[test]
+    fn what_an_existing_database_has_of_its_own_is_named() {
+        let own = || {
+            let setting = crate::model::RoleSetting {
+                role: None,
+                name: "work_mem".to_owned(),
+                value: "1MB".to_owned(),
+            };
+            ExistingDatabase { comment: Some("x".to_owned()), settings: vec![setting], ..empty() }
+        };
+        let into = planned(|request, situation| {
+            request.keeps_name = true;
+            situation.recorded.comment = Some("the shop".to_owned());
+            situation.target.existing = Some(own());
+        });
+        let note = "the database keeps what it has of its own: a comment, the setting work_mem; of the backup is not \
+                    applied: the comment";
+        assert!(into.notes.iter().any(|told| told == note), "{:?}", into.notes);
+        let replaced = planned(|_, situation| situation.target.existing = Some(own()));
+        let note = "the empty database that is replaced has properties of its own, which go with it: a comment, the setting \
+                    work_mem";
+        assert!(replaced.notes.iter().any(|told| told == note), "{:?}", replaced.notes);
     }
 
     #[test]
@@ -317,6 +377,27 @@ mod tests {
         assert!(into.notes.iter().any(|note| note.contains("is in LATIN1")), "{:?}", into.notes);
         let replaced = planned(|_, situation| situation.target.existing = Some(empty()));
         assert_eq!((replaced.loads_into, replaced.replaces_empty), (LoadsInto::Temporary, true));
+    }
+
+    #[test]
+    fn large_objects_that_a_partial_restore_leaves_out_are_named() {
+        let partial = |large_objects: u64, with: bool| {
+            planned(|request, situation| {
+                request.selection.tables.push(("public".to_owned(), "orders".to_owned()));
+                request.selection.large_objects = with;
+                situation.recorded.large_objects = large_objects;
+            })
+        };
+        let is_told = |plan: &DumpRestorePlan| {
+            plan.notes.iter().any(|note| note.contains("2 large objects are in the backup"))
+        };
+        let left_out = partial(2, false);
+        assert!(is_told(&left_out) && !left_out.restores_large_objects, "{:?}", left_out.notes);
+        let with = partial(2, true);
+        assert!(!is_told(&with) && with.restores_large_objects && with.large_objects == 2);
+        assert!(!partial(0, false).notes.iter().any(|note| note.contains("large object")));
+        let everything = planned(|_, situation| situation.recorded.large_objects = 2);
+        assert!(!is_told(&everything) && everything.restores_large_objects);
     }
 
     #[test]

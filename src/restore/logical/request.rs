@@ -47,6 +47,11 @@ impl DumpRestoreRequest {
         self.selection.is_everything() && self.exclusion.is_nothing()
     }
 
+    /// Whether large objects are not among what is restored.
+    pub(super) fn leaves_out_large_objects(&self) -> bool {
+        !self.selection.is_everything() && !self.selection.large_objects
+    }
+
     /// What the new database is to be like, where that is not as it was.
     pub(super) fn change(&self, recorded: &mut DatabaseFacts) {
         let Some(locale) = &self.locale else { return };

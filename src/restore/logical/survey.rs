@@ -1,6 +1,7 @@
 //! Finds out everything a plan needs, and changes nothing anywhere.
 
 use super::fetch::read_ahead;
+use super::globals::locations;
 use super::preflight::no_artifact;
 use super::select::{RepositoryCopy, choose};
 use super::{DumpRestoreError, DumpRestoreRequest, DumpSurvey, target};
@@ -45,7 +46,8 @@ pub(super) async fn survey(
         Some(dump) => read_ahead(run, &manifest, dump, &repositories).await,
         None => None,
     };
-    let target = target::inspect(&request.target, &recorded).await?;
+    let directories = globals.as_deref().filter(|_| request.tablespaces).map(locations).unwrap_or_default();
+    let target = target::inspect(&request.target, &recorded, &directories).await?;
     // An archive is read by a pg_restore of the version of the pg_dump that wrote it, or a newer one.
     let written_by = producer_major(&manifest.tool.producer).unwrap_or(recorded.major);
     let tools = Tools::find(request.tools.as_deref(), written_by).await.map_err(DumpRestoreError::Tools)?;
