@@ -12,7 +12,7 @@ async fn large_objects_that_chosen_tables_point_to_come_along_on_request_and_are
     let cluster = Cluster::start(15).await?;
     let script = "CREATE EXTENSION lo; CREATE DOMAIN picture AS lo;
         CREATE TABLE photos (id int PRIMARY KEY, image oid, thumb lo, other picture);
-        INSERT INTO photos VALUES (1, lo_from_bytes(0, 'one'), NULL, 0), (2, lo_from_bytes(0, 'two'), lo_from_bytes(0, 'small'), NULL);
+        INSERT INTO photos VALUES (1, lo_from_bytea(0, 'one'), NULL, 0), (2, lo_from_bytea(0, 'two'), lo_from_bytea(0, 'small'), NULL);
         CREATE TABLE plain (id int); INSERT INTO plain VALUES (1);";
     let system = origin(&cluster, script, &[Place::Directory]).await?;
     system.expect(0, &["backup"]).await?;

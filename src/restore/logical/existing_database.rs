@@ -9,6 +9,10 @@ use crate::postgres::{ConnectionParameters, close};
 
 /// How many of the objects in a database are named.
 const NAMED: usize = 4;
+/// PostgreSQL's `FirstNormalObjectId`.
+const FIRST_OF_USERS: u32 = 16384;
+/// The catalog of large objects.
+const LARGE_OBJECTS: &str = "pg_largeobject_metadata";
 
 /// A database that has the name the restored one is to get.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -159,13 +163,15 @@ const SUBSCRIPTIONS: &str = "SELECT s.subname::text FROM pg_catalog.pg_subscript
    JOIN pg_catalog.pg_database d ON d.oid = s.subdbid
   WHERE d.datname = current_database() ORDER BY 1 LIMIT 4";
 
-/// Objects that initdb did not make have an oid from 16384 on (`FirstNormalObjectId`). Not counted is what belongs to
+/// Objects that initdb did not make have an oid from [`FIRST_OF_USERS`] on. Not counted is what belongs to
 /// another object that counts (an index, the type of a row, what is in an extension), what is temporary, and PL/pgSQL,
 /// which an upgraded cluster has made again in every database.
 fn objects_query(catalogs: &[String]) -> String {
     let of_catalog = |(rank, name): (usize, &String)| {
+        // Whoever creates a large object may choose its oid, and initdb creates none.
+        let first = if name == LARGE_OBJECTS { 0 } else { FIRST_OF_USERS };
         format!(
-            "SELECT {rank}, '{name}'::text, 'pg_catalog.{name}'::regclass::oid, oid FROM pg_catalog.{name} WHERE oid >= 16384"
+            "SELECT {rank}, '{name}'::text, 'pg_catalog.{name}'::regclass::oid, oid FROM pg_catalog.{name} WHERE oid >= {first}"
         )
     };
     let found: Vec<String> = catalogs.iter().enumerate().map(of_catalog).collect();
@@ -175,7 +181,7 @@ fn objects_query(catalogs: &[String]) -> String {
          SELECT catalog, objid::int8 FROM found
           WHERE NOT EXISTS (
                 SELECT FROM pg_catalog.pg_depend d WHERE d.classid = found.classid AND d.objid = found.objid
-                   AND (d.deptype IN ('i', 'a', 'e', 'P', 'S') AND d.refobjid >= 16384
+                   AND (d.deptype IN ('i', 'a', 'e', 'P', 'S') AND d.refobjid >= {FIRST_OF_USERS}
                         AND (d.refclassid, d.refobjid) <> (d.classid, d.objid)
                      OR d.refclassid = 'pg_catalog.pg_namespace'::regclass
                         AND d.refobjid IN (SELECT oid FROM temporary)))
@@ -190,7 +196,7 @@ fn objects_query(catalogs: &[String]) -> String {
 /// In the server's words; in those of the catalog where it has none or the object is gone.
 async fn describe(connection: &mut PgConnection, catalog: &str, oid: i64) -> String {
     // Large objects are described by the table of their contents.
-    let class = if catalog == "pg_largeobject_metadata" { "pg_largeobject" } else { catalog };
+    let class = if catalog == LARGE_OBJECTS { "pg_largeobject" } else { catalog };
     let query =
         format!("SELECT pg_catalog.pg_describe_object('pg_catalog.{class}'::regclass, {oid}::oid, 0)");
     let said: Result<Option<String>, _> =
