@@ -15,7 +15,7 @@ impl Hints for DumpRestoreRequest {
             // What a dump is compared with is lost; the dump itself may be whole.
             DumpRestoreError::Details { .. } => (
                 Exit::Failed,
-                "`drctl verify` says what is left of it; `drctl show` has the commands that restore the dump by hand.",
+                "`drctl verify` says what is left of it; `drctl show` has the commands that restore the dump manually.",
             ),
             DumpRestoreError::Tools(_) => (Exit::Failed, "`drctl doctor` says which versions are here."),
             _ => return (Exit::Failed, vec![]),
@@ -30,15 +30,15 @@ impl Hints for DumpRestoreRequest {
         }
         match &failed.aftermath.cleanup {
             DumpCleanup::Left { database, .. } => {
-                hints.push(format!("Drop it by hand: DROP DATABASE \"{database}\" WITH (FORCE);"));
+                hints.push(format!("Drop it manually: DROP DATABASE \"{database}\" WITH (FORCE);"));
             }
             DumpCleanup::Kept { database, by_hand, .. } => {
                 hints.push(format!("Do not drop {database}: nothing but its name is missing."));
                 hints.push(format!("When others are not connected to it: {by_hand}"));
             }
-            DumpCleanup::Marked { .. } => hints.push(
-                "Empty the database by hand, or drop it and make it anew, before the next try.".to_owned(),
-            ),
+            DumpCleanup::Marked { .. } => {
+                hints.push("Empty the database, or drop and recreate it, before the next try.".to_owned())
+            }
             DumpCleanup::NothingMade | DumpCleanup::Dropped { .. } | DumpCleanup::Published { .. } => {}
         }
         let is_of_load = matches!(

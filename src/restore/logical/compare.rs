@@ -106,7 +106,7 @@ pub(super) fn compare(
             }
             // It was made anew from its query, and need not have been up to date when it was dumped.
             Some(counted) if table.kind == TableKind::MaterializedView => compared.notes.push(format!(
-                "materialised view {} has {counted} rows now that it was made anew, and had {rows}",
+                "materialised view {} has {counted} rows since it was refreshed, and had {rows}",
                 name()
             )),
             // The load brings no row twice: others were written beside it.

@@ -150,7 +150,7 @@ fn of_target(request: &DumpRestoreRequest, situation: &DumpSurvey) -> Vec<Refusa
         Refusal::not_ready(
             "database-closed",
             format!(
-                "database `{database}` exists and does not take connections, so nobody knows what it holds"
+                "database `{database}` exists and does not take connections: whether it is empty is unknown"
             ),
         )
     } else if existing.lacks_public
