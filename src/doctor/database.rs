@@ -209,6 +209,13 @@ fn remedy(error: &LogicalError) -> &'static str {
             ConnectError::Pooler { .. }
             | ConnectError::Variable { .. }
             | ConnectError::VariableValue { .. }
+            | ConnectError::OnlyLibpq { .. }
+            | ConnectError::SeveralHosts { .. }
+            | ConnectError::ServiceFile { .. }
+            | ConnectError::ServiceLine { .. }
+            | ConnectError::NoService { .. }
+            | ConnectError::ServiceParameter { .. }
+            | ConnectError::ServiceValue { .. }
             | ConnectError::Contradicted { .. }
             | ConnectError::Revocations(_),
         ) => "As the message says.",

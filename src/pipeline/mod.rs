@@ -23,6 +23,7 @@ mod identity;
 mod in_memory;
 mod parts;
 mod producer;
+mod progress;
 mod read_ahead;
 mod recipe;
 mod seal;
@@ -33,6 +34,7 @@ pub use identity::{Identities, IdentityError, IdentityFile, LockedFile, Lookalik
 pub use in_memory::{SealedInMemory, digest_whole, seal_whole};
 pub use parts::{Budget, PartLayout, Piece, SealedPart};
 pub use producer::{MemoryProducer, Produce};
+pub use progress::SealProgress;
 pub use recipe::{Recipe, RecipeError};
-pub use seal::{PipelineError, SealProgress, Sealed, seal};
+pub use seal::{PipelineError, Sealed, seal};
 pub use unseal::{OpenError, unseal, unseal_ahead};

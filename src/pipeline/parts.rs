@@ -6,6 +6,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::SealProgress;
 use crate::model::{Digest, Hasher};
 
 /// How a stream is cut.
@@ -69,7 +70,7 @@ pub(super) struct PartWriter {
     number: u32,
     hasher: Hasher,
     ended: Vec<Digest>,
-    progress: Arc<super::SealProgress>,
+    progress: Arc<SealProgress>,
 }
 
 impl PartWriter {
@@ -78,7 +79,7 @@ impl PartWriter {
         budget: Budget,
         runtime: Handle,
         pieces: Sender<Piece>,
-        progress: Arc<super::SealProgress>,
+        progress: Arc<SealProgress>,
     ) -> Self {
         Self {
             shape,

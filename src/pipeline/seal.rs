@@ -1,6 +1,5 @@
 use std::io::{self, BufRead as _, Read, Write as _};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use thiserror::Error;
 use tokio::runtime::Handle;
@@ -8,7 +7,7 @@ use tokio::sync::mpsc::Sender;
 
 use super::parts::PartWriter;
 use super::read_ahead::ReadAhead;
-use super::{Budget, PartLayout, Piece, Produce, Recipe};
+use super::{Budget, PartLayout, Piece, Produce, Recipe, SealProgress};
 use crate::model::{Digest, Hasher};
 
 /// A stream that went through whole.
@@ -37,29 +36,6 @@ pub enum PipelineError {
     Stopped,
 }
 
-/// How far a stream is, for whoever watches.
-#[derive(Debug, Default)]
-pub struct SealProgress {
-    plain: AtomicU64,
-    stored: AtomicU64,
-}
-
-impl SealProgress {
-    /// Bytes read from the producer so far.
-    pub fn plain(&self) -> u64 {
-        self.plain.load(Ordering::Relaxed)
-    }
-
-    /// Bytes cut into parts so far.
-    pub fn stored(&self) -> u64 {
-        self.stored.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn add_stored(&self, bytes: u64) {
-        self.stored.fetch_add(bytes, Ordering::Relaxed);
-    }
-}
-
 /// Reads the producer to its end, on one thread, and sends the encoded pieces from another. Blocks: run it
 /// on a thread of its own, not on the runtime. When it returns an error the pieces that were sent are worthless.
 pub fn seal(
@@ -85,7 +61,7 @@ pub fn seal(
         }
         encoder.write_all(chunk).map_err(encode)?;
         ahead.consume(count);
-        progress.plain.fetch_add(count as u64, Ordering::Relaxed);
+        progress.add_plain(count as u64);
     }
     let Plain { producer, hasher } = ahead.into_inner().map_err(PipelineError::Read)?;
     let remarks = producer.finish().map_err(PipelineError::Producer)?;

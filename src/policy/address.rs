@@ -176,6 +176,11 @@ fn url_or_ref(text: &str, schemes: &[&str], form: &str) -> Result<UrlOrRef, Inva
     }
     let form = format!("write it like `{form}`, or name where it is found: `env:NAME`, `file:/path`, …");
     let Ok(url) = Url::parse(text) else {
+        // Several hosts with ports are no URL to its reader.
+        let authority = text.split_once("://").and_then(|(_, rest)| rest.split(['/', '?']).next());
+        if authority.is_some_and(|hosts| hosts.contains(',')) && schemes.contains(&"postgres") {
+            return InvalidValue::new("names several hosts", ONE_HOST);
+        }
         return InvalidValue::new("is not a URL", form);
     };
     if !schemes.contains(&url.scheme()) {
@@ -193,8 +198,8 @@ fn url_or_ref(text: &str, schemes: &[&str], form: &str) -> Result<UrlOrRef, Inva
 #[derive(Clone, Debug)]
 pub(super) struct PostgresUrl(pub(super) UrlOrRef);
 
-/// The parameters that [`crate::postgres::ConnectionParameters`] understands.
-const PARAMETERS: [&str; 12] = [
+/// What [`crate::postgres::ConnectionParameters`] understands.
+const PARAMETERS: [&str; 13] = [
     "host",
     "port",
     "user",
@@ -206,8 +211,15 @@ const PARAMETERS: [&str; 12] = [
     "connect_timeout",
     "application_name",
     "options",
+    "service",
     "password",
 ];
+/// Parameters of libpq that drctl's own sessions cannot have, and what to do in their place.
+const ONLY_LIBPQ: [(&str, &str); 2] = [
+    ("channel_binding", "leave it out, and verify the server by its certificate: `sslmode=verify-full`"),
+    ("target_session_attrs", ONE_HOST),
+];
+const ONE_HOST: &str = "name the one that backups are taken from: a DNS name or an address that follows the primary, or the URL by `command:` from what knows the primary";
 const SSL_MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
 
 impl ParseText for PostgresUrl {
@@ -217,17 +229,28 @@ impl ParseText for PostgresUrl {
         let url = url_or_ref(text, &["postgres", "postgresql"], "postgres://user@host:5432/database")?;
         let UrlOrRef::Url(given) = &url else { return Ok(Self(url)) };
         let named = |key| given.query_pairs().find(|(name, _)| name == key).map(|(_, value)| value);
-        if given.path().trim_matches('/').is_empty() && named("dbname").is_none() {
+        if given.path().trim_matches('/').is_empty()
+            && named("dbname").is_none()
+            && named("service").is_none()
+        {
             return InvalidValue::new(
                 "names no database",
                 "put it at the end: `postgres://user@host:5432/database`",
             );
         }
         if given.host_str().is_some_and(|host| host.contains(',')) {
-            return InvalidValue::new("names several hosts", "name the one that backups are taken from");
+            return InvalidValue::new("names several hosts", ONE_HOST);
         }
-        if let Some((name, _)) = given.query_pairs().find(|(name, _)| !PARAMETERS.contains(&&**name)) {
-            // `password` is known, so that it is rejected as a password; it is not a suggestion.
+        let only_libpq = |key: &str| ONLY_LIBPQ.iter().find(|(name, _)| *name == key);
+        let asks_for_nothing = |value: &str| ["disable", "prefer", "any"].contains(&value);
+        let refused = given.query_pairs().filter(|(_, value)| !asks_for_nothing(value));
+        if let Some((name, hint)) = refused.into_iter().find_map(|(name, _)| only_libpq(&name)) {
+            return InvalidValue::new(format!("`{name}` is supported by libpq's programs only"), *hint);
+        }
+        if let Some((name, _)) =
+            given.query_pairs().find(|(name, _)| !PARAMETERS.contains(&&**name) && only_libpq(name).is_none())
+        {
+            // `password` is known, so that it is refused for what it is; it is not a suggestion.
             let hint = suggest("parameters", &name, &PARAMETERS[..PARAMETERS.len() - 1]);
             return InvalidValue::new(format!("`{name}` is not a parameter of a connection"), hint);
         }

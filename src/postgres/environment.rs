@@ -8,14 +8,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::ConnectError;
+use super::service_file::{SYSTEM_DIRECTORIES, Service, ServiceFiles};
 
 /// What a variable is.
 #[derive(Clone, Copy)]
 enum Meaning {
     /// A parameter of the connection, where the URL does not give it.
     Parameter(&'static str),
-    /// Only libpq can do it: these values, which ask for nothing, are accepted.
-    Only(&'static [&'static str], &'static str),
+    /// Only libpq can do it, by this keyword: these values, which ask for nothing, are accepted.
+    Only(&'static str, &'static [&'static str], &'static str),
     /// Both look at it themselves, and find the same.
     Shared,
     /// It changes neither which server is read nor how it is proven: drctl sets its own.
@@ -25,7 +26,14 @@ enum Meaning {
 use Meaning::{Only, Own, Parameter, Shared};
 
 const NOTHING: &[&str] = &[];
-const UNSET: &str = "unset it for drctl";
+const UNSET: &str = "leave it out for drctl";
+const VERIFY: &str =
+    "leave it out for drctl, and verify the server by its certificate instead (`sslmode=verify-full`)";
+const ONE_SERVER: &str = "leave it out for drctl, and name the one server that backups are taken from";
+/// Names a group of parameters in the service file.
+pub(super) const SERVICE: &str = "service";
+const SERVICE_FILE: &str = "servicefile";
+const SYSTEM_DIRECTORY: &str = "sysconfdir";
 
 /// Every variable that libpq 18 or an older one reads.
 static VARIABLES: [(&str, Meaning); 43] = [
@@ -44,26 +52,25 @@ static VARIABLES: [(&str, Meaning); 43] = [
     ("PGSSLROOTCERT", Parameter("sslrootcert")),
     ("PGSSLCERT", Parameter("sslcert")),
     ("PGSSLKEY", Parameter("sslkey")),
-    ("PGSERVICE", Only(NOTHING, "write what the service file says into the URL, and unset it for drctl")),
-    ("PGREQUIREAUTH", Only(NOTHING, UNSET)),
-    ("PGCHANNELBINDING", Only(&["disable", "prefer"], UNSET)),
-    ("PGREQUIREPEER", Only(NOTHING, UNSET)),
-    ("PGSSLNEGOTIATION", Only(&["postgres"], UNSET)),
-    ("PGSSLCERTMODE", Only(&["allow"], UNSET)),
-    ("PGSSLCRL", Only(NOTHING, UNSET)),
-    ("PGSSLCRLDIR", Only(NOTHING, UNSET)),
-    ("PGSSLSNI", Only(&["1"], UNSET)),
+    ("PGSERVICE", Parameter(SERVICE)),
+    ("PGREQUIREAUTH", Only("require_auth", NOTHING, UNSET)),
+    ("PGCHANNELBINDING", Only("channel_binding", &["disable", "prefer"], VERIFY)),
+    ("PGREQUIREPEER", Only("requirepeer", NOTHING, UNSET)),
+    ("PGSSLNEGOTIATION", Only("sslnegotiation", &["postgres"], UNSET)),
+    ("PGSSLCERTMODE", Only("sslcertmode", &["allow"], UNSET)),
+    ("PGSSLCRL", Only("sslcrl", NOTHING, UNSET)),
+    ("PGSSLCRLDIR", Only("sslcrldir", NOTHING, UNSET)),
+    ("PGSSLSNI", Only("sslsni", &["1"], UNSET)),
     // drctl's own sessions speak these two versions.
-    ("PGSSLMINPROTOCOLVERSION", Only(&["TLSv1", "TLSv1.1", "TLSv1.2"], UNSET)),
-    ("PGSSLMAXPROTOCOLVERSION", Only(&["TLSv1.3"], UNSET)),
-    ("PGGSSENCMODE", Only(&["disable", "prefer"], UNSET)),
-    ("PGTARGETSESSIONATTRS", Only(&["any"], "name the one server in the URL, and unset it for drctl")),
-    ("PGLOADBALANCEHOSTS", Only(&["disable"], UNSET)),
-    ("PGMINPROTOCOLVERSION", Only(&["3.0"], UNSET)),
-    ("PGMAXPROTOCOLVERSION", Only(&["3.0", "3.2", "latest"], UNSET)),
-    // Without PGSERVICE they say nothing.
-    ("PGSERVICEFILE", Own),
-    ("PGSYSCONFDIR", Own),
+    ("PGSSLMINPROTOCOLVERSION", Only("ssl_min_protocol_version", &["TLSv1", "TLSv1.1", "TLSv1.2"], UNSET)),
+    ("PGSSLMAXPROTOCOLVERSION", Only("ssl_max_protocol_version", &["TLSv1.3"], UNSET)),
+    ("PGGSSENCMODE", Only("gssencmode", &["disable", "prefer"], UNSET)),
+    ("PGTARGETSESSIONATTRS", Only("target_session_attrs", &["any"], ONE_SERVER)),
+    ("PGLOADBALANCEHOSTS", Only("load_balance_hosts", &["disable"], ONE_SERVER)),
+    ("PGMINPROTOCOLVERSION", Only("min_protocol_version", &["3.0"], UNSET)),
+    ("PGMAXPROTOCOLVERSION", Only("max_protocol_version", &["3.0", "3.2", "latest"], UNSET)),
+    ("PGSERVICEFILE", Parameter(SERVICE_FILE)),
+    ("PGSYSCONFDIR", Parameter(SYSTEM_DIRECTORY)),
     ("PGSSLCOMPRESSION", Own),
     // Neither speaks GSSAPI: `PGGSSENCMODE` is set for children.
     ("PGKRBSRVNAME", Own),
@@ -116,9 +123,7 @@ impl Environment {
                 Some(Parameter(keyword)) => {
                     parameters.insert(keyword, (name, value));
                 }
-                Some(Only(accepted, remedy))
-                    if !accepted.iter().any(|one| one.eq_ignore_ascii_case(&value)) =>
-                {
+                Some(Only(_, accepted, remedy)) if !is_among(accepted, &value) => {
                     return Err(ConnectError::Variable { name, value, remedy });
                 }
                 _ => {}
@@ -132,10 +137,41 @@ impl Environment {
         self.parameters.get(keyword).map(|(name, value)| (*name, value.as_str()))
     }
 
+    /// Returns the parameters of a service, by the files that libpq would read.
+    pub(super) fn service(&self, name: &str) -> Result<Service, ConnectError> {
+        let named = self.parameter(SERVICE_FILE).map(|(_, path)| PathBuf::from(path));
+        let own = named.clone().or_else(|| Some(self.home.as_ref()?.join(".pg_service.conf")));
+        let system = match self.parameter(SYSTEM_DIRECTORY) {
+            Some((_, directory)) => vec![PathBuf::from(directory)],
+            None => SYSTEM_DIRECTORIES.iter().map(PathBuf::from).collect(),
+        };
+        let files = ServiceFiles {
+            is_own_named: named.is_some(),
+            own,
+            system: system.iter().map(|directory| directory.join("pg_service.conf")).collect(),
+        };
+        files.read(name)
+    }
+
     /// A file that libpq takes where nothing names another.
     pub(super) fn default_file(&self, name: &str) -> Option<PathBuf> {
         Some(self.home.as_ref()?.join(".postgresql").join(name)).filter(|path| path.exists())
     }
+}
+
+fn is_among(accepted: &[&str], value: &str) -> bool {
+    accepted.iter().any(|one| one.eq_ignore_ascii_case(value))
+}
+
+/// Returns whether a parameter that only libpq supports asks for nothing with this value, and what to do where it
+/// asks for something; `None` where the parameter is another.
+pub(super) fn only_libpq(keyword: &str, value: &str) -> Option<Result<(), &'static str>> {
+    VARIABLES.iter().find_map(|(_, meaning)| match meaning {
+        Only(known, accepted, remedy) if *known == keyword => {
+            Some(if is_among(accepted, value) { Ok(()) } else { Err(*remedy) })
+        }
+        _ => None,
+    })
 }
 
 #[cfg(test)]
@@ -157,7 +193,6 @@ mod tests {
     #[test]
     fn what_only_libpq_can_do_is_refused_by_its_name() {
         let refused = [
-            ("PGSERVICE", "shop"),
             ("PGREQUIREAUTH", "scram-sha-256"),
             ("PGCHANNELBINDING", "require"),
             ("PGREQUIREPEER", "postgres"),

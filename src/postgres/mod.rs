@@ -9,26 +9,30 @@
 //! *Not here.* What is dumped ([`crate::source`]) and what is restored ([`crate::restore::logical`]).
 
 mod connect;
+mod connect_error;
+mod connection_url;
 mod control_file;
 mod environment;
 mod facts;
+mod parameters;
 mod password;
 mod query;
 mod quote;
 mod sequences;
+mod service_file;
 mod session;
 mod tools;
 mod wal_commits;
 mod wal_header;
 mod wal_record;
 
-pub use connect::{ConnectError, ConnectionParameters, SslMode, close};
+pub use connect::close;
+pub use connect_error::ConnectError;
 pub use control_file::{ControlFileError, system_identifier_in};
 pub use facts::{count_rows, read_facts, read_sequences_again, server_major};
-pub use password::Password;
+pub use parameters::{ConnectionParameters, Password, ServerSession, SslMode};
 pub use query::FactsError;
 pub use quote::{identifier, literal, qualified, shell, split_quoted};
-pub use session::ServerSession;
 pub use tools::{FoundTools, Tools, ToolsError};
 pub use wal_commits::CommitScan;
 pub use wal_header::{HeaderError, SEGMENT_HEADER, SegmentHeader};

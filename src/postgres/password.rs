@@ -8,8 +8,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::task::JoinHandle;
 
-use super::{ConnectError, ConnectionParameters, SslMode};
-use crate::aws::rds::TokenSigner;
+use super::{ConnectError, ConnectionParameters, Password, SslMode};
 use crate::platform::Program;
 use crate::text::error_chain;
 
@@ -18,14 +17,6 @@ const RENEWED_EVERY: Duration = Duration::from_secs(5 * 60);
 const TRIED_AGAIN_AFTER: Duration = Duration::from_secs(20);
 /// From then on libpq takes lines of any length out of a password file.
 const LONG_LINES: u32 = 14;
-
-/// What a connection proves itself with.
-#[derive(Clone)]
-pub enum Password {
-    Known(SecretString),
-    /// Signed anew for each connection.
-    IamToken(Box<TokenSigner>),
-}
 
 impl ConnectionParameters {
     /// The password of a connection that is opened now. A token is signed only for a server that will be verified.

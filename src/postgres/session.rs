@@ -13,7 +13,7 @@ use std::sync::PoisonError;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection, Row as _};
 
-use super::{ConnectError, ConnectionParameters, literal};
+use super::{ConnectError, ConnectionParameters, ServerSession, literal};
 use crate::platform::seed;
 
 /// What drctl's own sessions have beside what all have: a query finds nothing by a name alone. It is set when the
@@ -46,16 +46,6 @@ const NOT_TAKEN: [&str; 4] = ["08P01", "0A000", "42704", "22023"];
 
 /// How often two sessions are asked for what serves them.
 const LOOKS: u32 = 3;
-
-/// What a session found about the server that it reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ServerSession {
-    pub major: u32,
-    /// Through a pooler that keeps a connection for as long as a session lasts.
-    pub pooled: bool,
-    /// The server's own address, as it says.
-    pub address: Option<IpAddr>,
-}
 
 impl ConnectionParameters {
     /// What the last session found; `None` where there was none yet.

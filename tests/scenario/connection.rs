@@ -36,7 +36,7 @@ async fn the_server_that_is_read_is_the_one_that_the_environment_names() -> Outc
 
     // What libpq's programs alone would obey is refused before anything is connected to.
     for (name, value) in
-        [("PGSERVICE", "elsewhere"), ("PGHOSTADDR", "127.0.0.2"), ("PGTARGETSESSIONATTRS", "standby")]
+        [("PGREQUIREAUTH", "none"), ("PGHOSTADDR", "127.0.0.2"), ("PGTARGETSESSIONATTRS", "standby")]
     {
         let mut command = system.command(&["backup"]);
         command.env(name, value);
@@ -46,6 +46,23 @@ async fn the_server_that_is_read_is_the_one_that_the_environment_names() -> Outc
         assert!(said.contains(&format!("`{name}={value}`")), "{said}");
     }
     assert_eq!(system.backups_in("primary").len(), 2);
+
+    // A service is obeyed by both, or by neither.
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("pg_service.conf");
+    std::fs::write(
+        &file,
+        format!("[one]\nhost=127.0.0.1\nport={}\n[bad]\nchannel_binding=require\n", one.port()),
+    )?;
+    system.unset("PGHOST");
+    system.unset("PGPORT");
+    system.set("PGSERVICEFILE", &file.display().to_string());
+    system.set("PGSERVICE", "one");
+    let (address, _) = system.read_from().await?;
+    assert_eq!(address, format!("127.0.0.1:{}/postgres", one.port()));
+    system.set("PGSERVICE", "bad");
+    let run = system.expect(1, &["backup"]).await?;
+    run.says("`channel_binding=require` in the service `bad`")?;
     Ok(())
 }
 

@@ -51,7 +51,7 @@ async fn what_cannot_load_does_not_take_the_rest_along() -> Outcome<()> {
 
     // As a rule it is everything or nothing; and it says what is in the way, and the way round it.
     let strict = system.restore(1, &["--to", "new", "--jobs", "1"]).await?;
-    strict.says("TABLE DATA child")?.says("was dropped")?.says("`--continue`")?;
+    strict.says("TABLE DATA public.child")?.says("was dropped")?.says("`--continue`")?;
     assert_eq!(databases(&cluster).await?, "");
 
     for (jobs, name) in [("1", "streamed"), ("2", "fetched")] {
@@ -66,7 +66,7 @@ async fn what_cannot_load_does_not_take_the_rest_along() -> Outcome<()> {
         assert!(is_named(expected[0]) && is_named(expected[1]), "{missing:#?}");
         if jobs == "1" {
             // In the archive's order it cannot load.
-            assert!(is_named("TABLE DATA child"), "{missing:#?}");
+            assert!(is_named("TABLE DATA public.child"), "{missing:#?}");
             assert!(is_named("table public.child has 0 rows, 2 were dumped"), "{missing:#?}");
         } else {
             assert!(is_named("INDEX public.orders_quarter"), "{missing:#?}");
@@ -89,7 +89,7 @@ async fn what_cannot_load_does_not_take_the_rest_along() -> Outcome<()> {
     let planned = system.restore(0, &["--to", "fetched", "--continue=partly", "--plan"]).await?;
     planned.says("partly")?;
     let told = system.restore(20, &["--to", "fetched", "--continue=partly", "--jobs", "1"]).await?;
-    told.says("incomplete")?.says("MATERIALIZED VIEW DATA mirror")?;
+    told.says("incomplete")?.says("MATERIALIZED VIEW DATA public.mirror")?;
     assert_eq!(databases(&cluster).await?, "fetched_incomplete partly streamed_incomplete");
     Ok(())
 }

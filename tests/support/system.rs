@@ -281,6 +281,10 @@ impl System {
         self.environment.push((name.to_owned(), value.to_owned()));
     }
 
+    pub(crate) fn unset(&mut self, name: &str) {
+        self.environment.retain(|(set, _)| set != name);
+    }
+
     /// The command, ready to be started.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_drctl"));

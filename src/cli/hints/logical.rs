@@ -15,7 +15,7 @@ impl Hints for DumpRestoreRequest {
             // What a dump is compared with is lost; the dump itself may be whole.
             DumpRestoreError::Details { .. } => (
                 Exit::Failed,
-                "`drctl verify` reports what is left of it; `drctl show` has the commands that restore the dump manually.",
+                "`drctl verify` says what is left of it; `drctl show` has the commands that restore the dump manually.",
             ),
             DumpRestoreError::Tools(_) => (Exit::Failed, "`drctl doctor` says which versions are here."),
             _ => return (Exit::Failed, vec![]),
@@ -36,9 +36,9 @@ impl Hints for DumpRestoreRequest {
                 hints.push(format!("Do not drop {database}: nothing but its name is missing."));
                 hints.push(format!("When others are not connected to it: {by_hand}"));
             }
-            DumpCleanup::Marked { .. } => hints.push(
-                "Empty the database manually, or drop and recreate it, before the next try.".to_owned(),
-            ),
+            DumpCleanup::Marked { .. } => {
+                hints.push("Empty the database, or drop and recreate it, before the next try.".to_owned())
+            }
             DumpCleanup::NothingMade | DumpCleanup::Dropped { .. } | DumpCleanup::Published { .. } => {}
         }
         let is_of_load = matches!(

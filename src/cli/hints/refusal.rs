@@ -64,6 +64,7 @@ const HINTS: &[(&str, &str)] = &[
     ),
     ("no-meant-role", "`--globals` makes the missing roles."),
     ("no-members", "`drctl show` has the commands of AWS's own command line, which make one of your choice."),
+    ("no-public-schema", "Create it (`CREATE SCHEMA public`), or load into a new database."),
     ("no-recovery-point", "`drctl backup` makes one."),
     ("no-region", "Look at the credentials and the endpoint of the source in the policy."),
     ("no-restore-point", "`--point-in-time` and `--to-lsn` name a moment without one."),
@@ -74,6 +75,10 @@ const HINTS: &[(&str, &str)] = &[
         "`apt-get install postgresql-{major}`, or restore without `--start` and start it elsewhere.",
     ),
     ("no-tablespace", "`--globals` makes the missing tablespaces; `--no-tablespaces` does without them."),
+    (
+        "no-tablespace-directory",
+        "Create an empty directory there that belongs to the server's user, create the tablespace elsewhere before the restore, or restore with `--no-tablespaces`.",
+    ),
     (
         "not-continuous",
         "`drctl list` shows the times of the backups: name one with `--backup`. To restore to any other time, a plan of AWS Backup has to back it up continuously; name the plan in the source's `plan`.",
@@ -97,6 +102,10 @@ const HINTS: &[(&str, &str)] = &[
     (
         "server-runs",
         "Stop it first (`pg_ctl -D {path} stop`). Only if you are sure that no server runs there, in no container either, remove {file}.",
+    ),
+    (
+        "tablespace-directory-used",
+        "Create the tablespace in another directory before the restore (`CREATE TABLESPACE`), or restore with `--no-tablespaces`. Never empty a directory that a server uses.",
     ),
     ("too-early", "Choose a moment inside of one of these; an older dump may be nearer (`drctl list`)."),
     (

@@ -4,7 +4,7 @@ use super::restore::{Render, notes};
 use crate::cli::restore::seconds;
 use crate::restore::RestoreReport;
 use crate::restore::logical::{
-    DumpDetails, DumpRestorePlan, DumpRestoreRequest, DumpTransfer, LeftoverDatabase, LoadsInto,
+    DumpDetails, DumpRestorePlan, DumpRestoreRequest, DumpTransfer, GlobalsPlan, LeftoverDatabase, LoadsInto,
 };
 use crate::text::{approximate_duration, count, format_size, format_time};
 
@@ -29,9 +29,10 @@ impl Render for DumpRestoreRequest {
             (
                 "Holds",
                 format!(
-                    "{} with {} rows, {} on disk where it was dumped",
+                    "{} with {}{}, {} on disk where it was dumped",
                     count(plan.tables, "table"),
-                    plan.rows,
+                    count(plan.rows, "row"),
+                    large_objects(plan),
                     format_size(plan.database_bytes)
                 ),
             ),
@@ -57,7 +58,7 @@ impl Render for DumpRestoreRequest {
                 .roles
                 .iter()
                 .map(|role| format!("role {role}"))
-                .chain(globals.tablespaces.iter().map(|name| format!("tablespace {name}")))
+                .chain(globals.tablespaces.iter().map(|name| tablespace(globals, name)))
                 .collect();
             let none = "nothing, all of them exist".to_owned();
             lines.push(("Makes first", if made.is_empty() { none } else { made.join(", ") }));
@@ -83,6 +84,21 @@ impl Render for DumpRestoreRequest {
         globals
             .map(|globals| format!("these roles need a password now: {}", globals.need_password.join(", ")))
             .collect()
+    }
+}
+
+fn large_objects(plan: &DumpRestorePlan) -> String {
+    match plan.large_objects {
+        0 => String::new(),
+        number if plan.restores_large_objects => format!(", {}", count(number, "large object")),
+        number => format!(", none of {} in the backup", count(number, "large object")),
+    }
+}
+
+fn tablespace(globals: &GlobalsPlan, name: &str) -> String {
+    match globals.locations.iter().find(|place| place.tablespace == name) {
+        Some(place) => format!("tablespace {name} in {}", place.location),
+        None => format!("tablespace {name}"),
     }
 }
 

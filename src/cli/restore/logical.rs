@@ -1,7 +1,6 @@
 //! A dump, into a database.
 
 use chrono::Days;
-use url::Url;
 
 use super::super::Context;
 use super::super::error::CommandError;
@@ -53,7 +52,11 @@ fn request(
         target,
         tools: command.login().and_then(|login| login.tools.clone()),
         jobs: args.jobs.unwrap_or_else(default_jobs),
-        selection: EntrySelection { tables, schemas: args.schema.clone() },
+        selection: EntrySelection {
+            tables,
+            schemas: args.schema.clone(),
+            large_objects: args.with_large_objects,
+        },
         exclusion: Exclusion { table_data, schemas: args.exclude_schema.clone() },
         locale: args.locale.clone(),
         globals: args.globals,
@@ -124,8 +127,7 @@ async fn target(command: &RestoreCommand<'_>) -> Result<ConnectionParameters, Co
 }
 
 fn parse_url(text: &str) -> Result<ConnectionParameters, CommandError> {
-    let url = Url::parse(text).map_err(|error| CommandError::usage(error).context("`--to` is not a URL"))?;
-    ConnectionParameters::from_url(&url).map_err(CommandError::usage)
+    ConnectionParameters::from_text(text).map_err(CommandError::usage)
 }
 
 /// What the catalog knows: copies that were found bad, how fast earlier restores were. It helps, and a restore goes

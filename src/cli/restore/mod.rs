@@ -66,6 +66,9 @@ pub struct RestoreArgs {
     /// Only this schema; may be given more than once
     #[arg(long, value_name = "SCHEMA")]
     schema: Vec<String>,
+    /// With `--table` or `--schema`: all large objects, too. No table owns one, so that without it none is restored
+    #[arg(long)]
+    with_large_objects: bool,
     /// Leave out the rows of this table, and foreign keys to it; may be given more than once
     #[arg(long, value_name = "SCHEMA.TABLE")]
     exclude_table_data: Vec<String>,
@@ -255,12 +258,13 @@ impl RestoreArgs {
     /// Options that are given, of those that not every method takes, each with the methods that take it.
     fn given(&self) -> impl Iterator<Item = (&'static str, &'static [RestoreMethod])> {
         use RestoreMethod::{Directory, Dump};
-        let own: [(&'static str, bool, &'static [RestoreMethod]); 15] = [
+        let own: [(&'static str, bool, &'static [RestoreMethod]); 16] = [
             ("--to", self.to.is_some(), &[Dump, Directory]),
             ("--password", self.password.is_some(), &[Dump]),
             ("--jobs", self.jobs.is_some(), &[Dump]),
             ("--table", !self.table.is_empty(), &[Dump]),
             ("--schema", !self.schema.is_empty(), &[Dump]),
+            ("--with-large-objects", self.with_large_objects, &[Dump]),
             ("--exclude-table-data", !self.exclude_table_data.is_empty(), &[Dump]),
             ("--exclude-schema", !self.exclude_schema.is_empty(), &[Dump]),
             ("--locale", self.locale.is_some(), &[Dump]),
@@ -335,6 +339,10 @@ impl RestoreArgs {
                 "`--continue=NAME` does not go with `--no-rename`, which keeps the name",
             )
             .hint("Say `--continue`: the comment of the database and the report say what is missing."));
+        }
+        if self.with_large_objects && self.table.is_empty() && self.schema.is_empty() {
+            return Err(CommandError::usage("`--with-large-objects` goes only with `--table` or `--schema`")
+                .hint("Without these everything is restored, and large objects with it."));
         }
         let to = self.to();
         if to.starts_with(['/', '.', '~']) {

@@ -13,6 +13,8 @@ use std::io::{self, BufRead};
 
 use thiserror::Error;
 
+use super::globals_sql::split;
+
 const MAGIC: &[u8; 5] = b"PGDMP";
 const CUSTOM_FORMAT: u8 = 1;
 const KNOWN_MINORS: std::ops::RangeInclusive<u8> = 12..=16;
@@ -25,8 +27,8 @@ const OFFSET_SET: u8 = 2;
 const WORD_LIMIT: u64 = 64 * 1024;
 /// No definition that is kept is longer; of a longer one the rest is not looked at.
 const DEFINITION_LIMIT: u64 = 16 << 20;
-/// Kinds whose definitions name roles, or say who may read a table.
-const DEFINED: [&str; 5] = ["ACL", "DEFAULT ACL", "POLICY", "USER MAPPING", "TABLE"];
+/// Kinds whose definitions name roles, say who may read a table, or which columns may point to large objects.
+const DEFINED: [&str; 6] = ["ACL", "DEFAULT ACL", "POLICY", "USER MAPPING", "TABLE", "DOMAIN"];
 /// Where entries are of that stand before all data.
 const PRE_DATA: i64 = 2;
 
@@ -62,9 +64,32 @@ pub(super) struct TocEntry {
     pub(super) owner: String,
     /// What creates it, of the kinds that say more than their names ([`DEFINED`]).
     pub(super) definition: String,
+    /// Columns of a table, name and type, that may point to large objects: of type `oid`, or of one that a user made.
+    pub(super) pointers: Vec<(String, String)>,
     /// Where the archive has the flag and the offset of its data.
     offset_at: u64,
     offset_flag: u8,
+}
+
+impl TocEntry {
+    /// The object in one line: its kind, its schema and its name, in which control characters are escaped.
+    pub(super) fn words(&self) -> String {
+        format!("{} {}", self.kind, self.shown_name())
+    }
+
+    /// The schema and the name, in which control characters are escaped.
+    pub(super) fn shown_name(&self) -> String {
+        match &self.schema {
+            Some(schema) => one_line(&format!("{schema}.{}", self.name)),
+            None => one_line(&self.name),
+        }
+    }
+}
+
+/// A name of one line: PostgreSQL's names may have line breaks in them.
+pub(super) fn one_line(name: &str) -> String {
+    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    name.chars().map(escaped).collect()
 }
 
 #[cfg(test)]
@@ -81,6 +106,7 @@ impl TocEntry {
             is_before_data: false,
             owner: String::new(),
             definition: String::new(),
+            pointers: vec![],
             offset_at: 0,
             offset_flag: OFFSET_NOT_SET,
         }
@@ -254,12 +280,13 @@ fn entry<R: BufRead>(bytes: &mut Bytes<R>, minor: u8, offset_size: u8) -> Result
     let name = bytes.raw_text()?.unwrap_or_default();
     let kind = bytes.text()?.unwrap_or_default();
     let is_before_data = bytes.int()? == PRE_DATA;
-    let (mut encoding, mut definition) = (None, String::new());
+    let (mut encoding, mut definition, mut pointers) = (None, String::new(), vec![]);
     if kind == "ENCODING" {
         encoding = bytes.text()?;
     } else if DEFINED.contains(&kind.as_str()) {
         definition = bytes.text_up_to(DEFINITION_LIMIT)?.unwrap_or_default();
         if kind == "TABLE" {
+            pointers = pointers_of(&definition);
             definition = row_security_of(&definition);
         }
     } else {
@@ -296,10 +323,18 @@ fn entry<R: BufRead>(bytes: &mut Bytes<R>, minor: u8, offset_size: u8) -> Result
         is_before_data,
         owner,
         definition,
+        pointers,
         offset_at,
         offset_flag,
     };
     Ok(TocReader { entry, schema, name, encoding })
+}
+
+/// Columns of a table of type `oid`, or of a type that is not in `pg_catalog`: pg_dump writes its schema.
+fn pointers_of(definition: &str) -> Vec<(String, String)> {
+    let statement = split(definition).into_iter().find(|statement| statement.begins(&["CREATE"]));
+    let columns = statement.map(|statement| statement.columns()).unwrap_or_default();
+    columns.into_iter().filter(|(_, kind)| kind == "oid" || kind.contains('.')).collect()
 }
 
 /// The one line of a table's definition that says that row-level security is for its owner, too. The rest may

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::selection::SelectedEntries;
 use crate::model::{DatabaseFacts, SequenceBound, SequenceState, TableFacts, TableKind};
+use crate::text::count;
 
 /// One thing in which the restored database is not the one that was dumped.
 #[derive(Clone, Debug, Error, PartialEq, Eq, Serialize)]
@@ -34,21 +35,40 @@ pub struct Compared {
     pub counted: u64,
     pub rows: u64,
     pub sequences: u64,
-    pub extensions: u64,
-    pub large_objects: u64,
+    /// Absent where only some tables or schemas were restored.
+    pub extensions: Option<u64>,
+    /// Absent where they were not restored.
+    pub large_objects: Option<u64>,
+    /// Large objects in the backup, restored or not.
+    pub large_objects_in_backup: u64,
     /// What differs and may.
     pub notes: Vec<String>,
     /// What could not be compared, and why.
     pub undetermined: Vec<String>,
+    /// Values that point to no large object, where those of the backup were left out.
+    pub dangling: Vec<String>,
 }
 
 impl Compared {
     /// What is the same, for a person.
     pub(super) fn words(&self) -> String {
-        let Self { tables, counted, rows, sequences, extensions, large_objects, .. } = self;
-        format!(
-            "{tables} tables ({counted} counted, {rows} rows), {sequences} sequences, {extensions} extensions, {large_objects} large objects"
-        )
+        let Self { tables, counted, rows, sequences, .. } = self;
+        let compared = |number: Option<u64>, noun: &str| match number {
+            Some(number) => count(number, noun),
+            None => format!("{noun}s not compared"),
+        };
+        let mut words = format!(
+            "{} ({counted} counted, {}), {}, {}, {}",
+            count(*tables, "table"),
+            count(*rows, "row"),
+            count(*sequences, "sequence"),
+            compared(self.extensions, "extension"),
+            compared(self.large_objects, "large object")
+        );
+        if self.large_objects.is_none() && self.large_objects_in_backup > 0 {
+            words.push_str(&format!(" ({} in the backup, left out)", self.large_objects_in_backup));
+        }
+        words
     }
 }
 
@@ -86,7 +106,7 @@ pub(super) fn compare(
             }
             // It was made anew from its query, and need not have been up to date when it was dumped.
             Some(counted) if table.kind == TableKind::MaterializedView => compared.notes.push(format!(
-                "materialised view {} has {counted} rows after its refresh, and had {rows}",
+                "materialised view {} has {counted} rows since it was refreshed, and had {rows}",
                 name()
             )),
             // The load brings no row twice: others were written beside it.
@@ -145,8 +165,11 @@ pub(super) fn compare(
         differences.extend(
             missing.map(|extension| Difference::Missing { what: "extension", name: extension.name.clone() }),
         );
-        compared.extensions = recorded.extensions.len() as u64;
-        compared.large_objects = recorded.large_objects;
+        compared.extensions = Some(recorded.extensions.len() as u64);
+    }
+    compared.large_objects_in_backup = recorded.large_objects;
+    if chosen.is_none_or(|chosen| chosen.large_objects) {
+        compared.large_objects = Some(recorded.large_objects);
         if recorded.large_objects != found.large_objects {
             let (recorded, found) = (recorded.large_objects, found.large_objects);
             differences.push(Difference::LargeObjects { recorded, found });
@@ -338,5 +361,19 @@ mod tests {
         found.large_objects = 0;
         let compared = compare(&facts(), &found, Some(&chosen), &BTreeSet::new()).unwrap();
         assert_eq!((compared.tables, compared.rows, compared.sequences), (1, 3, 0));
+        assert_eq!(
+            compared.words(),
+            "1 table (1 counted, 3 rows), 0 sequences, extensions not compared, large objects not compared (2 in the backup, left out)"
+        );
+        let with = SelectedEntries { large_objects: true, ..chosen };
+        let differences = compare(&facts(), &found, Some(&with), &BTreeSet::new()).unwrap_err();
+        assert_eq!(differences, [Difference::LargeObjects { recorded: 2, found: 0 }]);
+        found.large_objects = 2;
+        let compared = compare(&facts(), &found, Some(&with), &BTreeSet::new()).unwrap();
+        assert!(
+            compared.words().ends_with("extensions not compared, 2 large objects"),
+            "{}",
+            compared.words()
+        );
     }
 }

@@ -7,11 +7,14 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use tokio::time::Instant;
 
 use super::DumpRestoreError;
-use super::plan::{DumpRestorePlan, DumpRestoreSteps, LoadsInto};
-use super::progress::close;
-use super::target::{BEING_RESTORED, HOLDS_A_PART, ask, contents, maintenance};
+use super::existing_database::contents;
+use super::loading::LoadsInto;
+use super::marks::{BEING_RESTORED, HOLDS_A_PART};
+use super::plan::{DumpRestorePlan, DumpRestoreSteps};
+use super::query::ask;
+use super::target::maintenance;
 use crate::model::{DatabaseFacts, RoleSetting};
-use crate::postgres::{ConnectionParameters, identifier, literal, split_quoted};
+use crate::postgres::{ConnectionParameters, close, identifier, literal, split_quoted};
 use crate::run::RunContext;
 use crate::text::format_time;
 
@@ -76,12 +79,15 @@ pub(super) async fn mark(run: &RunContext, plan: &DumpRestorePlan) -> Result<(),
         LoadsInto::Existing => HOLDS_A_PART,
         LoadsInto::Temporary | LoadsInto::New => BEING_RESTORED,
     };
-    let comment = format!(
+    let mut comment = format!(
         "{begin} from {} by {} since {}; not complete, and of no use to anyone else",
         plan.backup,
         run.host,
         format_time(run.clock.now()),
     );
+    if let Some(own) = plan.steps.properties.comment.as_ref().filter(|_| begin == HOLDS_A_PART) {
+        comment.push_str(&format!("\nIts comment in the end: {own}"));
+    }
     let name = identifier(&plan.temporary);
     let mut sql = format!("COMMENT ON DATABASE {name} IS {}", literal(&comment));
     if plan.loads_into == LoadsInto::New {
@@ -262,13 +268,14 @@ pub(super) async fn is_gone(target: &ConnectionParameters, name: &str) -> bool {
 /// Gives the temporary database what the recorded one had beside its contents. What cannot be applied comes
 /// back in words: the data is right without it.
 pub(super) async fn apply_properties(plan: &DumpRestorePlan) -> Result<Vec<String>, DumpRestoreError> {
-    let (recorded, owners) = (&plan.steps.recorded, plan.steps.owners);
+    let (recorded, properties) = (&plan.steps.recorded, &plan.steps.properties);
     let mut connection = connect(&plan.steps.target).await?;
     let mut left_out = Vec::new();
-    let wanted = recorded.settings.iter().filter(|setting| owners || setting.role.is_none());
-    let settings = wanted
+    let settings = properties
+        .settings
+        .iter()
         .map(|setting| (format!("setting {}", setting.name), setting_statement(&plan.temporary, setting)));
-    let grants = if owners { grant_statements(&plan.temporary, recorded) } else { vec![] };
+    let grants = if properties.sets_grants { grant_statements(&plan.temporary, recorded) } else { vec![] };
     let grants = grants.into_iter().map(|sql| ("privileges on the database".to_owned(), sql));
     for (what, sql) in settings.chain(grants) {
         match execute(&mut connection, "apply", sql).await {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::archive_toc::TocEntry;
-use super::preflight;
+use super::names;
 use super::selection::SelectedEntries;
 use crate::model::DatabaseFacts;
 use crate::restore::Refusal;
@@ -31,7 +31,7 @@ impl Exclusion {
 
     /// Names that the backup does not have: whoever misspells one would get what was to stay out.
     pub(super) fn unknown(&self, recorded: &DatabaseFacts) -> Vec<Refusal> {
-        let unknown = |what: &'static str, name: String| preflight::unknown(what, &name, &[]);
+        let unknown = |what: &'static str, name: String| names::unknown(what, &name, &[]);
         let has_table = |(schema, name): &&(String, String)| {
             recorded.tables.iter().any(|table| table.schema == *schema && table.name == *name)
         };
@@ -62,6 +62,7 @@ pub(super) fn everything(entries: &[TocEntry]) -> SelectedEntries {
         ids: entries.iter().map(|entry| entry.id).collect(),
         loaded: named(&["TABLE DATA", "MATERIALIZED VIEW DATA"]),
         sequences: named(&["SEQUENCE SET"]),
+        large_objects: true,
         ..SelectedEntries::default()
     }
 }
@@ -149,10 +150,7 @@ fn refers_to_nothing(key: &TocEntry, entries: &[TocEntry], exclusion: &Exclusion
 
 fn words(entry: &TocEntry) -> String {
     let kind = entry.kind.to_lowercase().replace("fk constraint", "foreign key");
-    match &entry.schema {
-        Some(schema) => format!("{kind} {schema}.{}", entry.name),
-        None => format!("{kind} {}", entry.name),
-    }
+    format!("{kind} {}", entry.shown_name())
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
-use super::archive_toc::TocEntry;
 use super::database;
 use super::fetch::{Scratch, lost, to_scratch};
 use super::inspect::inspect;
 use super::load::{self, StreamFailure};
-use super::pg_restore_errors::PassedOver;
-use super::plan::{DumpRestorePlan, DumpTransfer, LoadsInto};
+use super::loading::{DumpTransfer, LoadsInto};
+use super::pg_restore_errors::NotLoaded;
+use super::plan::DumpRestorePlan;
 use super::progress::LoadProgress;
 use super::publish::{Publication, drop_replaced, publish};
 use super::roles::make_globals;
@@ -196,7 +196,8 @@ async fn load_file(
         match loaded {
             Ok(loaded) => {
                 notes.extend(loaded.missing);
-                let passed_over = told_of(loaded.passed_over, scratch.entries());
+                notes.extend(loaded.passed_over.remarks.iter().cloned());
+                let passed_over = loaded.passed_over.not_loaded(scratch.entries());
                 return Ok(Loaded { watch, repository, chosen, passed_over, notes });
             }
             Err(error) => {
@@ -221,9 +222,10 @@ async fn load_stream(
         progress.begin(Phase::Load);
         match load::from_stream(run, plan, repository, &watch).await {
             Ok(passed_over) => {
-                let passed_over = told_of(passed_over, None);
+                let notes = passed_over.remarks.clone();
+                let passed_over = passed_over.not_loaded(plan.steps.entries.as_deref());
                 let repository = name.clone();
-                return Ok(Loaded { watch, repository, chosen: None, passed_over, notes: vec![] });
+                return Ok(Loaded { watch, repository, chosen: None, passed_over, notes });
             }
             Err(StreamFailure::Load(error)) => {
                 watch.end().await;
@@ -242,16 +244,6 @@ async fn load_stream(
     Err(DumpRestoreError::Fetch { artifact: plan.steps.dump.name.clone(), tries })
 }
 
-/// What was passed over, in words, and said as it is known.
-fn told_of(passed_over: PassedOver, entries: Option<&[TocEntry]>) -> Vec<String> {
-    let mut told: Vec<String> =
-        passed_over.complaints.iter().map(|complaint| complaint.text(entries)).collect();
-    if passed_over.untold > 0 {
-        told.push(format!("{} more errors, of which pg_restore gives the number only", passed_over.untold));
-    }
-    told
-}
-
 async fn finish(
     run: &RunContext,
     plan: &DumpRestorePlan,
@@ -260,9 +252,9 @@ async fn finish(
 ) -> Result<LoadOutcome, DumpRestoreError> {
     let passes_over = plan.incomplete.is_some();
     let mut finished = LoadOutcome::default();
-    for text in &loaded.passed_over {
+    for NotLoaded { text, cause } in &loaded.passed_over {
         run.events.warning(format!("not loaded: {text}"));
-        finished.verdict.add(Judgement::Fail, Cause::Backup, "not-loaded", text);
+        finished.verdict.add(Judgement::Fail, *cause, "not-loaded", text);
     }
     progress.begin(Phase::Analyze);
     finished.notes.extend(load::analyze(run, plan, &loaded.watch).await?);
@@ -271,6 +263,10 @@ async fn finish(
         Ok(compared) => {
             for text in &compared.undetermined {
                 finished.verdict.add(Judgement::Undetermined, Cause::Environment, "not-compared", text);
+            }
+            for text in &compared.dangling {
+                let code = "large-objects-left-out";
+                finished.verdict.add(Judgement::Undetermined, Cause::Objective, code, text);
             }
             finished.compared = Some(compared);
         }
@@ -336,8 +332,8 @@ struct Loaded {
     watch: LoadProgress,
     repository: RepositoryName,
     chosen: Option<SelectedEntries>,
-    /// What did not load, in words.
-    passed_over: Vec<String>,
+    /// What did not load.
+    passed_over: Vec<NotLoaded>,
     /// What a person should know of the load.
     notes: Vec<String>,
 }

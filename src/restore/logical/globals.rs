@@ -18,6 +18,8 @@ pub struct GlobalsPlan {
     pub existing_roles: Vec<String>,
     /// Tablespaces that are created.
     pub tablespaces: Vec<String>,
+    /// The directories of these.
+    pub locations: Vec<TablespaceLocation>,
     /// Created roles that may log in but have no password: the backup does not hold it.
     pub need_password: Vec<String>,
     /// Created roles of which the restoring role becomes a member, to give them what they own.
@@ -30,6 +32,28 @@ pub struct GlobalsPlan {
     /// Run one after the other: a tablespace cannot be made in a transaction.
     #[serde(skip)]
     pub(super) tablespace_steps: Vec<GlobalsStep>,
+}
+
+/// A tablespace and its directory on the server's host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TablespaceLocation {
+    pub tablespace: String,
+    pub location: String,
+}
+
+impl TablespaceLocation {
+    /// Reads `CREATE TABLESPACE name … LOCATION 'path'`. One in the data directory itself has no path.
+    fn of(statement: &SqlStatement) -> Option<Self> {
+        let position =
+            statement.begins(&["CREATE", "TABLESPACE", "?"]).then(|| statement.find_last("LOCATION"))?;
+        let location = statement.constant(position? + 1).filter(|location| !location.is_empty())?;
+        Some(Self { tablespace: statement.name(2).to_owned(), location })
+    }
+}
+
+/// The directories of all tablespaces of a script.
+pub(super) fn locations(script: &str) -> BTreeSet<String> {
+    split(script).iter().filter_map(TablespaceLocation::of).map(|place| place.location).collect()
 }
 
 /// A statement, and whether nothing may come after it where it fails. A setting or a comment that the server
@@ -98,6 +122,7 @@ pub(super) fn plan(script: &str, existing: Existing<'_>, needs: Needs<'_>) -> Gl
             let name = statement.name(2).to_owned();
             if !existing.tablespaces.contains(&name) {
                 plan.tablespaces.push(name);
+                plan.locations.extend(TablespaceLocation::of(statement));
             }
         }
     }
@@ -414,6 +439,8 @@ DROP DATABASE shop;
             ]
         );
         assert_eq!(sql(&plan.tablespace_steps).len(), 3);
+        let (tablespace, location) = ("fast".to_owned(), "/mnt/fast".to_owned());
+        assert_eq!(plan.locations, [TablespaceLocation { tablespace, location }]);
         assert_eq!(
             plan.left_out,
             [
@@ -423,6 +450,14 @@ DROP DATABASE shop;
                 "`DROP DATABASE shop …`",
             ]
         );
+    }
+
+    #[test]
+    fn directories_are_read_whatever_their_names_and_owners_are() {
+        let script = r"CREATE TABLESPACE a OWNER location LOCATION '/it''s';
+            CREATE TABLESPACE b OWNER x LOCATION E'/back\\slash';
+            CREATE TABLESPACE in_place OWNER x LOCATION '';";
+        assert_eq!(locations(script).into_iter().collect::<Vec<_>>(), [r"/back\slash", "/it's"]);
     }
 
     #[test]

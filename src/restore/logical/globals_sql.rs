@@ -20,6 +20,12 @@ struct Token {
     span: Range<usize>,
 }
 
+impl Token {
+    fn is_sign(&self, sign: &str) -> bool {
+        self.kind == TokenKind::Sign && self.value == sign
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum TokenKind {
     Plain,
@@ -51,6 +57,47 @@ impl SqlStatement {
     /// The name in this position.
     pub(super) fn name(&self, position: usize) -> &str {
         self.words.get(position).map_or("", |word| &word.value)
+    }
+
+    /// Name and type of each column of a `CREATE TABLE`. The type of a schema is `schema.type`, both without quotes.
+    pub(super) fn columns(&self) -> Vec<(String, String)> {
+        let is_sign =
+            |position: usize, sign: &str| self.words.get(position).is_some_and(|word| word.is_sign(sign));
+        let Some(open) = self.words.iter().position(|word| word.is_sign("(")) else { return vec![] };
+        let (mut columns, mut depth) = (Vec::new(), 0_usize);
+        for (position, word) in self.words.iter().enumerate().skip(open) {
+            let begins = word.is_sign("(") && depth == 0 || word.is_sign(",") && depth == 1;
+            depth += usize::from(word.is_sign("("));
+            depth = depth.saturating_sub(usize::from(word.is_sign(")")));
+            if depth == 0 {
+                break;
+            }
+            if !begins || self.is(position + 1, "CONSTRAINT") {
+                continue;
+            }
+            let mut kind = self.name(position + 2).to_owned();
+            if is_sign(position + 3, ".") {
+                kind.push_str(&format!(".{}", self.name(position + 4)));
+            }
+            columns.push((self.name(position + 1).to_owned(), kind));
+        }
+        columns
+    }
+
+    /// The text of the constant in this position.
+    pub(super) fn constant(&self, position: usize) -> Option<String> {
+        let word = self.words.get(position).filter(|word| word.kind == TokenKind::Constant)?;
+        let with_escapes = word.value.strip_prefix(['e', 'E']);
+        let quoted = with_escapes.unwrap_or(&word.value);
+        let inner = quoted.strip_prefix('\'')?.strip_suffix('\'')?.replace("''", "'");
+        if with_escapes.is_none() {
+            return Some(inner);
+        }
+        let (mut text, mut characters) = (String::new(), inner.chars());
+        while let Some(character) = characters.next() {
+            text.extend(if character == '\\' { characters.next() } else { Some(character) });
+        }
+        Some(text)
     }
 
     /// Whether this key word is in this position. A name is told from it only by its quotes, so a position
@@ -264,6 +311,27 @@ mod tests {
         let statements = split("COMMENT ON ROLE a IS $x$ it's; $$ \"$x$; SELECT $1; SELECT $$;$$");
         let texts: Vec<&str> = statements.iter().map(SqlStatement::sql).collect();
         assert_eq!(texts, ["COMMENT ON ROLE a IS $x$ it's; $$ \"$x$", "SELECT $1", "SELECT $$;$$"]);
+    }
+
+    #[test]
+    fn columns_are_read_with_their_types() {
+        let sql = "CREATE TABLE public.\"t (\" (\n    id integer DEFAULT nextval('a,b'::regclass) NOT NULL,\n    photo oid,\n    \"a,b\" \
+                   public.lo,\n    many numeric(10,2)[],\n    CONSTRAINT c CHECK ((id > 0)),\n    \"constraint\" \"S\".\"T\"\n)\n\
+                   PARTITION BY RANGE (id);";
+        let columns = split(sql)[0].columns();
+        let columns: Vec<(&str, &str)> =
+            columns.iter().map(|(name, kind)| (name.as_str(), kind.as_str())).collect();
+        assert_eq!(
+            columns,
+            [
+                ("id", "integer"),
+                ("photo", "oid"),
+                ("a,b", "public.lo"),
+                ("many", "numeric"),
+                ("constraint", "S.T")
+            ]
+        );
+        assert!(split("CREATE TABLE public.t OF public.kind;")[0].columns().is_empty());
     }
 
     #[test]

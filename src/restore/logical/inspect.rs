@@ -6,13 +6,13 @@ use sqlx::PgConnection;
 
 use super::compare::compare;
 use super::database::execute;
+use super::large_objects::dangling;
 use super::plan::DumpRestorePlan;
-use super::progress::close;
+use super::query::ask;
 use super::selection::SelectedEntries;
-use super::target::ask;
 use super::{Compared, DumpRestoreError};
 use crate::model::{DatabaseFacts, TableFacts};
-use crate::postgres::{count_rows, qualified, read_facts};
+use crate::postgres::{close, count_rows, qualified, read_facts};
 use crate::run::RunContext;
 use crate::source::{Unreadable, unreadable};
 
@@ -65,11 +65,16 @@ async fn read_and_compare(
     }
     found.tables = wanted.into_iter().chain(others).collect();
     let descending = descending(&mut connection).await?;
+    let left_out = chosen.filter(|chosen| !chosen.large_objects && recorded.large_objects > 0);
+    let dangling = match left_out {
+        Some(chosen) => dangling(&mut connection, chosen).await?,
+        None => vec![],
+    };
     close(connection).await;
     let compared = compare(&recorded, &found, chosen, &descending).map_err(DumpRestoreError::Different)?;
     let unlocked =
         uncounted.iter().map(|name| format!("rows of {name} not counted: no lock on it was to be had"));
-    Ok(Compared { undetermined: undetermined.into_iter().chain(unlocked).collect(), ..compared })
+    Ok(Compared { undetermined: undetermined.into_iter().chain(unlocked).collect(), dangling, ..compared })
 }
 
 /// Takes out of what is compared what the restoring role may not read: the rows of tables and the values of

@@ -9,16 +9,20 @@ use std::time::Duration;
 use super::DumpRestoreError;
 use super::archive_toc::{Index, TocEntry};
 use super::fetch::{Scratch, plain, tell};
-use super::passes::passes;
+use super::foreseen::choose_from;
+use super::loading::DumpTransfer;
+use super::passes::{PassKind, passes};
 use super::pg_restore_errors;
 use super::pg_restore_errors::{PassedOver, STDERR_LINES};
-use super::plan::{DumpRestorePlan, DumpTransfer, choose_from};
-use super::progress::{LOST_AFTER, LoadProgress, close};
+use super::plan::DumpRestorePlan;
+use super::progress::{LOST_AFTER, LoadProgress};
+use super::query::ask;
 use super::selection::SelectedEntries;
-use super::target::{ask, maintenance};
+use super::target::maintenance;
 use crate::event::Event;
 use crate::pipeline::{CountingReader, OpenError};
 use crate::platform::{PipeStdinError, ProcessError, ProcessOutcome, Program};
+use crate::postgres::close;
 use crate::repository::Repository;
 use crate::run::RunContext;
 
@@ -36,18 +40,25 @@ async fn program(plan: &DumpRestorePlan, name: &'static str) -> Result<Program, 
     Ok(program.arg("--no-password").arg(format!("--dbname={}", plan.temporary)))
 }
 
-async fn pg_restore(plan: &DumpRestorePlan, is_strict: bool) -> Result<Program, DumpRestoreError> {
+async fn pg_restore(plan: &DumpRestorePlan, kind: PassKind) -> Result<Program, DumpRestoreError> {
     // Only then it names the object that it has something to say of.
     let program = program(plan, "pg_restore").await?.arg("--verbose");
     let mut program = program.keep_stderr(STDERR_LINES).keep_stderr_where(pg_restore_errors::is_no_chatter);
+    // In a stream comments on extensions cannot be loaded apart.
+    let is_tolerant = plan.steps.comments_apart && plan.route == DumpTransfer::Stream;
     if plan.incomplete.is_some() {
         program = program
             .keep_stderr_where(pg_restore_errors::is_account)
             .accept_failure(pg_restore_errors::went_to_its_end);
-    } else if plan.steps.tolerates_settings {
+    } else if plan.steps.tolerates_settings || is_tolerant {
         program = program.accept_failure(pg_restore_errors::only_tolerated);
-    } else if is_strict {
-        program = program.arg("--exit-on-error");
+    } else {
+        program = match kind {
+            PassKind::Strict => program.arg("--exit-on-error"),
+            PassKind::Extensions | PassKind::ExtensionComments => {
+                program.accept_failure(pg_restore_errors::went_to_its_end)
+            }
+        };
     }
     if !plan.steps.owners {
         program = program.args(["--no-owner", "--no-acl"]);
@@ -118,8 +129,8 @@ pub(super) async fn from_scratch(
 ) -> Result<FileLoad, DumpRestoreError> {
     let entries = scratch.entries();
     let mut loaded = FileLoad { passed_over: PassedOver::default(), missing: vec![] };
-    for pass in passes(entries, chosen, jobs) {
-        let mut program = pg_restore(plan, pass.is_strict).await?.arg(format!("--jobs={}", pass.jobs));
+    for pass in passes(entries, chosen, jobs, plan.steps.comments_apart) {
+        let mut program = pg_restore(plan, pass.kind).await?.arg(format!("--jobs={}", pass.jobs));
         let list = pass.ids.as_ref().map(|ids| list(plan, ids)).transpose()?;
         if let Some(list) = &list {
             program = program.arg(format!("--use-list=/proc/{}/fd/{}", std::process::id(), list.as_raw_fd()));
@@ -133,10 +144,14 @@ pub(super) async fn from_scratch(
             Ok(passed_over) => !passed_over.is_nothing(),
             Err(error) => error.is_of_load(),
         };
-        if let Some(chosen) = chosen.filter(|_| lacks_something && !pass.is_strict)
+        if let Some(chosen) = chosen.filter(|_| lacks_something && pass.kind == PassKind::Extensions)
             && let Some(missing) = unneeded(plan, entries.unwrap_or_default(), chosen).await?
         {
             loaded.missing = missing;
+            loaded
+                .passed_over
+                .remarks
+                .extend(judged.map(|passed_over| passed_over.remarks).unwrap_or_default());
             continue;
         }
         loaded.passed_over.add(judged?);
@@ -213,7 +228,8 @@ pub(super) async fn from_stream(
     repository: &Repository,
     watch: &LoadProgress,
 ) -> Result<PassedOver, StreamFailure> {
-    let program = pg_restore(plan, true).await.map_err(in_load)?;
+    let entries = plan.steps.entries.as_deref();
+    let program = pg_restore(plan, PassKind::Strict).await.map_err(in_load)?;
     let begin = plain(run, plan, repository);
     let opened = tokio::task::spawn_blocking(begin).await;
     let opened = opened.unwrap_or_else(|error| Err(OpenError::Read(std::io::Error::other(error))));
@@ -228,9 +244,9 @@ pub(super) async fn from_stream(
         }
         Err(PipeStdinError::Input { .. }) => Err(in_load(DumpRestoreError::Interrupted)),
         Err(PipeStdinError::Process(error)) => {
-            judge(Err(error), run, plan, (watch, 1), None).map_err(in_load)
+            judge(Err(error), run, plan, (watch, 1), entries).map_err(in_load)
         }
-        Ok(finished) => judge(Ok(finished), run, plan, (watch, 1), None).map_err(in_load),
+        Ok(finished) => judge(Ok(finished), run, plan, (watch, 1), entries).map_err(in_load),
     }
 }
 
@@ -243,7 +259,8 @@ fn judge(
 ) -> Result<PassedOver, DumpRestoreError> {
     match outcome {
         Ok(finished) => {
-            Ok(pg_restore_errors::passed_over(&finished.stderr, jobs, plan.steps.tolerates_settings))
+            let tolerates_settings = plan.steps.tolerates_settings;
+            Ok(pg_restore_errors::passed_over(&finished.stderr, jobs, tolerates_settings, entries))
         }
         Err(_) if watch.is_lost() => Err(DumpRestoreError::ServerLost { waited: LOST_AFTER }),
         Err(_) if run.cancel.is_cancelled() => Err(DumpRestoreError::Interrupted),

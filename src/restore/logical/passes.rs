@@ -11,9 +11,23 @@ pub(super) struct Pass {
     /// `None` is everything.
     pub(super) ids: Option<Vec<u32>>,
     pub(super) jobs: u32,
-    /// Whether the first error ends the restore. Of extensions that come along with a few tables nobody knows
-    /// whether these need them.
-    pub(super) is_strict: bool,
+    pub(super) kind: PassKind,
+}
+
+/// What an error in a pass means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PassKind {
+    /// The first one ends the restore.
+    Strict,
+    /// Extensions that come along with a few tables: it is unknown whether these need them.
+    Extensions,
+    /// Comments on extensions, which only their owners may set.
+    ExtensionComments,
+}
+
+/// Whether an entry is a comment on an extension.
+pub(super) fn is_extension_comment(entry: &TocEntry) -> bool {
+    entry.kind == "COMMENT" && entry.name.starts_with("EXTENSION ")
 }
 
 /// Decides, by the archive's entries where they could be read.
@@ -21,26 +35,41 @@ pub(super) struct Pass {
 /// The tables of an extension are there, with their foreign keys and triggers, before their rows are loaded.
 /// The dump has them in an order in which that goes well, and several jobs would not keep to it: an entry of
 /// data depends on its table alone. So these rows go first, one table after the other.
-pub(super) fn passes(entries: Option<&[TocEntry]>, chosen: Option<&SelectedEntries>, jobs: u32) -> Vec<Pass> {
-    let strict = |ids, jobs| Pass { ids, jobs, is_strict: true };
+///
+/// `comments_apart`: comments on extensions go last, since the restoring role may not be allowed to set them.
+pub(super) fn passes(
+    entries: Option<&[TocEntry]>,
+    chosen: Option<&SelectedEntries>,
+    jobs: u32,
+    comments_apart: bool,
+) -> Vec<Pass> {
+    let strict = |ids, jobs| Pass { ids, jobs, kind: PassKind::Strict };
     let mut passes = Vec::new();
     if let Some(chosen) = chosen.filter(|chosen| !chosen.first.is_empty()) {
-        passes.push(Pass { ids: Some(chosen.first.clone()), jobs: 1, is_strict: false });
+        passes.push(Pass { ids: Some(chosen.first.clone()), jobs: 1, kind: PassKind::Extensions });
     }
     let taken = chosen.map(|chosen| chosen.ids.iter().copied().collect::<BTreeSet<u32>>());
     let is_taken = |id: u32| taken.as_ref().is_none_or(|taken| taken.contains(&id));
-    let entries: Vec<&TocEntry> =
-        entries.unwrap_or_default().iter().filter(|entry| is_taken(entry.id)).collect();
+    let (comments, entries): (Vec<&TocEntry>, Vec<&TocEntry>) = entries
+        .unwrap_or_default()
+        .iter()
+        .filter(|entry| is_taken(entry.id))
+        .partition(|entry| comments_apart && is_extension_comment(entry));
+    let ids = |entries: Vec<&TocEntry>| Some(entries.into_iter().map(|entry| entry.id).collect::<Vec<u32>>());
     let in_order = rows_of_extensions(&entries);
     if jobs > 1 && in_order.len() > 1 {
         let goes_first = |entry: &&&TocEntry| entry.is_before_data || in_order.contains(&entry.id);
         let (first, rest): (Vec<&TocEntry>, Vec<&TocEntry>) =
             entries.iter().partition(|entry| goes_first(entry));
-        let ids = |entries: Vec<&TocEntry>| Some(entries.into_iter().map(|entry| entry.id).collect());
         passes.push(strict(ids(first), 1));
         passes.push(strict(ids(rest), jobs));
-    } else {
+    } else if comments.is_empty() {
         passes.push(strict(chosen.map(|chosen| chosen.ids.clone()), jobs));
+    } else {
+        passes.push(strict(ids(entries), jobs));
+    }
+    if !comments.is_empty() {
+        passes.push(Pass { ids: ids(comments), jobs: 1, kind: PassKind::ExtensionComments });
     }
     passes
 }
@@ -81,35 +110,50 @@ mod tests {
     }
 
     fn ids(pass: &Pass) -> (&[u32], u32, bool) {
-        (pass.ids.as_deref().unwrap_or_default(), pass.jobs, pass.is_strict)
+        (pass.ids.as_deref().unwrap_or_default(), pass.jobs, pass.kind == PassKind::Strict)
     }
 
     #[test]
     fn rows_of_an_extensions_tables_go_first_and_in_order() {
         let entries = entries();
-        let found = passes(Some(&entries), None, 4);
+        let found = passes(Some(&entries), None, 4, false);
         assert_eq!(
             found.iter().map(ids).collect::<Vec<_>>(),
             [(&[1, 2, 4, 6][..], 1, true), (&[3, 5, 7], 4, true)]
         );
-        let everything = vec![Pass { ids: None, jobs: 1, is_strict: true }];
-        assert_eq!(passes(Some(&entries), None, 1), everything, "one job keeps to the order anyway");
-        let all = |jobs| vec![Pass { ids: None, jobs, is_strict: true }];
-        assert_eq!(passes(Some(&entries[..5]), None, 4), all(4), "one table has no order");
-        assert_eq!(passes(None, None, 4), all(4));
+        let everything = vec![Pass { ids: None, jobs: 1, kind: PassKind::Strict }];
+        assert_eq!(passes(Some(&entries), None, 1, false), everything, "one job keeps to the order anyway");
+        let all = |jobs| vec![Pass { ids: None, jobs, kind: PassKind::Strict }];
+        assert_eq!(passes(Some(&entries[..5]), None, 4, false), all(4), "one table has no order");
+        assert_eq!(passes(None, None, 4, false), all(4));
     }
 
     #[test]
     fn extensions_go_before_what_was_chosen_and_may_fail() {
         let entries = entries();
         let chosen = SelectedEntries { ids: vec![2, 5], first: vec![1], ..SelectedEntries::default() };
-        let found = passes(Some(&entries), Some(&chosen), 2);
+        let found = passes(Some(&entries), Some(&chosen), 2, false);
         assert_eq!(found.iter().map(ids).collect::<Vec<_>>(), [(&[1][..], 1, false), (&[2, 5], 2, true)]);
         let chosen = SelectedEntries { ids: vec![2, 4, 5, 6], first: vec![1], ..SelectedEntries::default() };
-        let found = passes(Some(&entries), Some(&chosen), 2);
+        let found = passes(Some(&entries), Some(&chosen), 2, false);
         assert_eq!(
             found.iter().map(ids).collect::<Vec<_>>(),
             [(&[1][..], 1, false), (&[2, 4, 6], 1, true), (&[5], 2, true)]
         );
+    }
+
+    #[test]
+    fn comments_on_extensions_go_last_and_may_fail() {
+        let mut entries = entries();
+        entries.insert(1, entry(9, "COMMENT", "EXTENSION x"));
+        let found = passes(Some(&entries), None, 1, true);
+        assert_eq!(
+            found.iter().map(ids).collect::<Vec<_>>(),
+            [(&[1, 2, 3, 4, 5, 6, 7][..], 1, true), (&[9], 1, false)]
+        );
+        assert_eq!(found[1].kind, PassKind::ExtensionComments);
+        let everything = vec![Pass { ids: None, jobs: 1, kind: PassKind::Strict }];
+        assert_eq!(passes(Some(&entries), None, 1, false), everything);
+        assert_eq!(passes(Some(&entries[2..]), None, 1, true), everything, "there is none");
     }
 }

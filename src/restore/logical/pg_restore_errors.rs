@@ -1,6 +1,10 @@
 //! What `pg_restore` says of what it could not do, where it goes on all the same.
 
-use super::archive_toc::TocEntry;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::archive_toc::{TocEntry, one_line};
+use super::error_cause::{cause_of, is_of_something_missing};
+use crate::model::Cause;
 
 /// Lines of stderr that are kept; the last ones.
 pub(super) const STDERR_LINES: usize = 20_000;
@@ -13,25 +17,53 @@ const ITSELF: &str = "pg_restore: ";
 const TELLING: [&str; 4] = ["from TOC entry ", "while ", "error: ", "warning: "];
 const COMMAND: &str = "Command was: ";
 const DETAIL: &str = "DETAIL:  ";
+/// What comes after the name of a table in the one line that has both, where the name has line breaks.
+const AFTER_NAME: &str = "\": ERROR:  ";
 
 /// One thing that could not be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Complaint {
-    /// The id of the archive's entry, and the entry as pg_restore names it; none before the first.
-    entry: Option<(u32, String)>,
-    message: String,
+    /// The archive's entry that it is about; none before the first.
+    entry: Option<NamedEntry>,
+    pub(super) message: String,
+}
+
+/// An entry as pg_restore names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct NamedEntry {
+    id: u32,
+    /// The kind, the name and the owner; no more than the first line of these.
+    text: String,
+}
+
+impl NamedEntry {
+    /// Whether this is how pg_restore names an entry of the archive. A name in another encoding is not comparable.
+    fn is_of(&self, entry: &TocEntry) -> bool {
+        const NOT_READABLE: char = '\u{fffd}';
+        let named = format!("{} {} {}", entry.kind, entry.name, entry.owner);
+        self.id == entry.id
+            && (named.contains(NOT_READABLE)
+                || named.lines().next().unwrap_or_default().trim_end() == self.text.trim_end())
+    }
 }
 
 impl Complaint {
-    /// What could not be made or loaded: with its schema where the archive's contents are known.
+    /// The archive's entry that it is about, where that is certain.
+    fn entry<'e>(&self, entries: Option<&'e [TocEntry]>) -> Option<&'e TocEntry> {
+        let (named, entries) = (self.entry.as_ref()?, entries?);
+        if is_ambiguous(entries) {
+            return None;
+        }
+        entries.iter().find(|entry| named.is_of(entry))
+    }
+
+    /// What could not be made or loaded. Without the archive's contents it is named as pg_restore does, with its owner.
     pub(super) fn object(&self, entries: Option<&[TocEntry]>) -> Option<String> {
-        let (id, text) = self.entry.as_ref()?;
-        let entry = entries.and_then(|entries| entries.iter().find(|entry| entry.id == *id));
-        Some(match entry {
-            Some(TocEntry { kind, schema: Some(schema), name, .. }) => format!("{kind} {schema}.{name}"),
-            Some(TocEntry { kind, schema: None, name, .. }) => format!("{kind} {name}"),
-            None => text.clone(),
-        })
+        match (self.entry(entries), &self.entry, entries) {
+            (Some(entry), ..) => Some(entry.words()),
+            (None, Some(named), None) => Some(one_line(&named.text)),
+            _ => None,
+        }
     }
 
     /// The object, and what the server said of it.
@@ -42,10 +74,40 @@ impl Complaint {
         }
     }
 
+    /// Whether its line ended within the name of a table, so that what the server said is still to come.
+    fn is_cut_in_a_name(&self) -> bool {
+        self.message.matches('"').count() % 2 == 1 && !self.message.contains(AFTER_NAME)
+    }
+
     /// Whether it is about the one setting of a newer version, and about nothing of the dump.
-    fn is_tolerated(&self) -> bool {
+    fn is_of_setting(&self) -> bool {
         self.message.contains(UNKNOWN_SETTING) || self.entry.is_none() && self.message.contains(SETTING)
     }
+
+    /// The extension whose comment it is about. Only its owner may set that, and creating the extension has set it
+    /// already: it is the extension's own, and nothing of the dump.
+    fn extension_commented_on(&self) -> Option<&str> {
+        let text = &self.entry.as_ref()?.text;
+        text.strip_prefix("COMMENT EXTENSION ").map(str::trim_end)
+    }
+
+    fn is_tolerated(&self) -> bool {
+        self.is_of_setting() || self.extension_commented_on().is_some()
+    }
+}
+
+/// Whether a name in the archive could be taken for a line of pg_restore: then no line says for certain what it is of.
+pub(super) fn is_ambiguous(entries: &[TocEntry]) -> bool {
+    let has_line =
+        |name: &str| name.lines().skip(1).any(|line| line.starts_with(ITSELF) || line.starts_with(DETAIL));
+    entries.iter().any(|entry| has_line(&entry.name) || entry.schema.as_deref().is_some_and(has_line))
+}
+
+/// Something that was not loaded, and where to look for the reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct NotLoaded {
+    pub(super) text: String,
+    pub(super) cause: Cause,
 }
 
 /// Everything that a load has passed over.
@@ -54,6 +116,8 @@ pub(super) struct PassedOver {
     pub(super) complaints: Vec<Complaint>,
     /// How many there were beside, which cannot be told.
     pub(super) untold: usize,
+    /// What could not be done and is of no consequence, in words.
+    pub(super) remarks: Vec<String>,
 }
 
 impl PassedOver {
@@ -65,12 +129,53 @@ impl PassedOver {
     pub(super) fn add(&mut self, other: Self) {
         self.complaints.extend(other.complaints);
         self.untold += other.untold;
+        self.remarks.extend(other.remarks);
     }
 
     /// As the function of that name, of what was passed over.
     pub(super) fn may_be_of_order(&self) -> bool {
         may_be_of_order(self.complaints.iter().map(|complaint| complaint.message.as_str()))
     }
+
+    /// What was not loaded, each with its cause. What needs something else that was not loaded has the cause of that.
+    pub(super) fn not_loaded(&self, entries: Option<&[TocEntry]>) -> Vec<NotLoaded> {
+        let mut failed: BTreeMap<u32, Cause> = BTreeMap::new();
+        let mut all = Vec::new();
+        for complaint in &self.complaints {
+            let entry = complaint.entry(entries);
+            let inherited = entry
+                .filter(|_| is_of_something_missing(&complaint.message))
+                .and_then(|entry| cause_of_needs(entry, entries.unwrap_or_default(), &failed));
+            let known = inherited.or_else(|| cause_of(&complaint.message));
+            let mut text = complaint.text(entries);
+            if known.is_none() {
+                text.push_str(" (cause undetermined: the server reports errors in another language)");
+            }
+            let cause = known.unwrap_or(Cause::Tool);
+            failed.extend(entry.map(|entry| (entry.id, cause)));
+            all.push(NotLoaded { text, cause });
+        }
+        if self.untold > 0 {
+            let text = format!("{} more errors, of which pg_restore gives the number only", self.untold);
+            all.push(NotLoaded { text, cause: Cause::Tool });
+        }
+        all
+    }
+}
+
+/// The cause of an entry that was not loaded and that this one needs, itself or through others.
+fn cause_of_needs(entry: &TocEntry, entries: &[TocEntry], failed: &BTreeMap<u32, Cause>) -> Option<Cause> {
+    let by_id: BTreeMap<u32, &TocEntry> = entries.iter().map(|entry| (entry.id, entry)).collect();
+    let (mut next, mut seen) = (entry.needs.clone(), BTreeSet::new());
+    while let Some(id) = next.pop() {
+        if let Some(cause) = failed.get(&id) {
+            return Some(*cause);
+        }
+        if seen.insert(id) {
+            next.extend(by_id.get(&id).into_iter().flat_map(|entry| entry.needs.iter().copied()));
+        }
+    }
+    None
 }
 
 /// Whether what pg_restore says may come of several jobs, which do not keep to the dump's own order.
@@ -96,7 +201,9 @@ pub(super) fn is_no_chatter(line: &str) -> bool {
 /// Whether a line belongs to the account of many errors. The statements themselves do not: they may be whole
 /// functions.
 pub(super) fn is_account(line: &str) -> bool {
-    is_no_chatter(line) && [ITSELF, COMMAND, DETAIL].iter().any(|begin| line.starts_with(begin))
+    is_no_chatter(line)
+        && ([ITSELF, COMMAND, DETAIL].iter().any(|begin| line.starts_with(begin))
+            || line.contains(AFTER_NAME))
 }
 
 /// Whether pg_restore went to its end. It says so by the number of errors that it passed over.
@@ -104,7 +211,7 @@ pub(super) fn went_to_its_end(stderr: &[String]) -> bool {
     said(stderr).is_some()
 }
 
-/// Whether it went to its end, and passed over nothing but the one setting. In its number it does not count
+/// Whether it went to its end, and passed over nothing but the one setting and comments on extensions. In its number it does not count
 /// all of those of its workers.
 pub(super) fn only_tolerated(stderr: &[String]) -> bool {
     let complaints = complaints(stderr);
@@ -116,13 +223,32 @@ pub(super) fn only_tolerated(stderr: &[String]) -> bool {
 }
 
 /// The account of a load that went to its end; without the one setting where that is tolerated.
-pub(super) fn passed_over(stderr: &[String], jobs: u32, tolerates_settings: bool) -> PassedOver {
+pub(super) fn passed_over(
+    stderr: &[String],
+    jobs: u32,
+    tolerates_settings: bool,
+    entries: Option<&[TocEntry]>,
+) -> PassedOver {
     let all = complaints(stderr);
     // With several jobs it counts some of them twice.
     let said = said(stderr).filter(|_| jobs == 1 || all.is_empty());
     let untold = said.unwrap_or_default().saturating_sub(all.len());
-    let matters = |complaint: &Complaint| !(tolerates_settings && complaint.is_tolerated());
-    PassedOver { complaints: all.into_iter().filter(matters).collect(), untold }
+    let is_certain = !entries.is_some_and(is_ambiguous);
+    let mut passed_over = PassedOver { untold, ..PassedOver::default() };
+    for complaint in all {
+        if tolerates_settings && complaint.is_of_setting() {
+            continue;
+        }
+        match complaint.extension_commented_on().filter(|_| is_certain) {
+            Some(extension) => passed_over.remarks.push(format!(
+                "the comment on extension {} is not set: {}",
+                one_line(extension),
+                complaint.message
+            )),
+            None => passed_over.complaints.push(complaint),
+        }
+    }
+    passed_over
 }
 
 /// What ended a load that is to end with the first error.
@@ -151,19 +277,20 @@ fn complaints(stderr: &[String]) -> Vec<Complaint> {
             }
         } else if let Some((detail, last)) = line.strip_prefix(DETAIL).zip(found.last_mut()) {
             last.message.push_str(&format!(" ({detail})"));
+        } else if let Some(last) = found.last_mut().filter(|last| last.is_cut_in_a_name())
+            && line.contains(AFTER_NAME)
+        {
+            last.message.push_str(&format!(r"\n{line}"));
         }
     }
     found
 }
 
-/// `215; 1259 16385 TABLE orders postgres`
-fn parse_entry(text: &str) -> Option<(u32, String)> {
+/// `215; 1259 16385 TABLE orders postgres`; of a name with a line break, its first line.
+fn parse_entry(text: &str) -> Option<NamedEntry> {
     let (id, rest) = text.split_once("; ")?;
-    let what = rest.splitn(3, ' ').nth(2)?;
-    // At the end is the owner; what extensions are made of has none.
-    let has_owner = !what.starts_with("EXTENSION ") && !what.starts_with("COMMENT EXTENSION ");
-    let named = what.rsplit_once(' ').filter(|(named, _)| has_owner && named.contains(' '));
-    Some((id.parse().ok()?, named.map_or(what, |(named, _)| named).to_owned()))
+    let text = rest.splitn(3, ' ').nth(2)?;
+    Some(NamedEntry { id: id.parse().ok()?, text: text.to_owned() })
 }
 
 #[cfg(test)]
@@ -195,21 +322,133 @@ pg_restore: warning: errors ignored on restore: 5";
         assert!(!kept.iter().any(|line| line.contains("creating")), "{kept:?}");
         assert!(is_no_chatter("CONTEXT:  COPY child, line 1") && !is_account("CONTEXT:  COPY child, line 1"));
         assert!(went_to_its_end(&kept) && !went_to_its_end(&kept[..3]));
-        let account = passed_over(&kept, 1, false);
-        let entries = [TocEntry::for_test(3450, "MATERIALIZED VIEW DATA", "public", "mirror", &[])];
+        let account = passed_over(&kept, 1, false, None);
+        let mut entries = vec![
+            TocEntry::for_test(3450, "MATERIALIZED VIEW DATA", "public", "mirror", &[]),
+            TocEntry::for_test(3441, "TABLE DATA", "public", "child", &[]),
+            TocEntry::for_test(2, "EXTENSION", "", "postgis", &[]),
+        ];
+        entries[..2].iter_mut().for_each(|entry| entry.owner = "postgres".to_owned());
         let told: Vec<String> =
             account.complaints.iter().map(|complaint| complaint.text(Some(&entries))).collect();
         assert_eq!(
             told,
             [
                 "MATERIALIZED VIEW DATA public.mirror: ERROR:  could not connect to server \"away\" (connection refused)",
-                "TABLE DATA child: COPY failed for table \"child\": ERROR:  new row violates a check",
+                "TABLE DATA public.child: COPY failed for table \"child\": ERROR:  new row violates a check",
                 "EXTENSION postgis: ERROR:  no such extension",
                 "EXTENSION postgis: FEHLER:  noch etwas",
             ]
         );
-        assert_eq!((account.untold, passed_over(&kept, 2, false).untold), (1, 0));
-        assert_eq!(first(&kept).unwrap().object(None).unwrap(), "MATERIALIZED VIEW DATA mirror");
+        assert_eq!((account.untold, passed_over(&kept, 2, false, None).untold), (1, 0));
+        let unknown = first(&kept).unwrap().object(None).unwrap();
+        assert_eq!(
+            unknown, "MATERIALIZED VIEW DATA mirror postgres",
+            "as pg_restore names it, with the owner"
+        );
+        let causes: Vec<Cause> =
+            account.not_loaded(Some(&entries)).into_iter().map(|missing| missing.cause).collect();
+        assert_eq!(causes, [Cause::Environment, Cause::Backup, Cause::Environment, Cause::Tool, Cause::Tool]);
+    }
+
+    fn entry(id: u32, kind: &str, name: &str, needs: &[u32]) -> TocEntry {
+        let mut entry = TocEntry::for_test(id, kind, "s", name, needs);
+        entry.owner = "my owner".to_owned();
+        entry
+    }
+
+    #[test]
+    fn an_object_whose_name_has_line_breaks_is_named_by_its_entry() {
+        let said = lines(
+            "pg_restore: from TOC entry 7; 1259 16385 TABLE a b\nc d my owner\n\
+             pg_restore: error: could not execute query: ERROR:  permission denied for schema s",
+        );
+        let entries = [entry(7, "TABLE", "a b\nc d", &[]), entry(8, "TABLE", "a", &[])];
+        let complaint = first(&said).unwrap();
+        assert_eq!(
+            complaint.text(Some(&entries)),
+            r"TABLE s.a b\nc d: ERROR:  permission denied for schema s"
+        );
+        let said = lines(
+            "pg_restore: from TOC entry 7; 0 16385 TABLE DATA a b\nc d my owner\n\
+             pg_restore: error: COPY failed for table \"a b\nc d\": ERROR:  no such role\n\
+             Command was: x\nit\": ERROR:  is no part of it",
+        );
+        assert!(said.iter().filter(|line| is_account(line)).count() >= 4);
+        assert_eq!(
+            first(&said).unwrap().message,
+            r#"COPY failed for table "a b\nc d": ERROR:  no such role"#
+        );
+        // An id whose entry has another name: better none than a wrong one.
+        let others = [entry(7, "TABLE", "other", &[])];
+        assert_eq!(complaint.object(Some(&others)), None);
+        assert_eq!(complaint.text(Some(&others)), "ERROR:  permission denied for schema s");
+    }
+
+    #[test]
+    fn a_name_that_looks_like_a_line_of_pg_restore_blames_no_other_object() {
+        let name = "x\npg_restore: from TOC entry 8; 0 1 TABLE victim my owner";
+        let entries = [entry(7, "TABLE", name, &[]), entry(8, "TABLE", "victim", &[])];
+        let said = format!(
+            "pg_restore: from TOC entry 7; 0 1 TABLE {name} my owner\npg_restore: error: could not execute query: ERROR:  no"
+        );
+        let complaint = first(&lines(&said)).unwrap();
+        assert_eq!(complaint.text(Some(&entries)), "ERROR:  no");
+        // Nor does it make an error one of no consequence.
+        let as_comment = said.replace("entry 8; 0 1 TABLE victim", "entry 8; 0 0 COMMENT EXTENSION x");
+        let name = name.replace("entry 8; 0 1 TABLE victim", "entry 8; 0 0 COMMENT EXTENSION x");
+        let entries = [entry(7, "TABLE", &name, &[])];
+        let account = passed_over(&lines(&as_comment), 1, false, Some(&entries));
+        assert_eq!((account.complaints.len(), account.remarks.len()), (1, 0));
+    }
+
+    #[test]
+    fn what_needs_something_that_was_not_loaded_has_the_cause_of_that() {
+        let said = lines(
+            "pg_restore: from TOC entry 2; 0 1 EXTENSION postgis my owner\n\
+             pg_restore: error: could not execute query: ERROR:  extension \"postgis\" is not available\n\
+             pg_restore: from TOC entry 7; 0 1 TABLE places my owner\n\
+             pg_restore: error: could not execute query: ERROR:  type \"public.geometry\" does not exist\n\
+             pg_restore: from TOC entry 9; 0 1 TABLE DATA places my owner\n\
+             pg_restore: error: could not execute query: ERROR:  relation \"s.places\" does not exist\n\
+             pg_restore: from TOC entry 8; 0 1 INDEX by_half my owner\n\
+             pg_restore: error: could not execute query: ERROR:  function half(integer) does not exist\n\
+             pg_restore: warning: errors ignored on restore: 4",
+        );
+        let entries = [
+            entry(2, "EXTENSION", "postgis", &[]),
+            entry(7, "TABLE", "places", &[2]),
+            entry(8, "INDEX", "by_half", &[]),
+            entry(9, "TABLE DATA", "places", &[7]),
+        ];
+        let all = passed_over(&said, 1, false, None).not_loaded(Some(&entries));
+        let causes: Vec<Cause> = all.iter().map(|missing| missing.cause).collect();
+        assert_eq!(causes, [Cause::Environment, Cause::Environment, Cause::Environment, Cause::Backup]);
+        let foreign = lines(
+            "pg_restore: from TOC entry 8; 0 1 INDEX by_half my owner\n\
+             pg_restore: error: could not execute query: FEHLER:  Funktion half(integer) existiert nicht\n\
+             pg_restore: warning: errors ignored on restore: 1",
+        );
+        let all = passed_over(&foreign, 1, false, None).not_loaded(Some(&entries));
+        assert!(all[0].text.ends_with("(cause undetermined: the server reports errors in another language)"));
+    }
+
+    #[test]
+    fn a_comment_on_an_extension_of_another_owner_is_a_remark() {
+        let text = "pg_restore: from TOC entry 3; 0 0 COMMENT EXTENSION plpgsql \n\
+                    pg_restore: error: could not execute query: ERROR:  must be owner of extension plpgsql\n\
+                    Command was: COMMENT ON EXTENSION plpgsql IS 'x';\n\
+                    pg_restore: warning: errors ignored on restore: 1";
+        assert!(only_tolerated(&lines(text)));
+        let account = passed_over(&lines(text), 1, false, None);
+        assert!(account.is_nothing());
+        assert_eq!(
+            account.remarks,
+            ["the comment on extension plpgsql is not set: ERROR:  must be owner of extension plpgsql"]
+        );
+        let of_a_table = text.replace("COMMENT EXTENSION plpgsql", "COMMENT TABLE t");
+        assert!(!only_tolerated(&lines(&of_a_table)));
+        assert_eq!(passed_over(&lines(&of_a_table), 1, false, None).complaints.len(), 1);
     }
 
     #[test]
@@ -229,7 +468,7 @@ pg_restore: warning: errors ignored on restore: 5";
         let two = "pg_restore: warning: errors ignored on restore: 2";
         assert!(!only_tolerated(&lines(&format!("{good}{bad}{two}"))));
         assert!(!only_tolerated(&lines(&format!("{good}{bad}{said}"))));
-        let account = passed_over(&lines(&format!("{good}{bad}{two}")), 2, true);
+        let account = passed_over(&lines(&format!("{good}{bad}{two}")), 2, true, None);
         assert_eq!((account.complaints.len(), account.untold), (1, 0));
     }
 }

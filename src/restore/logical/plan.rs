@@ -1,76 +1,31 @@
-use std::path::PathBuf;
-
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::archive_toc::TocEntry;
-use super::contents::{ArchiveReader, NamedRoles};
 use super::estimate::LoadCost;
-use super::exclusion::{everything, exclude};
+use super::foreseen::Foreseen;
 use super::globals::{self, Existing, Needs};
-use super::preflight::refusals;
-use super::selection::{SelectedEntries, choose};
-use super::target::{DatabaseServerFacts, ExistingDatabase, RESTORING};
+use super::loading::{DumpTransfer, LoadsInto, loads_into, route, standing};
+use super::marks::RESTORING;
+use super::notes::notes;
+use super::passes::is_extension_comment;
+use super::pg_restore_errors::is_ambiguous;
+use super::preflight::{no_artifact, refusals};
+use super::properties::Properties;
 use super::{
-    ArchiveSummary, DumpRestoreRequest, EntrySelection, Exclusion, GlobalsPlan, LeftoverDatabase, Rates,
+    DatabaseServerFacts, DumpRestoreRequest, DumpSurvey, EntrySelection, Exclusion, GlobalsPlan,
+    LeftoverDatabase, Rates,
 };
 use crate::event::Phase;
-use crate::model::{
-    Artifact, BackupId, DatabaseFacts, Extension, Manifest, RepositoryName, SourceName, TableFacts, TableKind,
-};
+use crate::model::{Artifact, BackupId, DatabaseFacts, Manifest, RepositoryName, SourceName};
 use crate::postgres::{ConnectionParameters, Tools};
 use crate::restore::{PlanSummary, Refusal, RestorePlan};
 use crate::source::postgres_dump::capture::DATABASE;
 
-/// The extension that is in one database of a server only, by its name.
-pub(super) const PG_CRON: &str = "pg_cron";
-/// Beside the unpacked dump itself.
-const SCRATCH_MARGIN: u64 = 16 << 20;
 /// From this version on pg_restore begins every session with a setting that older servers do not know.
 const FIRST_WITH_TRANSACTION_TIMEOUT: u32 = 17;
 /// The setting that turns them off; logging in sets them off from this version on, too.
 const FIRST_WITH_EVENT_TRIGGERS: u32 = 17;
-
-/// Everything that was found out before deciding.
-#[derive(Clone, Debug)]
-pub struct DumpSurvey {
-    pub manifest: Manifest,
-    /// Those that hold the backup, in the order they are to be tried.
-    pub repositories: Vec<RepositoryName>,
-    /// What the database was when it was dumped.
-    pub recorded: DatabaseFacts,
-    /// The dump's own table of contents; absent where it cannot be read ahead.
-    pub contents: Option<ArchiveSummary>,
-    /// The script of roles and tablespaces, where it was asked for and there is one.
-    pub globals: Option<String>,
-    pub target: DatabaseServerFacts,
-    pub tools: Tools,
-    /// Bytes free in the scratch directory.
-    pub scratch_free: u64,
-    pub rates: Rates,
-}
-
-/// How the dump gets into `pg_restore`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case", tag = "mode")]
-pub enum DumpTransfer {
-    /// Unpacked into a file without a name, and proven, before anything is loaded.
-    Scratch { directory: PathBuf, needed: u64, free: u64 },
-    /// Straight into its standard input; proven when the last byte went by, before it is published.
-    Stream,
-}
-
-/// What the dump is loaded into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LoadsInto {
-    /// A new database under a temporary name.
-    Temporary,
-    /// A new database under the final name.
-    New,
-    /// The empty database that has the final name.
-    Existing,
-}
 
 /// What will be done, in every detail that a person may want to know first.
 #[derive(Clone, Debug, Serialize)]
@@ -102,6 +57,10 @@ pub struct DumpRestorePlan {
     pub database_bytes: u64,
     pub tables: u64,
     pub rows: u64,
+    /// Those in the backup.
+    pub large_objects: u64,
+    /// Whether they are restored.
+    pub restores_large_objects: bool,
     pub route: DumpTransfer,
     pub jobs: u32,
     pub tool: String,
@@ -130,6 +89,7 @@ pub(super) struct DumpRestoreSteps {
     /// The server and the role, and the database that is to be.
     pub(super) target: ConnectionParameters,
     pub(super) recorded: DatabaseFacts,
+    pub(super) properties: Properties,
     pub(super) target_major: u32,
     pub(super) tools: Tools,
     pub(super) selection: EntrySelection,
@@ -142,6 +102,10 @@ pub(super) struct DumpRestoreSteps {
     pub(super) session: Vec<(&'static str, String)>,
     /// pg_restore says things the server does not understand, and is not to end because of them.
     pub(super) tolerates_settings: bool,
+    /// Whether comments on extensions are loaded so that they may fail: only owners and superusers may set them.
+    pub(super) comments_apart: bool,
+    /// The archive's contents, where they could be read ahead.
+    pub(super) entries: Option<Vec<TocEntry>>,
 }
 
 /// Decides. Every reason against it comes at once.
@@ -163,7 +127,7 @@ pub fn plan(
         let owners = foreseen.roles.as_ref().map(|roles| roles.owners.clone()).unwrap_or_default();
         let owners = owners.into_iter().chain([recorded.owner.clone()]).filter(|_| request.owners).collect();
         let needs = Needs { roles: &needed, owners: &owners, tablespaces: request.tablespaces };
-        globals::plan(script, existing(target), needs)
+        globals::plan(script, existing_globals(target), needs)
     });
     let refusals = refusals(request, &situation, &foreseen, globals_plan.as_ref());
     let dump = manifest.artifact_of(DATABASE);
@@ -178,6 +142,9 @@ pub fn plan(
     let tables = recorded.tables.iter().filter(|table| selected(&table.schema, &table.name));
     let weight = LoadCost { stored: manifest.stored_size(), plain: manifest.plain_size() };
     let loads_into = loads_into(request, target);
+    let existing = standing(request, target);
+    let entries = situation.contents.as_ref().map(|contents| contents.entries.as_slice());
+    let properties = Properties::decide(recorded, request.owners, loads_into, existing);
     let route = route(request, &dump, loads_into, situation.scratch_free);
     let tolerates_settings =
         tools.major >= FIRST_WITH_TRANSACTION_TIMEOUT && target.major < FIRST_WITH_TRANSACTION_TIMEOUT;
@@ -196,7 +163,7 @@ pub fn plan(
             }
             LoadsInto::New | LoadsInto::Existing => request.database.clone(),
         },
-        replaces_empty: loads_into == LoadsInto::Temporary && standing(request, target).is_some(),
+        replaces_empty: loads_into == LoadsInto::Temporary && existing.is_some(),
         incomplete: request.incomplete.clone(),
         loads_into,
         owner: request.owners.then(|| recorded.owner.clone()),
@@ -207,6 +174,8 @@ pub fn plan(
         database_bytes: recorded.size,
         tables: tables.clone().count() as u64,
         rows: tables.filter_map(|table| table.rows).sum(),
+        large_objects: recorded.large_objects,
+        restores_large_objects: !request.leaves_out_large_objects(),
         estimated_seconds: situation.rates.estimate(weight, route == DumpTransfer::Stream),
         measured_by: situation.rates,
         jobs: request.jobs,
@@ -215,7 +184,13 @@ pub fn plan(
         exclusion: (!request.exclusion.is_nothing()).then(|| request.exclusion.to_string()),
         leftovers: target.leftovers.clone(),
         drop_leftovers: request.drop_leftovers,
-        notes: notes(request, &situation, &foreseen, tolerates_settings),
+        notes: notes(
+            request,
+            &situation,
+            &foreseen,
+            (&properties, globals_plan.as_ref()),
+            tolerates_settings,
+        ),
         globals: globals_plan,
         route,
         steps: DumpRestoreSteps {
@@ -224,6 +199,7 @@ pub fn plan(
             dump,
             target: request.target.clone(),
             recorded: recorded.clone(),
+            properties,
             target_major: target.major,
             tools: tools.clone(),
             selection: request.selection.clone(),
@@ -232,72 +208,16 @@ pub fn plan(
             tablespaces: request.tablespaces,
             superuser: target.superuser,
             tolerates_settings,
+            comments_apart: !target.superuser
+                && entries.is_some_and(|entries| {
+                    entries.iter().any(is_extension_comment) && !is_ambiguous(entries)
+                }),
+            entries: entries.map(<[TocEntry]>::to_vec),
         },
     })
 }
 
-pub(super) fn no_artifact(backup: &BackupId, artifact: &str) -> Refusal {
-    Refusal::not_ready("no-artifact", format!("`{backup}` has no artifact `{artifact}`"))
-}
-
-/// What is restored of an archive; `None` is everything.
-pub(super) fn choose_from(
-    entries: &[TocEntry],
-    selection: &EntrySelection,
-    exclusion: &Exclusion,
-) -> Option<SelectedEntries> {
-    if selection.is_everything() && exclusion.is_nothing() {
-        return None;
-    }
-    let chosen = if selection.is_everything() { everything(entries) } else { choose(entries, selection) };
-    Some(exclude(entries, chosen, exclusion))
-}
-
-/// What the dump's own contents say of the restore.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Foreseen {
-    /// `None` is everything, or not known.
-    pub(super) chosen: Option<SelectedEntries>,
-    /// `None` where the contents could not be read ahead.
-    pub(super) roles: Option<NamedRoles>,
-    /// Extensions that chosen tables are known to need.
-    pub(super) extensions: Vec<String>,
-    /// Tables whose rows cannot be counted after the load, with the reason.
-    uncountable: Vec<String>,
-}
-
-impl Foreseen {
-    fn for_request(request: &DumpRestoreRequest, situation: &DumpSurvey) -> Self {
-        let Some(contents) = &situation.contents else { return Self::default() };
-        let chosen = choose_from(&contents.entries, &request.selection, &request.exclusion)
-            .filter(|chosen| !chosen.ids.is_empty());
-        let target = &situation.target;
-        let mut uncountable = vec![];
-        if !target.superuser {
-            let reader = ArchiveReader {
-                role: &target.role,
-                member_of: &target.member_of,
-                sees_all_rows: target.bypasses_row_security,
-                owners: request.owners,
-            };
-            let counted = |schema: &str, name: &str| {
-                let is_it = |table: &&TableFacts| table.schema == schema && table.name == name;
-                situation.recorded.tables.iter().find(is_it).is_some_and(|table| table.rows.is_some())
-            };
-            let found = contents.uncountable(chosen.as_ref(), reader).into_iter();
-            let found = found.filter(|((schema, name), _)| counted(schema, name));
-            uncountable = found.map(|((schema, name), why)| format!("{schema}.{name} ({why})")).collect();
-        }
-        Self {
-            roles: Some(contents.roles(chosen.as_ref())),
-            extensions: chosen.iter().flat_map(|chosen| contents.needed_extensions(chosen)).collect(),
-            uncountable,
-            chosen,
-        }
-    }
-}
-
-fn existing(target: &DatabaseServerFacts) -> Existing<'_> {
+fn existing_globals(target: &DatabaseServerFacts) -> Existing<'_> {
     Existing {
         major: target.major,
         roles: &target.roles,
@@ -310,56 +230,19 @@ fn existing(target: &DatabaseServerFacts) -> Existing<'_> {
     }
 }
 
-/// The database that has the final name when the load begins.
-pub(super) fn standing<'a>(
-    request: &DumpRestoreRequest,
-    target: &'a DatabaseServerFacts,
-) -> Option<&'a ExistingDatabase> {
-    let is_dropped = request.drop_leftovers
-        && left_under_the_name(request, target).is_some_and(LeftoverDatabase::may_be_dropped);
-    target.existing.as_ref().filter(|_| !is_dropped)
-}
-
-/// What a restore that did not end has left under the final name.
-pub(super) fn left_under_the_name<'a>(
-    request: &DumpRestoreRequest,
-    target: &'a DatabaseServerFacts,
-) -> Option<&'a LeftoverDatabase> {
-    target.leftovers.iter().find(|leftover| leftover.database == request.database)
-}
-
-pub(super) fn loads_into(request: &DumpRestoreRequest, target: &DatabaseServerFacts) -> LoadsInto {
-    match (request.keeps_name, standing(request, target)) {
-        (false, _) => LoadsInto::Temporary,
-        (true, None) => LoadsInto::New,
-        (true, Some(_)) => LoadsInto::Existing,
-    }
-}
-
-pub(super) fn route(
-    request: &DumpRestoreRequest,
-    dump: &Artifact,
-    into: LoadsInto,
-    free: u64,
-) -> DumpTransfer {
-    // Choosing tables takes the archive's contents, and those may come only with its last byte. And into what
-    // cannot be dropped again nothing is loaded before it is proven.
-    if request.jobs <= 1 && request.is_everything() && into != LoadsInto::Existing {
-        return DumpTransfer::Stream;
-    }
-    let needed = dump.plain.size.saturating_add(SCRATCH_MARGIN);
-    DumpTransfer::Scratch { directory: request.scratch.clone(), needed, free }
-}
-
 /// Settings of the sessions that work in the database. All are safe, because nothing depends on the database until it is
 /// published: if the server crashes before, the restore has failed and begins again.
 ///
 /// - `synchronous_commit`: with it on, every one of thousands of small statements waits for the disk.
 /// - `maintenance_work_mem` is left as the server has it. More of it was measured to make a load slower, by a
 ///   quarter with 1 GB: more processes work at an index than there are processors for.
+/// - `lc_messages`: the causes of errors are known by their words. Only superusers may set it.
 /// - `event_triggers`: those that came with the dump are not for what a restore does. Only superusers may set it.
 fn session(target: &DatabaseServerFacts) -> Vec<(&'static str, String)> {
     let mut settings = vec![("synchronous_commit", "off".to_owned())];
+    if target.superuser {
+        settings.push(("lc_messages", "C".to_owned()));
+    }
     if target.superuser && target.major >= FIRST_WITH_EVENT_TRIGGERS {
         settings.push(("event_triggers", "off".to_owned()));
     }
@@ -402,124 +285,10 @@ impl DumpRestorePlan {
     }
 }
 
-fn notes(
-    request: &DumpRestoreRequest,
-    situation: &DumpSurvey,
-    foreseen: &Foreseen,
-    tolerates_settings: bool,
-) -> Vec<String> {
-    let (target, recorded) = (&situation.target, &situation.recorded);
-    let mut notes: Vec<String> =
-        recorded.not_included.iter().map(|text| format!("the dump does not hold {text}")).collect();
-    if recorded.tables.iter().any(|table| table.kind == TableKind::Table && table.rows.is_none()) {
-        notes.push(
-            "rows of some tables were not counted when they were dumped, and cannot be compared".to_owned(),
-        );
-    }
-    for extension in &recorded.extensions {
-        if let Some(version) =
-            target.extensions.get(&extension.name).filter(|version| **version != extension.version)
-        {
-            let Extension { name, version: was, .. } = extension;
-            notes.push(format!("extension {name} was of version {was}; the target will have {version}"));
-        }
-    }
-    notes.extend(naming_notes(request, situation));
-    notes.extend(of_contents(request, situation, foreseen));
-    if !request.owners {
-        notes.push(
-            "owners and privileges are left out: everything will belong to the restoring role".to_owned(),
-        );
-    }
-    if tolerates_settings {
-        notes.push(format!(
-            "pg_restore {} sets a parameter that PostgreSQL {} does not know; that one complaint will be passed over",
-            situation.tools.major, target.major
-        ));
-    }
-    notes
-}
-
-/// What follows from the name it is loaded under, and from the one it gets.
-fn naming_notes(request: &DumpRestoreRequest, situation: &DumpSurvey) -> Vec<String> {
-    let (target, recorded) = (&situation.target, &situation.recorded);
-    let mut notes = Vec::new();
-    let is_named = |name: &str| recorded.extensions.iter().any(|extension| extension.name == name);
-    if let Some(name) = &request.incomplete {
-        notes.push(format!(
-            "what does not load is passed over: if anything is missing, the database is called {name}"
-        ));
-    }
-    if let Some(locale) =
-        request.locale.as_ref().filter(|_| loads_into(request, target) != LoadsInto::Existing)
-    {
-        notes.push(format!(
-            "the database gets the locale {locale}: text may sort in another order than it did"
-        ));
-    }
-    if request.keeps_name && is_named(PG_CRON) {
-        notes.push(
-            "the jobs of pg_cron run as soon as they are loaded; `cron.launch_active_jobs = off` keeps them from it"
-                .to_owned(),
-        );
-    }
-    let existing = standing(request, target).filter(|_| request.keeps_name);
-    let Some(existing) = existing else { return notes };
-    notes.push(
-        "if the load fails, what was loaded stays in the database, which is not drctl's to drop; its comment says so"
-            .to_owned(),
-    );
-    if existing.encoding != recorded.encoding {
-        let (is, was) = (&existing.encoding, &recorded.encoding);
-        notes.push(format!(
-            "the database is in {is}, it was in {was}: text that {is} does not have fails to load"
-        ));
-    }
-    if (&existing.collate, &existing.ctype) != (&recorded.collate, &recorded.ctype) {
-        let (is, was) = (&existing.collate, &recorded.collate);
-        notes.push(format!("the database has locale {is}, it had {was}: text may sort in another order"));
-    }
-    notes
-}
-
-fn of_contents(request: &DumpRestoreRequest, situation: &DumpSurvey, foreseen: &Foreseen) -> Vec<String> {
-    let (target, recorded) = (&situation.target, &situation.recorded);
-    let mut notes = Vec::new();
-    if foreseen.roles.is_none() {
-        let missing: Vec<&str> =
-            recorded.roles.iter().filter(|role| !target.roles.contains(*role)).map(String::as_str).collect();
-        notes.push(
-            "the contents of the dump cannot be read ahead: which roles it names is not known".to_owned(),
-        );
-        if request.owners && !missing.is_empty() {
-            let missing = missing.join(", ");
-            notes.push(format!("the target has no {missing}: if the dump names them, the load will fail"));
-        }
-    }
-    if let Some(chosen) = &foreseen.chosen
-        && !chosen.first.is_empty()
-        && !recorded.extensions.is_empty()
-    {
-        let names: Vec<&str> = recorded
-            .extensions
-            .iter()
-            .map(|extension| extension.name.as_str())
-            .filter(|name| *name != "plpgsql")
-            .collect();
-        notes.push(format!("every extension comes along, where the target has it: {}", names.join(", ")));
-    }
-    if !foreseen.uncountable.is_empty() {
-        let (role, tables) = (&target.role, foreseen.uncountable.join(", "));
-        notes.push(format!(
-            "{role} cannot count the rows of {tables} once they are loaded, which leaves them undetermined: a superuser could"
-        ));
-    }
-    notes
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::restore::logical::ExistingDatabase;
     use crate::restore::logical::tests::{request, situation};
 
     fn now() -> DateTime<Utc> {
@@ -565,7 +334,33 @@ mod tests {
             encoding: "UTF8".to_owned(),
             collate: "de_DE.UTF-8".to_owned(),
             ctype: "de_DE.UTF-8".to_owned(),
+            connection_limit: -1,
+            ..ExistingDatabase::default()
         }
+    }
+
+    #[test]
+    fn what_an_existing_database_has_of_its_own_is_named() {
+        let own = || {
+            let setting = crate::model::RoleSetting {
+                role: None,
+                name: "work_mem".to_owned(),
+                value: "1MB".to_owned(),
+            };
+            ExistingDatabase { comment: Some("x".to_owned()), settings: vec![setting], ..empty() }
+        };
+        let into = planned(|request, situation| {
+            request.keeps_name = true;
+            situation.recorded.comment = Some("the shop".to_owned());
+            situation.target.existing = Some(own());
+        });
+        let note = "the database keeps what it has of its own: a comment, the setting work_mem; of the backup is not \
+                    applied: the comment";
+        assert!(into.notes.iter().any(|told| told == note), "{:?}", into.notes);
+        let replaced = planned(|_, situation| situation.target.existing = Some(own()));
+        let note = "the empty database that is replaced has properties of its own, which go with it: a comment, the setting \
+                    work_mem";
+        assert!(replaced.notes.iter().any(|told| told == note), "{:?}", replaced.notes);
     }
 
     #[test]
@@ -582,6 +377,27 @@ mod tests {
         assert!(into.notes.iter().any(|note| note.contains("is in LATIN1")), "{:?}", into.notes);
         let replaced = planned(|_, situation| situation.target.existing = Some(empty()));
         assert_eq!((replaced.loads_into, replaced.replaces_empty), (LoadsInto::Temporary, true));
+    }
+
+    #[test]
+    fn large_objects_that_a_partial_restore_leaves_out_are_named() {
+        let partial = |large_objects: u64, with: bool| {
+            planned(|request, situation| {
+                request.selection.tables.push(("public".to_owned(), "orders".to_owned()));
+                request.selection.large_objects = with;
+                situation.recorded.large_objects = large_objects;
+            })
+        };
+        let is_told = |plan: &DumpRestorePlan| {
+            plan.notes.iter().any(|note| note.contains("2 large objects are in the backup"))
+        };
+        let left_out = partial(2, false);
+        assert!(is_told(&left_out) && !left_out.restores_large_objects, "{:?}", left_out.notes);
+        let with = partial(2, true);
+        assert!(!is_told(&with) && with.restores_large_objects && with.large_objects == 2);
+        assert!(!partial(0, false).notes.iter().any(|note| note.contains("large object")));
+        let everything = planned(|_, situation| situation.recorded.large_objects = 2);
+        assert!(!is_told(&everything) && everything.restores_large_objects);
     }
 
     #[test]

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::plan::{
-    DumpSurvey, DumpTransfer, Foreseen, LoadsInto, PG_CRON, left_under_the_name, loads_into, route, standing,
+use super::foreseen::Foreseen;
+use super::loading::{DumpTransfer, LoadsInto, PG_CRON, left_under_the_name, loads_into, route, standing};
+use super::names::{near, unknown};
+use super::{
+    DumpRestoreRequest, DumpSurvey, EntrySelection, GlobalsPlan, ServerDirectory, TablespaceLocation,
 };
-use super::{DumpRestoreRequest, EntrySelection, GlobalsPlan};
-use crate::model::DatabaseFacts;
+use crate::model::{BackupId, DatabaseFacts};
 use crate::restore::Refusal;
 use crate::source::postgres_dump::capture::DATABASE;
 use crate::text::quoted_list;
@@ -48,6 +50,11 @@ pub(super) fn refusals(
         ));
     }
     refusals
+}
+
+/// Refuses a backup that lacks an artifact.
+pub(super) fn no_artifact(backup: &BackupId, artifact: &str) -> Refusal {
+    Refusal::not_ready("no-artifact", format!("`{backup}` has no artifact `{artifact}`"))
 }
 
 /// What stands against the name that it gets if something is missing, and against the one that it is loaded
@@ -143,8 +150,16 @@ fn of_target(request: &DumpRestoreRequest, situation: &DumpSurvey) -> Vec<Refusa
         Refusal::not_ready(
             "database-closed",
             format!(
-                "database `{database}` exists and accepts no connections, so its contents cannot be checked"
+                "database `{database}` exists and does not take connections: whether it is empty is unknown"
             ),
+        )
+    } else if existing.lacks_public
+        && into == LoadsInto::Existing
+        && recorded.schemas.iter().any(|schema| schema == "public")
+    {
+        Refusal::not_ready(
+            "no-public-schema",
+            format!("database `{database}` has no schema `public`, which the dump needs and does not create"),
         )
     } else if !existing.holds.is_empty() {
         let holds = existing.holds.join(", ");
@@ -212,6 +227,7 @@ fn of_what_it_needs(
             refusals.push(Refusal::not_ready("no-tablespace", message));
         }
     }
+    refusals.extend(globals.into_iter().flat_map(|globals| of_directories(globals, situation)));
     // A few tables may need others than they are known to; if they do, the load says so.
     let needed: Vec<String> = if request.selection.is_everything() {
         recorded.extensions.iter().map(|extension| extension.name.clone()).collect()
@@ -226,6 +242,34 @@ fn of_what_it_needs(
         refusals.push(Refusal::not_ready("no-extension", message));
     }
     refusals
+}
+
+/// What conflicts with tablespaces in the directories that they had: a directory that is not empty may be that of a
+/// server which runs.
+fn of_directories(globals: &GlobalsPlan, situation: &DumpSurvey) -> Vec<Refusal> {
+    let refused = |place: &TablespaceLocation| {
+        let TablespaceLocation { tablespace, location } = place;
+        let directory = format!("directory `{location}` of tablespace `{tablespace}`");
+        match situation.target.directories.get(location)? {
+            ServerDirectory::Missing => Some(Refusal::not_ready(
+                "no-tablespace-directory",
+                format!("the {directory} does not exist on the target server"),
+            )),
+            ServerDirectory::NotADirectory => Some(Refusal::not_ready(
+                "no-tablespace-directory",
+                format!("the {directory} is not a directory on the target server"),
+            )),
+            ServerDirectory::Holds(entries) => Some(Refusal::not_ready(
+                "tablespace-directory-used",
+                format!(
+                    "the {directory} is not empty on the target server, and another cluster may be using it: it has {}",
+                    entries.join(", ")
+                ),
+            )),
+            ServerDirectory::Empty | ServerDirectory::Unknown(_) => None,
+        }
+    };
+    globals.locations.iter().filter_map(refused).collect()
 }
 
 /// Only roles that the dump names: who made an extension and owns what is in it is in no dump.
@@ -299,26 +343,9 @@ fn of_selection(selection: &EntrySelection, recorded: &DatabaseFacts) -> Vec<Ref
     tables.chain(schemas).collect()
 }
 
-/// A name that the backup does not have, and those near it.
-pub(super) fn unknown(what: &str, name: &str, near: &[String]) -> Refusal {
-    let near = if near.is_empty() { String::new() } else { format!("; near it: {}", quoted_list(near)) };
-    Refusal::usage("unknown-name", format!("the backup has no {what} `{name}`{near}"))
-}
-
 fn with_noun(noun: &str, names: &[String]) -> String {
     let plural = if names.len() == 1 { "" } else { "s" };
     format!("{noun}{plural} {}", quoted_list(names))
-}
-
-/// The three that look most like it, if they do.
-fn near(name: &str, all: &[String]) -> Vec<String> {
-    let plain = |text: &str| text.rsplit('.').next().unwrap_or(text).to_lowercase();
-    let limit = (plain(name).chars().count() / 2).max(2);
-    let distance = |other: &String| strsim::osa_distance(&plain(name), &plain(other));
-    let mut found: Vec<(usize, &String)> =
-        all.iter().map(|other| (distance(other), other)).filter(|(distance, _)| *distance <= limit).collect();
-    found.sort();
-    found.into_iter().take(3).map(|(_, name)| name.clone()).collect()
 }
 
 #[cfg(test)]
@@ -519,6 +546,48 @@ mod tests {
             may_not,
             ["role `postgres` may not create roles on the target server, and app are missing"]
         );
+    }
+
+    #[test]
+    fn tablespaces_are_made_in_empty_directories_only() {
+        let planned = |state: ServerDirectory, with: bool| {
+            refused(|request, situation| {
+                (request.globals, request.tablespaces) = (true, with);
+                situation.target.tablespaces.clear();
+                let script = "CREATE TABLESPACE fast OWNER app LOCATION '/mnt/fast';";
+                situation.globals = Some(script.to_owned());
+                situation.target.directories.insert("/mnt/fast".to_owned(), state);
+            })
+        };
+        assert_eq!(planned(ServerDirectory::Empty, true), Vec::<String>::new());
+        assert_eq!(planned(ServerDirectory::Unknown("no".to_owned()), true), Vec::<String>::new());
+        let used = || ServerDirectory::Holds(vec!["PG_15_202209061".to_owned()]);
+        assert_eq!(
+            planned(used(), true),
+            [
+                "the directory `/mnt/fast` of tablespace `fast` is not empty on the target server, and another cluster may be using it: it has PG_15_202209061"
+            ]
+        );
+        assert_eq!(planned(used(), false), Vec::<String>::new());
+        assert_eq!(
+            planned(ServerDirectory::Missing, true),
+            ["the directory `/mnt/fast` of tablespace `fast` does not exist on the target server"]
+        );
+    }
+
+    #[test]
+    fn a_database_without_the_schema_public_is_not_loaded_into() {
+        let without = |keeps: bool| {
+            refused(|request, situation| {
+                request.keeps_name = keeps;
+                existing(situation).lacks_public = true;
+            })
+        };
+        assert_eq!(
+            without(true),
+            ["database `restored` has no schema `public`, which the dump needs and does not create"]
+        );
+        assert_eq!(without(false), Vec::<String>::new(), "it is replaced by a new one");
     }
 
     #[test]

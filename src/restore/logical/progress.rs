@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sqlx::{Connection as _, PgConnection};
+use sqlx::PgConnection;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::target::AT_WORK;
+use super::marks::AT_WORK;
 use crate::event::{Event, Events};
 use crate::platform::CancellationToken;
 use crate::postgres::ConnectionParameters;
@@ -136,9 +136,4 @@ impl LoadMonitor {
             });
         }
     }
-}
-
-/// Ends a connection without waiting for a server that is gone.
-pub(super) async fn close(connection: PgConnection) {
-    let _ended = tokio::time::timeout(WITHIN, connection.close()).await;
 }

@@ -5,11 +5,11 @@
 
 use super::DumpRestoreError;
 use super::database::{connect, drop_database, execute, refuse_occupied, when_free};
-use super::plan::{DumpRestorePlan, LoadsInto};
-use super::progress::close;
-use super::target::{COMMENT, REPLACED, RESTORING, WAS_EMPTY};
+use super::loading::LoadsInto;
+use super::marks::{COMMENT, REPLACED, RESTORING, WAS_EMPTY};
+use super::plan::DumpRestorePlan;
 use crate::model::Verdict;
-use crate::postgres::{identifier, literal};
+use crate::postgres::{close, identifier, literal};
 use crate::text::error_chain;
 
 /// How many of the things that are missing a database's comment names.
@@ -32,14 +32,14 @@ pub(super) struct Publication {
 impl Publication {
     /// Decides. What did not pass gets the name for what is incomplete, and a comment with what is missing.
     pub(super) fn for_plan(plan: &DumpRestorePlan, verdict: &Verdict) -> Self {
-        let recorded = &plan.steps.recorded;
+        let properties = &plan.steps.properties;
         let keeps_name = plan.loads_into != LoadsInto::Temporary;
         let (database, comment) = match (&plan.incomplete, verdict.has_passed()) {
             (Some(incomplete), false) => {
                 let name = if keeps_name { &plan.database } else { incomplete };
                 (name.clone(), Some(incomplete_comment(plan, verdict)))
             }
-            _ => (plan.database.clone(), recorded.comment.clone()),
+            _ => (plan.database.clone(), properties.comment.clone()),
         };
         let replaces = plan.replaces_empty && database == plan.database;
         let aside = replaces.then(|| plan.temporary.replacen(RESTORING, REPLACED, 1));
@@ -57,7 +57,7 @@ impl Publication {
 
     /// Sent as one message, and so one transaction.
     fn statements(&self, plan: &DumpRestorePlan) -> Vec<String> {
-        let recorded = &plan.steps.recorded;
+        let (recorded, properties) = (&plan.steps.recorded, &plan.steps.properties);
         let (loaded, database) = (identifier(&self.loaded_as), identifier(&self.database));
         let mut statements = Vec::new();
         if let Some(aside) = &self.aside {
@@ -67,15 +67,10 @@ impl Publication {
         }
         let comment = self.comment.as_ref().map_or_else(|| "NULL".to_owned(), |comment| literal(comment));
         statements.push(format!("COMMENT ON DATABASE {loaded} IS {comment}"));
-        // While it was loaded under its final name it had a limit of ours.
-        if recorded.connection_limit >= 0 || plan.loads_into == LoadsInto::New {
-            statements.push(format!(
-                "ALTER DATABASE {loaded} CONNECTION LIMIT {}",
-                recorded.connection_limit.max(-1)
-            ));
+        if let Some(limit) = properties.connection_limit {
+            statements.push(format!("ALTER DATABASE {loaded} CONNECTION LIMIT {limit}"));
         }
-        let has_grants = plan.steps.owners && recorded.grants.is_some();
-        if plan.loads_into == LoadsInto::New && !plan.steps.superuser && !has_grants {
+        if plan.loads_into == LoadsInto::New && !plan.steps.superuser && !properties.sets_grants {
             statements.push(format!("GRANT CONNECT ON DATABASE {loaded} TO PUBLIC"));
         }
         if recorded.is_template {
@@ -118,7 +113,7 @@ fn incomplete_comment(plan: &DumpRestorePlan, verdict: &Verdict) -> String {
     if all.len() > NAMED {
         text.push_str(&format!("\n- and {} more", all.len() - NAMED));
     }
-    if let Some(comment) = &plan.steps.recorded.comment {
+    if let Some(comment) = &plan.steps.properties.comment {
         text.push_str(&format!("\nIts comment was: {comment}"));
     }
     text

@@ -1,7 +1,8 @@
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use super::{CatalogHints, EntrySelection, Exclusion};
-use crate::model::{DatabaseFacts, RepositoryName, SourceName};
+use super::{EntrySelection, Exclusion, Rates};
+use crate::model::{BackupId, DatabaseFacts, RepositoryName, SourceName};
 use crate::postgres::ConnectionParameters;
 
 /// What someone wants restored, and where to.
@@ -46,6 +47,11 @@ impl DumpRestoreRequest {
         self.selection.is_everything() && self.exclusion.is_nothing()
     }
 
+    /// Whether large objects are not among what is restored.
+    pub(super) fn leaves_out_large_objects(&self) -> bool {
+        !self.selection.is_everything() && !self.selection.large_objects
+    }
+
     /// What the new database is to be like, where that is not as it was.
     pub(super) fn change(&self, recorded: &mut DatabaseFacts) {
         let Some(locale) = &self.locale else { return };
@@ -62,4 +68,14 @@ pub enum BackupSelector {
     Latest,
     /// The only one whose id begins so.
     Prefix(String),
+}
+
+/// Backups in repositories whose last check found them bad.
+pub type SuspectCopies = BTreeSet<(BackupId, RepositoryName)>;
+
+/// What is known from earlier runs.
+#[derive(Clone, Debug, Default)]
+pub struct CatalogHints {
+    pub doubtful: SuspectCopies,
+    pub rates: Rates,
 }

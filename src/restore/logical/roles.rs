@@ -6,8 +6,8 @@ use super::DumpRestoreError;
 use super::database::execute;
 use super::globals::{GlobalsPlan, GlobalsStep};
 use super::plan::DumpRestorePlan;
-use super::progress::close;
 use super::target::maintenance;
+use crate::postgres::close;
 use crate::run::RunContext;
 
 /// Adds to `made` what stays whatever comes, and gives what the server did not take, in words.

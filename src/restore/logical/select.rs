@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{BackupSelector, DumpRestoreRequest};
+use super::{BackupSelector, DumpRestoreRequest, SuspectCopies};
 use crate::model::{BackupId, BackupKind, RepositoryName};
 use crate::restore::refusal::{ambiguous, in_repository};
 use crate::restore::{Refusal, RefusalClass};
@@ -14,9 +14,6 @@ pub(super) struct RepositoryCopy {
     pub(super) repository: RepositoryName,
     pub(super) backups: BTreeSet<BackupId>,
 }
-
-/// A backup in a repository whose last check found it bad.
-pub type SuspectCopies = BTreeSet<(BackupId, RepositoryName)>;
 
 /// How many ids a refusal names.
 const NAMED: usize = 5;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::archive_toc::TocEntry;
+use super::archive_toc::{TocEntry, one_line};
 
 /// What is to be restored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub struct EntrySelection {
     /// Schema and name.
     pub tables: Vec<(String, String)>,
     pub schemas: Vec<String>,
+    /// Whether all large objects come along: no table owns one.
+    pub large_objects: bool,
 }
 
 impl EntrySelection {
@@ -29,7 +31,8 @@ impl fmt::Display for EntrySelection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tables = self.tables.iter().map(|(schema, name)| format!("{schema}.{name}"));
         let schemas = self.schemas.iter().map(|schema| format!("{schema}.*"));
-        f.write_str(&tables.chain(schemas).collect::<Vec<_>>().join(", "))
+        let large_objects = self.large_objects.then(|| "large objects".to_owned());
+        f.write_str(&tables.chain(schemas).chain(large_objects).collect::<Vec<_>>().join(", "))
     }
 }
 
@@ -47,6 +50,8 @@ pub(super) struct SelectedEntries {
     pub loaded: BTreeSet<(String, String)>,
     /// Schema and name of the sequences that come along.
     pub sequences: BTreeSet<(String, String)>,
+    /// Whether the large objects come along, all of them.
+    pub large_objects: bool,
     /// What is left out in words, since what it needs does not come along: foreign keys to other tables,
     /// contents of materialised views over them.
     pub left_out: Vec<String>,
@@ -83,6 +88,8 @@ const BELONGINGS: [&str; 18] = [
     "STATISTICS",
     "STATISTICS DATA",
 ];
+/// What large objects are in an archive, and their contents; from PostgreSQL 17 on, groups of them.
+pub(super) const LARGE_OBJECTS: [&str; 3] = ["BLOB", "BLOB METADATA", "BLOBS"];
 /// What comes along with anything.
 const REMARKS: [&str; 3] = ["COMMENT", "ACL", "SECURITY LABEL"];
 /// What only makes sense if everything it needs is there anyway.
@@ -108,6 +115,10 @@ pub(super) fn choose(entries: &[TocEntry], selection: &EntrySelection) -> Select
     for entry in entries.iter().filter(|entry| is_named(entry, selection)) {
         work.take_whole(entry);
     }
+    if selection.large_objects {
+        let objects = entries.iter().filter(|entry| LARGE_OBJECTS.contains(&entry.kind.as_str()));
+        objects.for_each(|entry| work.take_whole(entry));
+    }
     let left_out = work.close();
     let extensions: Vec<&TocEntry> = entries.iter().filter(|entry| entry.kind == "EXTENSION").collect();
     let needed_extensions =
@@ -126,6 +137,7 @@ pub(super) fn choose(entries: &[TocEntry], selection: &EntrySelection) -> Select
         ids: ids_of(&|id| work.taken.contains(id) && !first.contains(id)),
         first: ids_of(&|id| first.contains(id)),
         needed_extensions,
+        large_objects: selection.large_objects,
         left_out,
     }
 }
@@ -207,8 +219,8 @@ impl<'a> Traversal<'a> {
                 && self.owner_is_whole(entry)
         });
         let words = |entry: &&TocEntry| match entry.kind.as_str() {
-            "FK CONSTRAINT" => format!("foreign key {}", entry.name),
-            _ => format!("rows of the materialised view {}", entry.name),
+            "FK CONSTRAINT" => format!("foreign key {}", one_line(&entry.name)),
+            _ => format!("rows of the materialised view {}", one_line(&entry.name)),
         };
         incomplete.map(words).collect()
     }
@@ -324,7 +336,7 @@ mod tests {
     fn chosen(tables: &[&str], schemas: &[&str]) -> SelectedEntries {
         let tables = tables.iter().map(|name| ("s".to_owned(), (*name).to_owned())).collect();
         let schemas = schemas.iter().map(|name| (*name).to_owned()).collect();
-        choose(&entries(), &EntrySelection { tables, schemas })
+        choose(&entries(), &EntrySelection { tables, schemas, large_objects: false })
     }
 
     #[test]
@@ -374,13 +386,36 @@ mod tests {
         all.push(TocEntry::for_test(80, "TABLE", "s", "with_hstore", &[4, 6]));
         let named = |table: &str| EntrySelection {
             tables: vec![("s".to_owned(), table.to_owned())],
-            schemas: vec![],
+            ..EntrySelection::default()
         };
         let chosen = choose(&all, &named("with_hstore"));
         assert_eq!((chosen.first, chosen.ids), (vec![1, 2, 3, 4], vec![6, 80]));
         assert_eq!(chosen.needed_extensions.into_iter().collect::<Vec<_>>(), [4]);
         let chosen = choose(&all, &named("c"));
         assert!(chosen.needed_extensions.is_empty() && chosen.first == [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn large_objects_come_with_their_privileges_and_comments_on_request_only() {
+        let entry = |id, kind, name, needs| TocEntry::for_test(id, kind, "", name, needs);
+        let mut all = entries();
+        // As up to PostgreSQL 16, and as from 17 on.
+        all.extend([
+            entry(90, "BLOB", "16400", &[]),
+            entry(91, "ACL", "LARGE OBJECT 16400", &[90]),
+            entry(92, "BLOB METADATA", "16401..16409", &[]),
+            entry(93, "COMMENT", "LARGE OBJECT 16401", &[92]),
+            entry(94, "BLOBS", "BLOBS", &[]),
+            entry(95, "BLOBS", "16401..16409", &[92]),
+        ]);
+        let chosen = |large_objects| {
+            let tables = vec![("s".to_owned(), "c".to_owned())];
+            choose(&all, &EntrySelection { tables, large_objects, ..EntrySelection::default() })
+        };
+        let with = chosen(true);
+        assert_eq!(with.ids, [6, 20, 21, 50, 53, 60, 90, 91, 92, 93, 94, 95]);
+        assert!(with.large_objects && !chosen(false).large_objects);
+        assert_eq!(chosen(false).ids, [6, 20, 21, 50, 53, 60]);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Finds out everything a plan needs, and changes nothing anywhere.
 
 use super::fetch::read_ahead;
-use super::plan::no_artifact;
-use super::select::{RepositoryCopy, SuspectCopies, choose};
-use super::{DumpRestoreError, DumpRestoreRequest, DumpSurvey, Rates, target};
+use super::globals::locations;
+use super::preflight::no_artifact;
+use super::select::{RepositoryCopy, choose};
+use super::{DumpRestoreError, DumpRestoreRequest, DumpSurvey, target};
 use crate::model::{Artifact, BackupId, Details, Manifest, RepositoryName};
 use crate::platform::free_space;
 use crate::postgres::Tools;
@@ -11,13 +12,6 @@ use crate::repository::{BackupRecord, Listing, RejectedManifest, SmallError, Sma
 use crate::run::RunContext;
 use crate::source::postgres_dump::capture::{DATABASE, DETAILS, GLOBALS};
 use crate::text::error_chain;
-
-/// What is known from earlier runs.
-#[derive(Clone, Debug, Default)]
-pub struct CatalogHints {
-    pub doubtful: SuspectCopies,
-    pub rates: Rates,
-}
 
 /// Looks at the repositories, the backup, the target and this host.
 ///
@@ -52,7 +46,8 @@ pub(super) async fn survey(
         Some(dump) => read_ahead(run, &manifest, dump, &repositories).await,
         None => None,
     };
-    let target = target::inspect(&request.target, &recorded).await?;
+    let directories = globals.as_deref().filter(|_| request.tablespaces).map(locations).unwrap_or_default();
+    let target = target::inspect(&request.target, &recorded, &directories).await?;
     // An archive is read by a pg_restore of the version of the pg_dump that wrote it, or a newer one.
     let written_by = producer_major(&manifest.tool.producer).unwrap_or(recorded.major);
     let tools = Tools::find(request.tools.as_deref(), written_by).await.map_err(DumpRestoreError::Tools)?;

@@ -2,36 +2,20 @@
 //! one statement that makes something is rolled back.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use serde::Serialize;
-use sqlx::postgres::PgRow;
-use sqlx::{AssertSqlSafe, Connection as _, FromRow, PgConnection};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
-use super::DumpRestoreError;
-use super::progress::close;
+use super::existing_database::existing;
+use super::marks::{AT_WORK, BEING_RESTORED, COMMENT, HOLDS_A_PART, REPLACED, RESTORING, WAS_EMPTY};
+use super::query::{WITHIN, all, ask, names, one};
+use super::server_directory::inspect as inspect_directories;
+use super::{DumpRestoreError, ExistingDatabase, ServerDirectory};
 use crate::model::DatabaseFacts;
-use crate::postgres::{ConnectError, ConnectionParameters, literal};
+use crate::postgres::{ConnectError, ConnectionParameters, close, literal};
 
-/// How long a question to the server may take.
-const WITHIN: Duration = Duration::from_secs(60);
 /// Databases one can always connect to.
 const MAINTENANCE: [&str; 2] = ["postgres", "template1"];
-/// How the name of a database that is being restored begins.
-pub(super) const RESTORING: &str = "drctl_restoring_";
-/// How the name of an empty database that was replaced begins, until it is dropped.
-pub(super) const REPLACED: &str = "drctl_replaced_";
-/// How every comment of ours begins.
-pub(super) const COMMENT: &str = "drctl: ";
-/// How the comment of a database begins that is being restored.
-pub(super) const BEING_RESTORED: &str = "drctl: being restored";
-/// How the comment begins of a database that was there and empty, and is loaded into. It is never dropped.
-pub(super) const HOLDS_A_PART: &str = "drctl: holds a part";
-/// How the comment of an empty database begins that was replaced.
-pub(super) const WAS_EMPTY: &str = "drctl: the empty database";
-/// The lock that a restore holds in the database that it loads, where everyone can see it.
-pub(super) const AT_WORK: i32 = 0x6472_6374;
-
 /// The target server as it was found.
 #[derive(Clone, Debug, Default)]
 pub struct DatabaseServerFacts {
@@ -53,6 +37,8 @@ pub struct DatabaseServerFacts {
     pub existing: Option<ExistingDatabase>,
     pub roles: BTreeSet<String>,
     pub tablespaces: BTreeSet<String>,
+    /// Directories on the server's host that tablespaces would be made in, by their paths.
+    pub directories: BTreeMap<String, ServerDirectory>,
     pub databases: BTreeSet<String>,
     /// The only database that pg_cron can be in; absent where the server does not load it, or does not tell.
     pub cron_database: Option<String>,
@@ -61,19 +47,6 @@ pub struct DatabaseServerFacts {
     /// Why the recorded locale cannot be had; `None` where it can, or where only trying can tell.
     pub locale_problem: Option<String>,
     pub leftovers: Vec<LeftoverDatabase>,
-}
-
-/// A database that has the name the restored one is to get.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ExistingDatabase {
-    pub owner: String,
-    pub takes_connections: bool,
-    pub connections: u64,
-    /// Some of what it holds, in words; none when it is empty.
-    pub holds: Vec<String>,
-    pub encoding: String,
-    pub collate: String,
-    pub ctype: String,
 }
 
 /// What a restore that was killed has left on the server.
@@ -118,13 +91,14 @@ pub(super) async fn maintenance(target: &ConnectionParameters) -> Result<PgConne
     last
 }
 
-/// Reads the facts. `recorded` is what the database was.
+/// Reads the facts. `recorded` is what the database was; `directories` are of tablespaces that may be made.
 pub(super) async fn inspect(
     target: &ConnectionParameters,
     recorded: &DatabaseFacts,
+    directories: &BTreeSet<String>,
 ) -> Result<DatabaseServerFacts, DumpRestoreError> {
     let mut connection = maintenance(target).await.map_err(DumpRestoreError::Connect)?;
-    let facts = read(&mut connection, target, recorded).await;
+    let facts = read(&mut connection, target, recorded, directories).await;
     close(connection).await;
     facts
 }
@@ -133,6 +107,7 @@ async fn read(
     connection: &mut PgConnection,
     target: &ConnectionParameters,
     recorded: &DatabaseFacts,
+    directories: &BTreeSet<String>,
 ) -> Result<DatabaseServerFacts, DumpRestoreError> {
     let (version, major) =
         crate::postgres::server_major(connection).await.map_err(DumpRestoreError::TargetFacts)?;
@@ -172,6 +147,7 @@ async fn read(
         existing: existing(connection, target).await?,
         roles: names(connection, "SELECT rolname::text FROM pg_roles").await?,
         tablespaces: names(connection, "SELECT spcname::text FROM pg_tablespace").await?,
+        directories: inspect_directories(connection, directories).await?,
         databases: names(connection, "SELECT datname::text FROM pg_database").await?,
         cron_database: one::<(Option<String>,)>(
             connection,
@@ -187,51 +163,6 @@ async fn read(
         leftovers,
     })
 }
-
-async fn existing(
-    connection: &mut PgConnection,
-    target: &ConnectionParameters,
-) -> Result<Option<ExistingDatabase>, DumpRestoreError> {
-    let row: Option<(String, bool, i64, String, String, String)> = ask(sqlx::query_as(
-        "SELECT pg_get_userbyid(d.datdba)::text, d.datallowconn,
-                (SELECT count(*) FROM pg_stat_activity a WHERE a.datid = d.oid),
-                pg_encoding_to_char(d.encoding)::text, d.datcollate::text, d.datctype::text
-           FROM pg_database d WHERE d.datname = $1",
-    )
-    .bind(&target.database)
-    .fetch_optional(&mut *connection))
-    .await?;
-    let Some((owner, takes_connections, connections, encoding, collate, ctype)) = row else {
-        return Ok(None);
-    };
-    let holds = if takes_connections { contents(target).await? } else { vec![] };
-    let connections = u64::try_from(connections).unwrap_or_default();
-    Ok(Some(ExistingDatabase { owner, takes_connections, connections, holds, encoding, collate, ctype }))
-}
-
-/// Some of what a database holds that a new one would not, in words. None: it is empty.
-pub(super) async fn contents(database: &ConnectionParameters) -> Result<Vec<String>, DumpRestoreError> {
-    let mut connection = database.connect().await.map_err(DumpRestoreError::Connect)?;
-    let found = all::<(String,)>(&mut connection, CONTENTS).await;
-    close(connection).await;
-    Ok(found?.into_iter().map(|(text,)| text).collect())
-}
-
-/// Objects that initdb did not make have an oid from 16384 on.
-const CONTENTS: &str = "
-SELECT pg_describe_object(classid, objid, 0) FROM (
-          SELECT 1, 'pg_class'::regclass::oid, oid FROM pg_class
-           WHERE oid >= 16384 AND relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND relpersistence <> 't'
-    UNION SELECT 2, 'pg_namespace'::regclass, oid FROM pg_namespace
-           WHERE oid >= 16384 AND nspname !~ '^pg_(toast_)?temp_'
-    UNION SELECT 3, 'pg_extension'::regclass, oid FROM pg_extension WHERE oid >= 16384
-    UNION SELECT 4, 'pg_proc'::regclass, oid FROM pg_proc WHERE oid >= 16384
-    UNION SELECT 5, 'pg_type'::regclass, oid FROM pg_type WHERE oid >= 16384 AND typtype IN ('d', 'e', 'r')
-    UNION SELECT 6, 'pg_largeobject'::regclass, oid FROM pg_largeobject_metadata
-    UNION SELECT 7, 'pg_foreign_server'::regclass, oid FROM pg_foreign_server
-    UNION SELECT 8, 'pg_event_trigger'::regclass, oid FROM pg_event_trigger
-    UNION SELECT 9, 'pg_publication'::regclass, oid FROM pg_publication
-) AS found(rank, classid, objid) ORDER BY rank, objid LIMIT 4";
 
 /// Databases with names that only drctl gives, and the one with the final name where drctl's comment says that
 /// it is not complete.
@@ -300,35 +231,4 @@ async fn locale_problem(
         }
     }
     Ok(None)
-}
-
-pub(super) async fn ask<T>(
-    question: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, DumpRestoreError> {
-    match tokio::time::timeout(WITHIN, question).await {
-        Ok(answered) => answered.map_err(DumpRestoreError::Target),
-        Err(_) => Err(DumpRestoreError::TargetSilent { waited: WITHIN }),
-    }
-}
-
-async fn one<T>(connection: &mut PgConnection, query: &'static str) -> Result<T, DumpRestoreError>
-where
-    T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
-{
-    ask(sqlx::query_as(query).fetch_one(connection)).await
-}
-
-async fn all<T>(connection: &mut PgConnection, query: &'static str) -> Result<Vec<T>, DumpRestoreError>
-where
-    T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
-{
-    ask(sqlx::query_as(query).fetch_all(connection)).await
-}
-
-async fn names(
-    connection: &mut PgConnection,
-    query: &'static str,
-) -> Result<BTreeSet<String>, DumpRestoreError> {
-    let rows: Vec<(String,)> = all(connection, query).await?;
-    Ok(rows.into_iter().map(|(name,)| name).collect())
 }

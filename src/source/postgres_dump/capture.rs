@@ -59,7 +59,7 @@ pub enum LogicalError {
     Store { database: String, source: SinkError },
     #[error("failed to write down what `{database}` holds")]
     Details { database: String, source: serde_json::Error },
-    #[error("the backup of `{database}` was interrupted")]
+    #[error("failed to complete the backup of `{database}`: the run was interrupted")]
     Interrupted { database: String },
 }
 

@@ -1,0 +1,174 @@
+//! What a person should know before a restore begins.
+
+use super::foreseen::Foreseen;
+use super::large_objects;
+use super::loading::{LoadsInto, PG_CRON, loads_into, standing};
+use super::properties::Properties;
+use super::{DumpRestoreRequest, DumpSurvey, GlobalsPlan, ServerDirectory};
+use crate::model::{Extension, TableKind};
+
+pub(super) fn notes(
+    request: &DumpRestoreRequest,
+    situation: &DumpSurvey,
+    foreseen: &Foreseen,
+    (properties, globals): (&Properties, Option<&GlobalsPlan>),
+    tolerates_settings: bool,
+) -> Vec<String> {
+    let (target, recorded) = (&situation.target, &situation.recorded);
+    let mut notes: Vec<String> =
+        recorded.not_included.iter().map(|text| format!("the dump does not hold {text}")).collect();
+    if recorded.tables.iter().any(|table| table.kind == TableKind::Table && table.rows.is_none()) {
+        notes.push(
+            "rows of some tables were not counted when they were dumped, and cannot be compared".to_owned(),
+        );
+    }
+    for extension in &recorded.extensions {
+        if let Some(version) =
+            target.extensions.get(&extension.name).filter(|version| **version != extension.version)
+        {
+            let Extension { name, version: was, .. } = extension;
+            notes.push(format!("extension {name} was of version {was}; the target will have {version}"));
+        }
+    }
+    notes.extend(naming_notes(request, situation));
+    notes.extend(of_properties(request, situation, properties));
+    notes.extend(of_tablespaces(situation, globals));
+    notes.extend(of_contents(request, situation, foreseen));
+    if !request.owners {
+        notes.push(
+            "owners and privileges are left out: everything will belong to the restoring role".to_owned(),
+        );
+    }
+    if tolerates_settings {
+        notes.push(format!(
+            "pg_restore {} sets a parameter that PostgreSQL {} does not know; that one complaint will be passed over",
+            situation.tools.major, target.major
+        ));
+    }
+    notes
+}
+
+/// What follows from the name it is loaded under, and from the one it gets.
+fn naming_notes(request: &DumpRestoreRequest, situation: &DumpSurvey) -> Vec<String> {
+    let (target, recorded) = (&situation.target, &situation.recorded);
+    let mut notes = Vec::new();
+    let is_named = |name: &str| recorded.extensions.iter().any(|extension| extension.name == name);
+    if let Some(name) = &request.incomplete {
+        notes.push(format!(
+            "what does not load is passed over: if anything is missing, the database is called {name}"
+        ));
+    }
+    if let Some(locale) =
+        request.locale.as_ref().filter(|_| loads_into(request, target) != LoadsInto::Existing)
+    {
+        notes.push(format!(
+            "the database gets the locale {locale}: text may sort in another order than it did"
+        ));
+    }
+    if request.keeps_name && is_named(PG_CRON) {
+        notes.push(
+            "the jobs of pg_cron run as soon as they are loaded; `cron.launch_active_jobs = off` keeps them from it"
+                .to_owned(),
+        );
+    }
+    let existing = standing(request, target).filter(|_| request.keeps_name);
+    let Some(existing) = existing else { return notes };
+    notes.push(
+        "if the load fails, what was loaded stays in the database, which is not drctl's to drop; its comment says so"
+            .to_owned(),
+    );
+    if existing.encoding != recorded.encoding {
+        let (is, was) = (&existing.encoding, &recorded.encoding);
+        notes.push(format!(
+            "the database is in {is}, it was in {was}: text that {is} does not have fails to load"
+        ));
+    }
+    if (&existing.collate, &existing.ctype) != (&recorded.collate, &recorded.ctype) {
+        let (is, was) = (&existing.collate, &recorded.collate);
+        notes.push(format!("the database has locale {is}, it had {was}: text may sort in another order"));
+    }
+    notes
+}
+
+/// What becomes of the properties of a database that has the name already.
+fn of_properties(
+    request: &DumpRestoreRequest,
+    situation: &DumpSurvey,
+    properties: &Properties,
+) -> Vec<String> {
+    let Some(existing) = standing(request, &situation.target) else { return vec![] };
+    let own = existing.own_properties();
+    let mut notes = Vec::new();
+    if loads_into(request, &situation.target) != LoadsInto::Existing {
+        notes.extend((!own.is_empty()).then(|| {
+            format!(
+                "the empty database that is replaced has properties of its own, which go with it: {}",
+                own.join(", ")
+            )
+        }));
+        return notes;
+    }
+    if !properties.kept.is_empty() {
+        let mut note = format!("the database keeps what it has of its own: {}", properties.kept.join(", "));
+        if !properties.not_applied.is_empty() {
+            note.push_str(&format!("; of the backup is not applied: {}", properties.not_applied.join(", ")));
+        }
+        notes.push(note);
+    }
+    let applied = properties.applied(existing);
+    notes.extend(
+        (!applied.is_empty()).then(|| format!("the database gets of the backup: {}", applied.join(", "))),
+    );
+    notes
+}
+
+/// Tablespaces of whose directories the server reports nothing.
+fn of_tablespaces(situation: &DumpSurvey, globals: Option<&GlobalsPlan>) -> Vec<String> {
+    let locations = globals.into_iter().flat_map(|globals| &globals.locations);
+    let unknown = locations.filter_map(|place| match situation.target.directories.get(&place.location) {
+        Some(ServerDirectory::Unknown(reason)) => Some(format!(
+            "whether `{}` of tablespace {} exists and is empty on the target server is unknown: {reason}",
+            place.location, place.tablespace
+        )),
+        _ => None,
+    });
+    unknown.collect()
+}
+
+fn of_contents(request: &DumpRestoreRequest, situation: &DumpSurvey, foreseen: &Foreseen) -> Vec<String> {
+    let (target, recorded) = (&situation.target, &situation.recorded);
+    let mut notes = Vec::new();
+    if foreseen.roles.is_none() {
+        let missing: Vec<&str> =
+            recorded.roles.iter().filter(|role| !target.roles.contains(*role)).map(String::as_str).collect();
+        notes.push(
+            "the contents of the dump cannot be read ahead: which roles it names is not known".to_owned(),
+        );
+        if request.owners && !missing.is_empty() {
+            let missing = missing.join(", ");
+            notes.push(format!("the target has no {missing}: if the dump names them, the load will fail"));
+        }
+    }
+    if let Some(chosen) = &foreseen.chosen
+        && !chosen.first.is_empty()
+        && !recorded.extensions.is_empty()
+    {
+        let names: Vec<&str> = recorded
+            .extensions
+            .iter()
+            .map(|extension| extension.name.as_str())
+            .filter(|name| *name != "plpgsql")
+            .collect();
+        notes.push(format!("every extension comes along, where the target has it: {}", names.join(", ")));
+    }
+    if recorded.large_objects > 0 && request.leaves_out_large_objects() {
+        notes.push(large_objects::note(recorded.large_objects, foreseen.pointers.as_deref()));
+    }
+    if !foreseen.uncountable.is_empty() {
+        let (role, tables) = (&target.role, foreseen.uncountable.join(", "));
+        notes.push(format!(
+            "{role} cannot count the rows of {tables} once they are loaded, which leaves them undetermined: a superuser could"
+        ));
+    }
+    notes
+}
