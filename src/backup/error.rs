@@ -3,6 +3,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use thiserror::Error;
 
+use super::lineage::LineageError;
 use crate::model::{BackupId, RepositoryName};
 use crate::pipeline::RecipeError;
 use crate::repository::{MarkerError, WriteError};
@@ -41,6 +42,10 @@ pub(super) enum TakeError {
         "no repository takes the WAL of this cluster (a cluster that was re-initialised or upgraded has a new system identifier, and gets a source of its own in the policy)"
     )]
     OtherCluster(#[source] ClusterError),
+    #[error(
+        "{0}\n    hint: Check where the source's `url` leads. A re-initialised or upgraded cluster has a new system identifier: give it a source of its own in the policy, or continue this one with `drctl backup --accept-new-cluster`"
+    )]
+    Lineage(LineageError),
     #[error(
         "cannot commit {backup} of an interrupted run: failed to remove its leftovers from repository {repository} ({reason})"
     )]

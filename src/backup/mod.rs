@@ -18,6 +18,7 @@ mod error;
 mod execute;
 mod incremental;
 mod lease;
+mod lineage;
 mod orphaned_uploads;
 mod plan;
 mod preview;

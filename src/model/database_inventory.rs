@@ -29,6 +29,17 @@ pub struct ClusterFacts {
     /// Configuration that the copy does not have, as it is outside of the data directory (Debian), linked into it, or
     /// includes what is elsewhere: each file with everything it includes in its place.
     pub files: Vec<ConfigurationFile>,
+    /// Those that have a replication slot. Older backups do not say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subscriptions: Vec<SubscriptionFacts>,
+}
+
+/// A subscription to another server's publication, and the slot that it has there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubscriptionFacts {
+    pub database: String,
+    pub name: String,
+    pub slot: String,
 }
 
 /// A file of the server's configuration.

@@ -109,6 +109,9 @@ pub struct ServerFacts {
     /// keeps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
+    /// The system identifier of the cluster of the backup before, where this one was accepted in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<String>,
 }
 
 /// A physical copy of a cluster. Its files were read while the server wrote them: they are a database only
@@ -133,6 +136,10 @@ pub struct Physical {
     /// Pages whose checksums did not fit when they were copied. The cluster itself is damaged there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub damaged: Vec<DamagedPage>,
+    /// Files of tables, indexes and sequences that the cluster's catalog names and that were not there to be copied, from
+    /// the data directory on. The cluster itself is damaged there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing_files: Vec<String>,
     /// Besides `base.tar`, an artifact `<oid>.tar` each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tablespaces: Vec<Tablespace>,
@@ -161,6 +168,7 @@ impl Physical {
             open_transactions: None,
             page_checksums: true,
             damaged: vec![],
+            missing_files: vec![],
             tablespaces: vec![],
             left_out: vec![],
             parent: None,

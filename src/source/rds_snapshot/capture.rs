@@ -82,6 +82,7 @@ async fn capture(
             major,
             system_identifier: None,
             address: None,
+            replaces: None,
         }),
         physical: None,
         managed: Some(CloudBackup {
