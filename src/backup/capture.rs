@@ -13,7 +13,7 @@ use crate::model::{BackupId, Manifest, Protection, RecipientPrint, ToolFacts, pa
 use crate::platform::{CancellationToken, host_name};
 use crate::policy::Encryption;
 use crate::repository::{BackupWriter, FormatVersion, Unavailable, write_options};
-use crate::source::{Capture, CaptureContext, Captured, Naming};
+use crate::source::{Capture, CaptureContext, Captured, Naming, Requirements};
 
 /// What became of a backup, and its manifest where that was committed.
 pub(super) type CaptureResult = Result<(SourceOutcome, Option<CommittedBackup>), TakeError>;
@@ -32,6 +32,10 @@ impl Run<'_> {
         let source = &planned.source.name;
         self.events.emit(&Event::SourceBegan { source: source.clone(), backup: backup.clone() });
         let (prepared, base, lineage) = self.prepare(planned, &backup).await?;
+        let Requirements { wal, segment_size, .. } = prepared.requirements();
+        if let (true, Some((cluster, size))) = (self.accepts_new_cluster, wal.zip(segment_size)) {
+            self.accept_wal(source, cluster, size).await.map_err(TakeError::OtherCluster)?;
+        }
         self.abort_orphaned_uploads(source).await;
         let writer = self.writer(&backup, begun, cancel);
         if is_resumed && let Some(kept) = writer.clear().await.first() {
@@ -83,7 +87,7 @@ impl Run<'_> {
     ) -> Result<(Box<dyn Capture + 's>, PlannedBase, Lineage), TakeError> {
         let prepared = planned.opened.prepare(backup.kind()).await.map_err(TakeError::Source)?;
         let requirements = prepared.requirements();
-        if let Some(cluster) = requirements.wal {
+        if let Some(cluster) = requirements.wal.filter(|_| !self.accepts_new_cluster) {
             self.reject_without_wal(&planned.source.name, cluster).await.map_err(TakeError::OtherCluster)?;
         }
         let lineage = match &requirements.server {

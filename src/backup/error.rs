@@ -39,7 +39,7 @@ pub(super) enum TakeError {
     #[error("nothing was planned for the source")]
     NothingPlanned,
     #[error(
-        "no repository takes the WAL of this cluster (a cluster that was re-initialised or upgraded has a new system identifier, and gets a source of its own in the policy)"
+        "no repository takes the WAL of this cluster (a cluster that was re-initialised or upgraded has a new system identifier, and gets a source of its own in the policy, or continues this one with `drctl backup --accept-new-cluster`)"
     )]
     OtherCluster(#[source] ClusterError),
     #[error(

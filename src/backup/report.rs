@@ -120,9 +120,7 @@ impl SourceOutcome {
                     .chain(elsewhere)
                     .chain(issues.iter().cloned())
                     .chain(damaged.iter().map(told_damage))
-                    .chain(missing_files.iter().map(|file| {
-                        format!("the cluster is damaged: its catalog names `{file}`, and there is no such file on the server or in the backup")
-                    }))
+                    .chain(told_missing(missing_files))
                     .collect()
             }
             Self::Busy { host, run, since } => {
@@ -151,4 +149,15 @@ fn told_damage(page: &DamagedPage) -> String {
         }
         None => format!("the cluster is damaged: `{}` has more blocks whose checksums do not fit", page.file),
     }
+}
+
+/// Of many the first are enough here: the manifest names all.
+fn told_missing(files: &[String]) -> impl Iterator<Item = String> {
+    const TOLD: usize = 10;
+    let first = files.iter().take(TOLD).map(|file| {
+        format!("the cluster is damaged: its catalog names `{file}`, and there is no such file on the server or in the backup")
+    });
+    let more = files.len().saturating_sub(TOLD);
+    first
+        .chain((more > 0).then(|| format!("the cluster is damaged: {more} more files are missing like this")))
 }

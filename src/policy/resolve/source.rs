@@ -3,7 +3,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::repository::credentials;
-use super::{ResolveBase, aws, number};
+use super::{ResolveBase, aws, number, repository};
 use crate::model::{BackupKind, SourceName};
 use crate::platform::SecretRef;
 use crate::policy::address::{PostgresUrl, UrlOrRef};
@@ -135,6 +135,14 @@ fn postgres(
         }
     }
     let copying = base_settings(table.base.as_ref(), base, log);
+    let data_directory = table.base.as_ref().and_then(|table| table.data_directory.as_ref());
+    if let (BaseMethod::DataDirectory { path }, Some(given)) = (&copying.method, data_directory)
+        && let Some(inside) = repository::inside(path, repositories)
+    {
+        let message = format!("has repository `{}` in it", inside.name);
+        let hint = "give the repository a directory elsewhere, best on another disk: each base backup would hold the ones before it";
+        log.fault(&given.spot, message, hint);
+    }
     let archiving = wal_settings(table.wal.as_deref(), repositories, log);
     let (url, url_ref) = url_or_ref(table.url.as_ref(), base);
     PostgresSource {
@@ -213,7 +221,7 @@ fn wal_settings(
     let lagging = table.and_then(|table| table.optional.as_ref());
     let mut optional_repositories = Vec::new();
     for name in lagging.iter().flat_map(|names| &names.value) {
-        if super::repository::known(name, repositories, log) {
+        if repository::known(name, repositories, log) {
             optional_repositories.push(name.value.clone());
         }
     }

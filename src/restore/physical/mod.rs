@@ -42,7 +42,6 @@ mod release;
 mod replay_effects;
 mod report;
 mod request;
-mod resolve;
 mod restorer;
 mod resume;
 mod select;

@@ -21,6 +21,8 @@ use crate::source::capture::{
 };
 use crate::source::incremental::{BasePlan, IncrementalSupport};
 
+/// Names of tables whose files are missing; the manifest has the paths of all.
+const MISSING_TOLD: usize = 20;
 /// A database's files are removed a moment before it is gone from the catalog.
 const SETTLED_WITHIN: Duration = Duration::from_secs(2);
 
@@ -29,6 +31,7 @@ impl Capture for BaseBackupCapture {
     fn requirements(&self) -> Requirements {
         Requirements {
             wal: self.server.system_identifier.as_deref().and_then(|identifier| identifier.parse().ok()),
+            segment_size: Some(self.segment_size),
             server: Some(self.server.clone()),
             timeline: self.timeline,
             incremental: Some(IncrementalSupport {
@@ -112,7 +115,7 @@ async fn run(
     refuse_incomplete(&mut prepared, &copied, &before).await?;
     let missing =
         relations::missing(copied.presence.relations(), &prepared.parameters, &server, events).await;
-    for relation in &missing {
+    for relation in missing.iter().take(MISSING_TOLD) {
         // Names of tables are for this host's eyes, and not in the manifest.
         events.warning(format!(
             "the file of `{}` in database `{}`, `{}`, is missing on the server",

@@ -57,6 +57,10 @@ impl Relations {
         found.sort_unstable();
         for (place, number) in found {
             let files = self.places.entry(place).or_default();
+            // What all databases share each of them names.
+            if !files.database.is_empty() && files.database != database {
+                continue;
+            }
             if files.database.is_empty() {
                 database.clone_into(&mut files.database);
             }
@@ -220,9 +224,10 @@ mod tests {
         let mut relations = Relations::default();
         let in_default = (1663, 5);
         let mut found: Vec<_> = (1000..1200).rev().map(|number| (in_default, number)).collect();
-        found.extend([((16400, 5), 1000), ((SHARED, 0), 1262)]);
+        let shared = [((SHARED, 0), 1260), ((SHARED, 0), 1262)];
+        found.extend([((16400, 5), 1000)].into_iter().chain(shared));
         relations.expect("a", found);
-        relations.expect("b", vec![((1663, 6), 1000), ((SHARED, 0), 1262)]);
+        relations.expect("b", [((1663, 6), 1000)].into_iter().chain(shared).collect());
         for number in 1000..1200 {
             relations.saw(1663, 5, &number.to_string());
         }
@@ -230,6 +235,7 @@ mod tests {
         for file in ["1000_fsm", "1000_vm", "1000.1", "1000_init", "PG_VERSION", "7"] {
             relations.saw(1663, 6, file);
         }
+        relations.saw(SHARED, 0, "1260");
         relations.saw(SHARED, 0, "1262");
         let unseen = relations.unseen();
         assert_eq!(unseen["a"], [((16400, 5), 1000)]);
