@@ -19,6 +19,7 @@ mod execute;
 mod incremental;
 mod lease;
 mod lineage;
+mod lineage_check;
 mod orphaned_uploads;
 mod plan;
 mod preview;
