@@ -1,3 +1,5 @@
+use std::cmp::Reverse;
+
 use super::lineage::{Lineage, LineageError, compare};
 use super::run::{Run, SMALL_CALL};
 use crate::model::{BackupKind, Manifest, ServerFacts, SourceName, SystemIdentifier, Timeline};
@@ -54,7 +56,7 @@ impl Run<'_> {
                 }
             }
         }
-        earlier.sort_by(|one, other| other.id.begun().cmp(&one.id.begun()));
+        earlier.sort_by_key(|manifest| Reverse(manifest.id.begun()));
         earlier
     }
 
