@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::error::TakeError;
 use super::incremental::PlannedBase;
+use super::lineage::Lineage;
 use super::record::CommittedBackup;
 use super::run::Run;
 use super::{MissingRepository, PlannedSource, SourceOutcome};
@@ -12,7 +13,7 @@ use crate::model::{BackupId, Manifest, Protection, RecipientPrint, ToolFacts, pa
 use crate::platform::{CancellationToken, host_name};
 use crate::policy::Encryption;
 use crate::repository::{BackupWriter, FormatVersion, Unavailable, write_options};
-use crate::source::{Capture, CaptureContext, Captured, Naming};
+use crate::source::{Capture, CaptureContext, Captured, Naming, Requirements};
 
 /// What became of a backup, and its manifest where that was committed.
 pub(super) type CaptureResult = Result<(SourceOutcome, Option<CommittedBackup>), TakeError>;
@@ -30,14 +31,22 @@ impl Run<'_> {
         let (began, begun) = (Instant::now(), self.clock.now());
         let source = &planned.source.name;
         self.events.emit(&Event::SourceBegan { source: source.clone(), backup: backup.clone() });
-        let (prepared, base) = self.prepare(planned, &backup).await?;
+        let (prepared, base, lineage) = self.prepare(planned, &backup).await?;
+        let Requirements { wal, segment_size, .. } = prepared.requirements();
+        if let (true, Some((cluster, size))) = (self.accepts_new_cluster, wal.zip(segment_size)) {
+            self.accept_wal(source, cluster, size).await.map_err(TakeError::OtherCluster)?;
+        }
         self.abort_orphaned_uploads(source).await;
         let writer = self.writer(&backup, begun, cancel);
         if is_resumed && let Some(kept) = writer.clear().await.first() {
             let (repository, reason) = (kept.name.clone(), kept.reason());
             return Err(TakeError::Leftovers { backup, repository, reason });
         }
-        let (writer, captured) = self.capture_into(writer, prepared, &backup, &base, cancel).await?;
+        let (writer, mut captured) = self.capture_into(writer, prepared, &backup, &base, cancel).await?;
+        captured.warnings.extend(lineage.divergence.map(|divergence| divergence.to_string()));
+        if let Some(server) = &mut captured.server {
+            server.replaces = lineage.replaces;
+        }
         let (missing_copies, warnings, excluded) =
             (captured.missing_copies.clone(), captured.warnings.clone(), captured.excluded.clone());
         let manifest = self.manifest(&backup, begun, captured);
@@ -56,6 +65,11 @@ impl Run<'_> {
             repositories: repositories.clone(),
             missing: held.lost().iter().map(missing).collect(),
             damaged: manifest.physical.as_ref().map(|physical| physical.damaged.clone()).unwrap_or_default(),
+            missing_files: manifest
+                .physical
+                .as_ref()
+                .map(|physical| physical.missing_files.clone())
+                .unwrap_or_default(),
             not_restorable: vec![],
             not_held: missing_copies,
             issues: warnings,
@@ -70,14 +84,19 @@ impl Run<'_> {
         &self,
         planned: &'s PlannedSource,
         backup: &BackupId,
-    ) -> Result<(Box<dyn Capture + 's>, PlannedBase), TakeError> {
+    ) -> Result<(Box<dyn Capture + 's>, PlannedBase, Lineage), TakeError> {
         let prepared = planned.opened.prepare(backup.kind()).await.map_err(TakeError::Source)?;
         let requirements = prepared.requirements();
-        if let Some(cluster) = requirements.wal {
+        if let Some(cluster) = requirements.wal.filter(|_| !self.accepts_new_cluster) {
             self.reject_without_wal(&planned.source.name, cluster).await.map_err(TakeError::OtherCluster)?;
         }
+        let lineage = match &requirements.server {
+            Some(server) => self.lineage(&planned.source.name, server, requirements.timeline).await,
+            None => Ok(Lineage::default()),
+        };
+        let lineage = lineage.map_err(TakeError::Lineage)?;
         let base = self.plan_base(&planned.source, &requirements, backup).await;
-        Ok((prepared, base.map_err(TakeError::Source)?))
+        Ok((prepared, base.map_err(TakeError::Source)?, lineage))
     }
 
     fn writer(&self, backup: &BackupId, begun: DateTime<Utc>, cancel: &CancellationToken) -> BackupWriter {

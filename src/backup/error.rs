@@ -3,6 +3,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use thiserror::Error;
 
+use super::lineage::LineageError;
 use crate::model::{BackupId, RepositoryName};
 use crate::pipeline::RecipeError;
 use crate::repository::{MarkerError, WriteError};
@@ -38,9 +39,13 @@ pub(super) enum TakeError {
     #[error("nothing was planned for the source")]
     NothingPlanned,
     #[error(
-        "no repository takes the WAL of this cluster (a cluster that was re-initialised or upgraded has a new system identifier, and gets a source of its own in the policy)"
+        "no repository takes the WAL of this cluster (a cluster that was re-initialised or upgraded has a new system identifier, and gets a source of its own in the policy, or continues this one with `drctl backup --accept-new-cluster`)"
     )]
     OtherCluster(#[source] ClusterError),
+    #[error(
+        "{0}\n    hint: Check where the source's `url` leads. A re-initialised or upgraded cluster has a new system identifier: give it a source of its own in the policy, or continue this one with `drctl backup --accept-new-cluster`"
+    )]
+    Lineage(LineageError),
     #[error(
         "cannot commit {backup} of an interrupted run: failed to remove its leftovers from repository {repository} ({reason})"
     )]

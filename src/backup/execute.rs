@@ -15,7 +15,7 @@ use crate::text::error_chain;
 pub async fn execute(plan: BackupPlan, context: BackupContext<'_>) -> Result<BackupReport, BackupError> {
     let begun = context.clock.now();
     context.events.emit(&Event::RunBegan { run: plan.run.clone(), verb: "backup" });
-    let run = Run::begin(plan.run, plan.extent, context).await?;
+    let run = Run::begin(&plan, context).await?;
     for lost in run.repositories.lost() {
         run.events.emit(&Event::RepositoryLost { repository: lost.name.clone(), reason: lost.reason() });
     }

@@ -183,6 +183,9 @@ async fn against_list(manifest: &Manifest, list: &Path) -> Result<(), String> {
             "pages were damaged when it was copied, and only a full one looks at all of them".to_owned()
         );
     }
+    if !physical.missing_files.is_empty() {
+        return Err("files of tables were missing when it was copied".to_owned());
+    }
     let Some(digest) = physical.backup_manifest else {
         return Err("no list of its files was kept when it was taken".to_owned());
     };

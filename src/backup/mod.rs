@@ -18,6 +18,8 @@ mod error;
 mod execute;
 mod incremental;
 mod lease;
+mod lineage;
+mod lineage_check;
 mod orphaned_uploads;
 mod plan;
 mod preview;

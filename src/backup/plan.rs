@@ -21,6 +21,8 @@ pub struct BackupPlan {
     pub run: RunId,
     /// Of base backups.
     pub extent: Extent,
+    /// Whether a cluster is backed up in the place of the one that the earlier backups are of.
+    pub accepts_new_cluster: bool,
     pub sources: Vec<PlannedSource>,
 }
 
@@ -87,7 +89,12 @@ pub fn plan(
             Err(PlanError::NoSuchKind { kind, of: without })
         }
         _ if sources.is_empty() => Err(PlanError::NoSource),
-        _ => Ok(BackupPlan { run: RunId::new(now, seed), extent: Extent::default(), sources }),
+        _ => Ok(BackupPlan {
+            run: RunId::new(now, seed),
+            extent: Extent::default(),
+            accepts_new_cluster: false,
+            sources,
+        }),
     }
 }
 

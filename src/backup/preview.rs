@@ -67,7 +67,7 @@ fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S
 /// Decides what [`execute`](super::execute()) would take, and takes nothing: the sources and repositories are asked,
 /// and no lease is held, so that a run in the meantime changes the answer.
 pub async fn preview(plan: BackupPlan, context: BackupContext<'_>) -> Result<BackupPreview, BackupError> {
-    let run = Run::look(plan.run, plan.extent, context).await?;
+    let run = Run::look(&plan, context).await?;
     let mut sources = Vec::new();
     for planned in &plan.sources {
         let mut steps = Vec::new();
@@ -93,7 +93,7 @@ impl Run<'_> {
             return Ok(());
         }
         let backup = BackupId::new(self.clock.now(), &planned.source.name, kind, seed());
-        let (prepared, base) = self.prepare(planned, &backup).await?;
+        let (prepared, base, _) = self.prepare(planned, &backup).await?;
         steps.push(match base.plan.scope {
             _ if prepared.requirements().incremental.is_none() => BackupStep::New,
             BaseScope::Full(because) => BackupStep::Full { because: because.map(|why| error_chain(&why)) },

@@ -32,8 +32,8 @@ pub struct SourceReport {
 #[serde(tag = "outcome", rename_all = "kebab-case")]
 #[expect(clippy::large_enum_variant, reason = "a run has one of these a source, and most are the large one")]
 pub enum SourceOutcome {
-    /// Its manifest stands in `repositories`. With anything `missing`, `damaged`, `not_restorable`,
-    /// `not_held` or `issues` the backup is degraded.
+    /// Its manifest stands in `repositories`. With anything `missing`, `damaged`, `missing_files`,
+    /// `not_restorable`, `not_held` or `issues` the backup is degraded.
     Stored {
         backup: BackupId,
         /// The one it holds the changes since; `None`: it is whole by itself.
@@ -50,6 +50,9 @@ pub enum SourceOutcome {
         missing: Vec<MissingRepository>,
         /// Pages of the cluster that were damaged when they were copied.
         damaged: Vec<DamagedPage>,
+        /// Files of tables that the cluster's catalog names and that were not there to be copied.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        missing_files: Vec<String>,
         /// Repositories that have the backup, and not yet the WAL it needs.
         not_restorable: Vec<MissingRepository>,
         /// Regions and accounts that lack it.
@@ -102,7 +105,7 @@ impl SourceOutcome {
     /// Returns why the run is not a complete success, a line each; empty where it is.
     pub fn reasons(&self) -> Vec<String> {
         match self {
-            Self::Stored { missing, damaged, not_restorable, not_held, issues, .. } => {
+            Self::Stored { missing, damaged, missing_files, not_restorable, not_held, issues, .. } => {
                 let missing = missing.iter().map(|missing| {
                     format!("repository {} does not have it: {}", missing.repository, missing.reason)
                 });
@@ -117,6 +120,7 @@ impl SourceOutcome {
                     .chain(elsewhere)
                     .chain(issues.iter().cloned())
                     .chain(damaged.iter().map(told_damage))
+                    .chain(told_missing(missing_files))
                     .collect()
             }
             Self::Busy { host, run, since } => {
@@ -145,4 +149,15 @@ fn told_damage(page: &DamagedPage) -> String {
         }
         None => format!("the cluster is damaged: `{}` has more blocks whose checksums do not fit", page.file),
     }
+}
+
+/// Of many the first are enough here: the manifest names all.
+fn told_missing(files: &[String]) -> impl Iterator<Item = String> {
+    const TOLD: usize = 10;
+    let first = files.iter().take(TOLD).map(|file| {
+        format!("the cluster is damaged: its catalog names `{file}`, and there is no such file on the server or in the backup")
+    });
+    let more = files.len().saturating_sub(TOLD);
+    first
+        .chain((more > 0).then(|| format!("the cluster is damaged: {more} more files are missing like this")))
 }

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::clock_skew::check_clocks;
 use super::error::BackupError;
+use super::plan::BackupPlan;
 use crate::catalog::Catalog;
 use crate::event::Events;
 use crate::model::RunId;
@@ -40,16 +41,13 @@ pub(super) struct Run<'a> {
     pub(super) cancel: &'a CancellationToken,
     pub(super) catalog: Option<Catalog>,
     pub(super) extent: Extent,
+    pub(super) accepts_new_cluster: bool,
 }
 
 impl<'a> Run<'a> {
     /// Opens the repositories for writing. Nothing is written where this fails.
-    pub(super) async fn begin(
-        id: RunId,
-        extent: Extent,
-        context: BackupContext<'a>,
-    ) -> Result<Self, BackupError> {
-        let run = Self::new(id, extent, context)?;
+    pub(super) async fn begin(plan: &BackupPlan, context: BackupContext<'a>) -> Result<Self, BackupError> {
+        let run = Self::new(plan, context)?;
         check_clocks(&run.repositories, run.policy.transfer.stall, &*run.clock).await?;
         let repositories = run.repositories.for_writing(&run.policy.system, None, run.clock.now()).await;
         let repositories = repositories.map_err(BackupError::Repositories)?;
@@ -58,20 +56,27 @@ impl<'a> Run<'a> {
     }
 
     /// Opens the repositories for reading: nothing is written by it.
-    pub(super) async fn look(
-        id: RunId,
-        extent: Extent,
-        context: BackupContext<'a>,
-    ) -> Result<Self, BackupError> {
-        let run = Self::new(id, extent, context)?;
+    pub(super) async fn look(plan: &BackupPlan, context: BackupContext<'a>) -> Result<Self, BackupError> {
+        let run = Self::new(plan, context)?;
         let repositories = run.repositories.for_reading(&run.policy.system, None).await;
         Ok(Self { repositories, ..run })
     }
 
-    fn new(id: RunId, extent: Extent, context: BackupContext<'a>) -> Result<Self, BackupError> {
+    fn new(plan: &BackupPlan, context: BackupContext<'a>) -> Result<Self, BackupError> {
         let BackupContext { policy, repositories, catalog, clock, events, cancel } = context;
         let recipe = Recipe::new(policy.compression, &policy.encryption).map_err(BackupError::Recipe)?;
         let catalog = catalog.cloned();
-        Ok(Self { policy, repositories, recipe, id, clock, events, cancel, catalog, extent })
+        Ok(Self {
+            policy,
+            repositories,
+            recipe,
+            id: plan.run.clone(),
+            clock,
+            events,
+            cancel,
+            catalog,
+            extent: plan.extent,
+            accepts_new_cluster: plan.accepts_new_cluster,
+        })
     }
 }

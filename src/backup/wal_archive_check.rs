@@ -1,7 +1,7 @@
 use futures_util::future::join_all;
 
 use super::run::{Run, SMALL_CALL};
-use crate::model::{SourceName, SystemIdentifier};
+use crate::model::{SegmentSize, SourceName, SystemIdentifier};
 use crate::wal::Archive;
 use crate::wal::cluster::{self, ClusterError};
 
@@ -25,5 +25,23 @@ impl Run<'_> {
         let other = said.into_iter().filter_map(Result::err);
         let other = other.into_iter().find(|error| matches!(error, ClusterError::Other { .. }));
         other.map_or(Ok(()), Err)
+    }
+
+    /// Has every repository take the WAL of a cluster that was accepted in the place of another.
+    pub(super) async fn accept_wal(
+        &self,
+        source: &SourceName,
+        cluster: SystemIdentifier,
+        segment_size: SegmentSize,
+    ) -> Result<(), ClusterError> {
+        let archive = Archive { system: self.policy.system.clone(), source: source.clone(), cluster };
+        let (id, now) = (self.repositories.id().unwrap_or_default(), self.clock.now());
+        for repository in self.repositories.iter() {
+            let known = cluster::known(&*repository.store, &archive);
+            if let Ok(Err(ClusterError::Other { .. })) = tokio::time::timeout(SMALL_CALL, known).await {
+                cluster::record(repository, &archive, segment_size, id, now, true).await?;
+            }
+        }
+        Ok(())
     }
 }

@@ -28,6 +28,10 @@ pub struct BackupArgs {
     /// Base backups only, and incremental ones: nothing where that cannot be done
     #[arg(long, conflicts_with_all = ["kind", "full"])]
     incremental: bool,
+    /// Where a source's server is another cluster than the one in its earlier backups, as after it was re-initialised or
+    /// upgraded: back it up in that one's place
+    #[arg(long)]
+    accept_new_cluster: bool,
     /// Show what would be taken and why, and take nothing
     #[arg(long)]
     plan: bool,
@@ -48,7 +52,7 @@ pub(super) async fn run(args: BackupArgs, context: &Context) -> Result<Exit, Com
     };
     let plan = backup::plan(&policy, &args.sources, kind, context.clock.now(), crate::platform::seed())
         .map_err(|error| CommandError::usage(error).hint("`drctl policy show` lists the sources."))?;
-    let plan = BackupPlan { extent, ..plan };
+    let plan = BackupPlan { extent, accepts_new_cluster: args.accept_new_cluster, ..plan };
     let (catalog, repositories) = context.recall(&policy).await;
     let events = context.output.events();
     let work = BackupContext {
@@ -251,6 +255,13 @@ fn show(report: &BackupReport, context: &Context) {
         |outcome| matches!(outcome, SourceOutcome::Stored { not_restorable, .. } if !not_restorable.is_empty()),
     ) {
         output.note("hint: `drctl wal status` says why WAL is not archived; `drctl list` says once it is. The last segment that a copy of a standby needs is archived when its primary has filled it, or ends it: `archive_timeout`, or SELECT pg_switch_wal() there.");
+    }
+    if any(
+        |outcome| matches!(outcome, SourceOutcome::Stored { missing_files, .. } if !missing_files.is_empty()),
+    ) {
+        output.note(
+            "hint: The table or index of a missing file cannot be read on the server. `REINDEX` recreates an index; an older backup may have the table. Expire none until it is repaired.",
+        );
     }
     if any(|outcome| matches!(outcome, SourceOutcome::Stored { damaged, .. } if !damaged.is_empty())) {
         output.note(

@@ -1,6 +1,7 @@
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::error::CommandError;
 use super::exit::Exit;
@@ -14,7 +15,7 @@ use crate::platform::{
 };
 use crate::policy;
 use crate::policy::{Policy, RepositoryConfig, RepositoryLocation};
-use crate::repository::Repositories;
+use crate::repository::{Repositories, nested};
 use crate::store::Store;
 use crate::store::directory::DirectoryStore;
 use crate::store::s3::S3Store;
@@ -105,7 +106,15 @@ impl Context {
 
     /// Opens every repository of the policy with other timeouts.
     pub async fn repositories_with(&self, policy: &Policy, patience: S3Timeouts) -> Repositories {
-        Repositories::open(&policy.repositories, |config| Box::pin(open_store(config, patience))).await
+        let opened =
+            Repositories::open(&policy.repositories, |config| Box::pin(open_store(config, patience))).await;
+        let policy = policy.clone();
+        // A file system that does not answer is reported by what reads from it.
+        let looking = tokio::task::spawn_blocking(move || nested(&policy));
+        match tokio::time::timeout(PATHS_WITHIN, looking).await {
+            Ok(Ok(found)) => opened.with_misplaced(found),
+            _ => opened,
+        }
     }
 
     /// Opens the catalog that the policy names, or the one in the state directory.
@@ -138,7 +147,10 @@ impl Context {
     }
 }
 
-/// Returns the error for a file that holds no usable identity, with its hint.
+/// To follow the links on the way to a few directories.
+const PATHS_WITHIN: Duration = Duration::from_secs(5);
+
+/// A file that gives no identity, and what to do about it.
 pub(super) fn no_identity(error: IdentityError) -> CommandError {
     let hint = error.hint();
     hint.into_iter().fold(CommandError::usage(error), CommandError::hint)

@@ -24,8 +24,8 @@ enum RecoveryCommand {
 
 const HELP: &str = "\
 A restored server is isolated: it archives nothing, follows no other server and waits for no standby. This removes the
-settings that drctl wrote for that to postgresql.auto.conf, and those of the recovery. Restart the server afterwards,
-and take a base backup at once: earlier backups lead to the old timeline. Changes nothing without --apply.";
+settings that drctl wrote for that to postgresql.auto.conf, and those of the recovery; it loads the libraries of the
+server that was backed up again (pg_cron and the like). Restart the server afterwards, and take a base backup at once: earlier backups lead to the old timeline. Changes nothing without --apply.";
 
 /// Remove the settings that isolate a restored cluster
 #[derive(Debug, clap::Args)]
@@ -84,7 +84,7 @@ fn failed(error: ReleaseError) -> CommandError {
                 "Start it (`{start}`) and wait until it has recovered, or restore with `--start`."
             ))
         }
-        ReleaseError::NoDataDirectory(_) => CommandError::usage(error),
+        ReleaseError::NoDataDirectory(_) | ReleaseError::NotRestored(_) => CommandError::usage(error),
         error => CommandError::failed(error),
     }
 }

@@ -135,6 +135,12 @@ fn facts(context: &Context, manifest: &Manifest) -> TextTable {
     if let Some(server) = &manifest.server {
         let at = server.address.as_ref().map(|address| format!(" at {address}")).unwrap_or_default();
         fact("server", format!("PostgreSQL {}{at}", server.version));
+        if let Some(replaces) = &server.replaces {
+            fact(
+                "replaces",
+                format!("the cluster with system identifier {replaces}, accepted when it was taken"),
+            );
+        }
     }
     if let Some(physical) = &manifest.physical {
         let checked = match (physical.page_checksums, physical.damaged.len()) {
@@ -152,6 +158,12 @@ fn facts(context: &Context, manifest: &Manifest) -> TextTable {
         for page in &physical.damaged {
             let block = page.block.map_or_else(|| "more blocks".to_owned(), |block| format!("block {block}"));
             fact("damaged", format!("{}, {block}", page.file));
+        }
+        for file in &physical.missing_files {
+            fact(
+                "missing",
+                format!("{file}, which the cluster's catalog names, was not there when it was copied"),
+            );
         }
         for tablespace in &physical.tablespaces {
             fact("tablespace", format!("{}, was at {}", tablespace.oid, tablespace.location));

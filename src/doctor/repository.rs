@@ -34,6 +34,14 @@ pub(super) async fn examine(
             "Check its settings in the policy.",
         )];
     };
+    if let Some(misplaced) = repositories.misplaced().iter().find(|misplaced| misplaced.name == config.name) {
+        return vec![DoctorFinding::fault(
+            Area::Repository,
+            name,
+            misplaced.reason(),
+            "Give it a directory of its own, best on another disk. What it holds can be restored, and nothing is written to it.",
+        )];
+    }
     let mut findings = vec![];
     match RepositoryMarker::read(&*repository.store).await {
         Ok(None) if repositories.remembered().marked.contains_key(&config.name) => {

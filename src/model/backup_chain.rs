@@ -62,6 +62,7 @@ mod tests {
             major: 17,
             system_identifier: Some("7".to_owned()),
             address: None,
+            replaces: None,
         };
         let start = Lsn(u64::from(minute) << 24);
         let physical = Physical { parent: parent.map(id), ..Physical::sample(1, start, Lsn(start.0 + 300)) };

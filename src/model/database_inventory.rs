@@ -29,6 +29,17 @@ pub struct ClusterFacts {
     /// Configuration files that the base backup lacks, since they are outside the data directory (Debian),
     /// linked into it, or include files elsewhere: each with its includes inlined.
     pub files: Vec<ConfigurationFile>,
+    /// Those that have a replication slot. Older backups do not say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subscriptions: Vec<SubscriptionFacts>,
+}
+
+/// A subscription to another server's publication, and the slot that it has there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubscriptionFacts {
+    pub database: String,
+    pub name: String,
+    pub slot: String,
 }
 
 /// A configuration file of the server.

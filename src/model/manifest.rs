@@ -109,6 +109,9 @@ pub struct ServerFacts {
     /// AWS-managed backups.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
+    /// The system identifier of the cluster of the backup before, where this one was accepted in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<String>,
 }
 
 /// A base backup of a cluster. The server wrote to its files while they were read: they form a database only
@@ -133,7 +136,11 @@ pub struct Physical {
     /// Pages whose checksums did not match when they were copied. The cluster itself is damaged there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub damaged: Vec<DamagedPage>,
-    /// Each is an artifact `<oid>.tar` in addition to `base.tar`.
+    /// Files of tables, indexes and sequences that the cluster's catalog names and that were not there to be copied, from
+    /// the data directory on. The cluster itself is damaged there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing_files: Vec<String>,
+    /// Besides `base.tar`, an artifact `<oid>.tar` each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tablespaces: Vec<Tablespace>,
     /// What is in the data directory, or linked from it, and not in the backup. None of it is PostgreSQL's
@@ -162,6 +169,7 @@ impl Physical {
             open_transactions: None,
             page_checksums: true,
             damaged: vec![],
+            missing_files: vec![],
             tablespaces: vec![],
             left_out: vec![],
             parent: None,

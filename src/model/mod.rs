@@ -25,7 +25,7 @@ pub use backup_chain::{BrokenChain, chain, parent};
 pub use cloud_backup::{CloudBackup, CloudBackupCopy};
 pub use database_inventory::{
     ClusterFacts, ConfigurationFile, DatabaseFacts, Details, Extension, Grant, RoleSetting, SequenceBound,
-    SequenceState, TableFacts, TableKind,
+    SequenceState, SubscriptionFacts, TableFacts, TableKind,
 };
 pub use digest::{Digest, Hasher, Sha256Hex};
 pub use id::{BackupId, BackupKind, IdError, RepositoryName, RunId, SourceName, SystemName};

@@ -249,6 +249,26 @@ mod tests {
     fn two_repositories_at_one_place_are_one_repository() {
         let twin = with("s3://shop-backups-west/drctl", "s3://shop-backups/drctl/");
         assert_eq!(said(&twin), ["repository.copies.west.url: is the same location as repository `primary`"]);
+        let directories = |primary: &str, west: &str, base: &str| {
+            let text = "[system]\nname = \"shop\"\n[objectives]\nrto = \"4h\"\nrpo = \"1h\"\n\
+                [encryption]\ndanger_unencrypted = true\n[sources.database]\nkind = \"postgres\"\n\
+                url = \"postgres://a@b/c\"\nmethods = [\"base\", \"wal\"]\n[sources.database.wal]\n";
+            format!(
+                "{text}[repository.primary]\ndirectory = \"{primary}\"\n[repository.copies.west]\ndirectory = \"{west}\"\n\
+                 [sources.database.base]\nmethod = \"data-directory\"\ndata_directory = \"{base}\"\n"
+            )
+        };
+        for (primary, west) in [("/srv/a", "/srv/a/copies"), ("/srv/a/b", "/srv/x/../a")] {
+            assert_eq!(
+                said(&directories(primary, west, "/data")),
+                ["repository.copies.west.directory: and repository `primary` are inside each other"]
+            );
+        }
+        assert_eq!(
+            said(&directories("/srv/a", "/data/main/backups", "/data/main")),
+            ["sources.database.base.data_directory: has repository `west` in it"]
+        );
+        assert!(parse(Path::new("shop.toml"), &directories("/srv/a", "/srv/ab", "/srv/abc")).is_ok());
         let primary = with("repository.copies.west", "repository.copies.primary");
         assert_eq!(said(&primary), ["repository.copies.primary: is the name of the first repository"]);
     }

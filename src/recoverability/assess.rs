@@ -243,6 +243,7 @@ mod tests {
             major: 17,
             system_identifier: Some("7".to_owned()),
             address: None,
+            replaces: None,
         });
         let start = SIZE.begin_of(at);
         let physical = Physical::sample(1, Lsn(start.0 + 40), Lsn(start.0 + 300));

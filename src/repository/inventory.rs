@@ -259,6 +259,7 @@ mod tests {
             major: 17,
             system_identifier: Some("7".to_owned()),
             address: None,
+            replaces: None,
         });
         let start = Lsn(u64::try_from(minute + 1).unwrap() << 24);
         let physical = Physical::sample(1, start, Lsn(start.0 + 300));

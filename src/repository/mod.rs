@@ -20,6 +20,7 @@ mod known_locations;
 pub mod layout;
 pub mod lease;
 pub mod manifest;
+mod nested;
 pub mod reader;
 mod repositories;
 mod same_location;
@@ -33,6 +34,8 @@ pub use copier::{Copier, CopyOutcome, ObjectCopyError};
 pub use header::{MarkerError, RepositoryMarker};
 pub use inventory::{BackupRecord, Inventory, Listing, RejectedManifest, RepositoryListing};
 pub use known_locations::KnownLocations;
+pub use nested::{NestedError, nested};
+
 pub use manifest::{FormatError, FormatVersion, ManifestError};
 
 pub use repositories::{Repositories, Repository, Unavailable, write_options};

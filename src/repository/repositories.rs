@@ -9,6 +9,7 @@ use super::header;
 use super::header::{MarkerError, RepositoryMarker};
 use super::known_locations::{KnownLocations, WasRepository};
 use super::layout;
+use super::nested::NestedError;
 use super::same_location::{LocationProbe, twin};
 use crate::model::{RepositoryName, SystemName};
 use crate::policy::{RepositoryConfig, RepositoryLocation};
@@ -67,7 +68,9 @@ pub struct Repositories {
     primary: Option<RepositoryName>,
     usable: Vec<Repository>,
     lost: Vec<Unavailable>,
-    /// Usable for reading only: no marker yet, or a newer minor version.
+    /// Usable, and where nothing may be written: what is there can still be restored.
+    misplaced: Vec<Unavailable>,
+    /// Usable, for reading only: without a marker yet, or of a newer minor version.
     read_only: Vec<RepositoryName>,
     id: Option<String>,
     remembered: KnownLocations,
@@ -144,6 +147,17 @@ impl Repositories {
     pub fn remembering(mut self, remembered: KnownLocations) -> Self {
         self.remembered = remembered;
         self
+    }
+
+    /// The same, knowing those that are where no repository can be.
+    pub fn with_misplaced(mut self, found: Vec<(RepositoryName, NestedError)>) -> Self {
+        self.misplaced =
+            found.into_iter().map(|(name, error)| Unavailable { name, error: Arc::new(error) }).collect();
+        self
+    }
+
+    pub fn misplaced(&self) -> &[Unavailable] {
+        &self.misplaced
     }
 
     pub fn remembered(&self) -> &KnownLocations {
@@ -269,6 +283,9 @@ impl Repositories {
         known: Option<&str>,
         now: DateTime<Utc>,
     ) -> Result<Self, MarkerError> {
+        for misplaced in std::mem::take(&mut self.misplaced) {
+            self.lose(misplaced);
+        }
         let mut id = known.map(str::to_owned).or_else(|| self.remembered.id.clone());
         let found = self.markers(None).await;
         let was = self.remembered.load(&found, system, id.as_deref()).await;

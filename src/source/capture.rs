@@ -9,8 +9,8 @@ use thiserror::Error;
 use super::incremental::{BasePlan, IncrementalSupport};
 use crate::event::Events;
 use crate::model::{
-    Artifact, BackupId, BackupKind, CloudBackup, Physical, RunId, ServerFacts, SourceName, SystemIdentifier,
-    SystemName,
+    Artifact, BackupId, BackupKind, CloudBackup, Physical, RunId, SegmentSize, ServerFacts, SourceName,
+    SystemIdentifier, SystemName, Timeline,
 };
 use crate::pipeline::Produce;
 use crate::platform::CancellationToken;
@@ -59,6 +59,12 @@ pub trait Capture: Send {
 pub struct Requirements {
     /// The cluster whose WAL makes it restorable; `None` where it needs none.
     pub wal: Option<SystemIdentifier>,
+    /// The size of its segments.
+    pub segment_size: Option<SegmentSize>,
+    /// The server, where it is one: it has to be of the cluster that the earlier backups are of.
+    pub server: Option<ServerFacts>,
+    /// The timeline that it writes; `None` on a standby, and where that does not matter.
+    pub timeline: Option<Timeline>,
     /// `None` where a backup is always a full one.
     pub incremental: Option<IncrementalSupport>,
 }

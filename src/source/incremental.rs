@@ -218,6 +218,7 @@ mod tests {
             major,
             system_identifier: Some(identifier.to_owned()),
             address: None,
+            replaces: None,
         }
     }
 

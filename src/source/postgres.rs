@@ -1,6 +1,6 @@
 use async_trait::async_trait;
 
-use super::capture::{ArtifactSink, Capture, CaptureContext, Captured, Source, SourceError};
+use super::capture::{ArtifactSink, Capture, CaptureContext, Captured, Requirements, Source, SourceError};
 use super::postgres_base;
 use super::postgres_dump::capture::{self as dump, DumpCapture};
 use crate::model::BackupKind;
@@ -49,6 +49,10 @@ struct LogicalCapture<'p> {
 
 #[async_trait(?Send)]
 impl Capture for LogicalCapture<'_> {
+    fn requirements(&self) -> Requirements {
+        Requirements { server: Some(self.prepared.server.clone()), ..Requirements::default() }
+    }
+
     async fn run(
         self: Box<Self>,
         context: &CaptureContext<'_>,

@@ -96,6 +96,7 @@ impl Shop {
                 major: 17,
                 system_identifier: None,
                 address: None,
+                replaces: None,
             }),
             physical: None,
             managed: None,

@@ -125,3 +125,49 @@ async fn a_tablespace_made_while_the_copy_waits_to_begin_is_part_of_it() -> Outc
     let mut copy = restored(&archiving, &manifest)?;
     compare(&archiving, &mut copy, "SELECT count(*)::text || sum(g)::text FROM there").await
 }
+
+/// A file system that was repaired has lost the files of a table and of an index.
+async fn a_missing_file_is_named(through: impl Fn(&Archiving) -> String) -> Outcome<()> {
+    let archiving = Archiving::start(&TWO, "", ClusterOptions::new(15)).await?;
+    archiving.base(&through(&archiving))?;
+    let cluster = &archiving.cluster;
+    let table = "CREATE TABLE lost AS SELECT g FROM generate_series(1, 1000) g";
+    cluster.execute("postgres", &[table, "CREATE DATABASE other", "CREATE DATABASE closed"]).await?;
+    let index =
+        ["CREATE TABLE kept (g int PRIMARY KEY)", "CREATE UNLOGGED TABLE unlogged (g int)", "CHECKPOINT"];
+    cluster.execute("other", &index).await?;
+    cluster.execute("postgres", &["ALTER DATABASE closed ALLOW_CONNECTIONS false"]).await?;
+    archiving.backup(0, &[]).await?.says("`closed` are copied, and not compared")?;
+    let mut lost = vec![
+        cluster.text("postgres", "SELECT pg_relation_filepath('lost')").await?,
+        cluster.text("other", "SELECT pg_relation_filepath('kept_pkey')").await?,
+    ];
+    for file in &lost {
+        std::fs::remove_file(cluster.data().join(file))?;
+    }
+    lost.sort();
+    let run = archiving.backup(3, &[]).await?;
+    for file in &lost {
+        run.says(&format!("its catalog names `{file}`"))?;
+    }
+    run.says("`public.lost` in database `postgres`")?;
+    archiving.settle().await?;
+    let manifest = newest(&archiving)?;
+    let mut named = manifest.physical.as_ref().ok_or("it is no base backup")?.missing_files.clone();
+    named.sort();
+    assert_eq!(named, lost);
+    archiving.run_as_server(&["show", manifest.id.as_str()]).await?.says(&lost[0])?;
+    // The rest of it is there.
+    let mut copy = restored(&archiving, &manifest)?;
+    compare(&archiving, &mut copy, "SELECT count(*)::text FROM pg_class").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_replication_a_file_that_the_server_lost_is_named() -> Outcome<()> {
+    a_missing_file_is_named(|_| String::new()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_its_files_a_file_that_the_server_lost_is_named() -> Outcome<()> {
+    a_missing_file_is_named(data_directory).await
+}

@@ -7,7 +7,7 @@ use crate::support::system::{Place, System};
 impl System {
     /// What was read, by the newest manifest.
     async fn read_from(&self) -> Outcome<(String, String)> {
-        let backup = self.expect(0, &["backup", "--output", "json"]).await?;
+        let backup = self.expect(0, &["backup", "--accept-new-cluster", "--output", "json"]).await?;
         let last: serde_json::Value = serde_json::from_str(backup.stdout.lines().last().unwrap_or_default())?;
         let id = self.backups_in("primary").pop().ok_or("there is no backup")?;
         let show = self.expect(0, &["show", &id, "--output", "json"]).await?;

@@ -44,6 +44,12 @@ impl Hints for PhysicalRestoreRequest {
             | DirectoryCleanup::Removed { .. }
             | DirectoryCleanup::Untouched { .. } => None,
         };
+        let lacks_library = matches!(&failed.error, PhysicalRestoreError::Start { log, .. }
+            if log.iter().any(|line| line.contains("could not access file") || line.contains("could not load library")));
+        let library = lacks_library.then(|| {
+            "Install the packages of the libraries that the server loads when it starts, or name those that it is to load with `--preload-libraries LIST`."
+                .to_owned()
+        });
         // What is damaged is damaged the next time, too.
         let is_damaged =
             matches!(failed.error, PhysicalRestoreError::Fetch { .. } | PhysicalRestoreError::Unpack { .. });
@@ -51,6 +57,6 @@ impl Hints for PhysicalRestoreRequest {
             "Another base backup from before the recovery target leads there too, over more WAL: `drctl list`, then `--backup ID`. `drctl verify` reports which are intact."
                 .to_owned()
         });
-        left.into_iter().chain(another).collect()
+        left.into_iter().chain(library).chain(another).collect()
     }
 }

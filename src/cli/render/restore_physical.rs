@@ -8,6 +8,8 @@ use crate::restore::physical::{
 };
 use crate::text::{count, format_size};
 
+const UNKNOWN_LIBRARIES: &str = "the backup does not say which the server loads: those whose background workers are known to run jobs are left out, and the report names them";
+
 impl Render for PhysicalRestoreRequest {
     fn plan_rows(plan: &PhysicalRestorePlan) -> Vec<(&'static str, String)> {
         let names = |names: &[crate::model::RepositoryName]| {
@@ -80,6 +82,12 @@ impl Render for PhysicalRestoreRequest {
         }
         if let Some(owner) = &plan.owner {
             lines.push(("Owner", owner.clone()));
+        }
+        match &plan.libraries {
+            Some(libraries) => {
+                lines.extend(libraries.iter().map(|library| ("Library", library.to_string())));
+            }
+            None => lines.push(("Libraries", UNKNOWN_LIBRARIES.to_owned())),
         }
         let starts = if plan.start { "started, waited for and proven" } else { "not started" };
         lines.push(("Then", starts.to_owned()));

@@ -60,6 +60,10 @@ pub(super) struct MomentArgs {
     /// write only what differs. What is newer in it is lost
     #[arg(long)]
     delta: bool,
+    /// Libraries that the server loads when it starts, as `shared_preload_libraries` names them, until it is released
+    /// [default: those of the backed-up server, without those whose background workers run its jobs]
+    #[arg(long, value_name = "LIST")]
+    preload_libraries: Option<String>,
     /// Start a server there, wait until it has recovered, and prove where it ended
     #[arg(long)]
     start: bool,
@@ -91,6 +95,7 @@ impl MomentArgs {
             ("--wal-directory", self.wal_directory.is_some()),
             ("--owner", self.owner.is_some()),
             ("--delta", self.delta),
+            ("--preload-libraries", self.preload_libraries.is_some()),
             ("--start", self.start),
         ];
         given.into_iter().find(|(_, is_given)| *is_given).map(|(name, _)| name)
@@ -170,6 +175,7 @@ async fn request(command: &RestoreCommand<'_>) -> Result<PhysicalRestoreRequest,
         start: moment.start.then_some(Start { port: moment.port }),
         owner,
         delta: moment.delta,
+        preload: moment.preload_libraries.clone(),
         drop_leftovers: args.drop_leftovers,
         command: WalCommand {
             drctl: std::env::current_exe().map_err(|error| {

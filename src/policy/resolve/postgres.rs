@@ -3,7 +3,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::methods::{methods, unused};
-use super::{ResolveBase, number};
+use super::{ResolveBase, number, repository};
 use crate::platform::SecretRef;
 use crate::policy::address::{PostgresUrl, UrlOrRef};
 use crate::policy::decode::{Diagnostics, Spanned};
@@ -48,6 +48,14 @@ pub(super) fn postgres(
         }
     }
     let copying = base_settings(table.base.as_ref(), base, log);
+    let data_directory = table.base.as_ref().and_then(|table| table.data_directory.as_ref());
+    if let (BaseMethod::DataDirectory { path }, Some(given)) = (&copying.method, data_directory)
+        && let Some(inside) = repository::inside(path, repositories)
+    {
+        let message = format!("has repository `{}` in it", inside.name);
+        let hint = "give the repository a directory elsewhere, best on another disk: each base backup would hold the ones before it";
+        log.fault(&given.spot, message, hint);
+    }
     let archiving = wal_settings(table.wal.as_deref(), repositories, log);
     let (url, url_ref) = url_or_ref(table.url.as_ref(), base);
     PostgresSource {
@@ -126,7 +134,7 @@ fn wal_settings(
     let lagging = table.and_then(|table| table.optional.as_ref());
     let mut optional_repositories = Vec::new();
     for name in lagging.iter().flat_map(|names| &names.value) {
-        if super::repository::known(name, repositories, log) {
+        if repository::known(name, repositories, log) {
             optional_repositories.push(name.value.clone());
         }
     }

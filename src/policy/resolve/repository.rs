@@ -45,6 +45,9 @@ pub(super) fn repositories(
         if let Some((other, _)) = twin {
             let message = format!("is the same location as repository `{}`", other.name);
             log.fault(&spot, message, "a copy must be in another bucket, prefix or directory");
+        } else if let Some((other, _)) = all.iter().find(|(other, _)| is_nested(&other.place, &place)) {
+            let message = format!("and repository `{}` are inside each other", other.name);
+            log.fault(&spot, message, "a repository needs a directory of its own");
         }
         all.push((RepositoryConfig { name, place, mount }, spot));
     }
@@ -63,7 +66,30 @@ fn same_place(one: &RepositoryLocation, other: &RepositoryLocation) -> bool {
     }
 }
 
-/// Normalises the address of a server: this host and AWS's own endpoints have several names.
+/// Whether one directory is in the other.
+fn is_nested(one: &RepositoryLocation, other: &RepositoryLocation) -> bool {
+    match (one, other) {
+        (RepositoryLocation::Directory(one), RepositoryLocation::Directory(other)) => {
+            let (one, other) = (plain(one), plain(other));
+            one.starts_with(&other) || other.starts_with(&one)
+        }
+        _ => false,
+    }
+}
+
+/// The first repository that is inside of a directory.
+pub(super) fn inside<'r>(
+    directory: &Path,
+    repositories: &'r [RepositoryConfig],
+) -> Option<&'r RepositoryConfig> {
+    let directory = plain(directory);
+    repositories.iter().find(|repository| match &repository.place {
+        RepositoryLocation::Directory(path) => plain(path).starts_with(&directory),
+        RepositoryLocation::S3(_) => false,
+    })
+}
+
+/// The server by one of its names: an address of this host, and AWS's own endpoints, have several.
 fn server(place: &S3Location) -> Option<(String, u16)> {
     let endpoint = place.endpoint.as_ref()?;
     let host = endpoint.host_str()?.trim_end_matches('.').to_ascii_lowercase();

@@ -8,21 +8,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::combine_incrementals::combine;
+use super::configured::configured;
 use super::directory_lock::{DirectoryLock, DirectoryMarker};
 use super::error::write_error;
 use super::fetch::ahead;
 use super::host::{DirectoryState, DirectorySurvey};
 use super::layout::{
-    AUTO_CONFIGURATION, CONTROL, CONTROL_KEPT, MANUAL_RESTORE, MARKER, RESTORED, RESUME_STATE,
+    AUTO_CONFIGURATION, CONFIGURATION, CONTROL, CONTROL_KEPT, MANUAL_RESTORE, MARKER, RESTORED, RESUME_STATE,
 };
-use super::owned_file::create;
+use super::owned_file::{create, create_directory};
 use super::plan::PhysicalRestorePlan;
 use super::preflight::{at_work, not_empty, runs};
+use super::preload::PreloadLibrary;
 use super::resume::{Placed, ResumeState};
+use super::tablespaces::beside;
 use super::unpack::{UnpackError, UnpackMode, Unpacked, Unpacker};
 use super::{
     DirectoryCleanup, PhysicalDetails, PhysicalRestoreError, PhysicalRestoreRequest, RecoveryTarget,
-    ServerState, Started, TablespacePlan, combine_incrementals, delta, manual_restore, release, resume,
+    ServerState, Started, TablespacePlan, combine_incrementals, delta, manual_restore, preload, release, resume,
     settings, start,
 };
 use crate::checks::CheckResult;
@@ -35,7 +38,6 @@ use crate::run::RunContext;
 use crate::source::postgres_base::BASE;
 use crate::text::error_chain;
 
-const CONFIGURATION: &str = "postgresql.conf";
 const WAL: &str = "pg_wal";
 const TOLD_EVERY: Duration = Duration::from_millis(250);
 
@@ -155,7 +157,9 @@ async fn steps(
         combine(run, plan).await?;
     }
     progress.begin(Phase::Settings);
-    state.notes.extend(write_settings(plan)?);
+    let (notes, libraries) = write_settings(plan)?;
+    state.notes.extend(notes);
+    state.notes.extend(libraries.iter().filter_map(PreloadLibrary::note));
     mark_restored(run, plan)?;
     progress.begin(Phase::Publish);
     run.check_interruption()?;
@@ -209,14 +213,13 @@ async fn resume(
     let _held = held.ok_or_else(|| came_first(&plan.to))?;
     for space in &plan.tablespaces {
         let path = &space.to;
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-        made.and_then(|()| own_folder(path, plan)).map_err(|source| write_error(path, source))?;
+        create_directory(path, plan.steps.owner).map_err(|source| write_error(path, source))?;
     }
     progress.begin(Phase::Settings);
     let known = serde_json::to_vec(&resume_state(plan)).unwrap_or_default();
     // In place: whoever holds it holds the file.
     fs::write(plan.to.join(RESUME_STATE), known).map_err(|source| write_error(&plan.to, source))?;
-    write_recovery(plan)?;
+    state.notes.extend(write_recovery(plan)?.iter().filter_map(PreloadLibrary::note));
     mark_restored(run, plan)?;
     let started = start(run, plan, progress, state).await?;
     let repository = plan.repositories.first().cloned();
@@ -265,8 +268,8 @@ async fn prepare(
                 return Err(PhysicalRestoreError::Refused(vec![not_empty(directory)]));
             }
         }
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
-        made.and_then(|()| own_folder(directory, plan)).map_err(|source| write_error(directory, source))?;
+        enter_leftover(directory, plan).map_err(|source| write_error(directory, source))?;
+        create_directory(directory, plan.steps.owner).map_err(|source| write_error(directory, source))?;
         let text = serde_json::to_vec(&marker).unwrap_or_default();
         // Whoever makes the mark has the directory: another run that came between has it, and what it
         // wrote is not to be taken back here.
@@ -507,14 +510,12 @@ fn came_first(directory: &Path) -> PhysicalRestoreError {
     PhysicalRestoreError::Refused(vec![at_work(directory, "unknown")])
 }
 
-fn own_folder(path: &Path, plan: &PhysicalRestorePlan) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    // A server refuses a directory that others may enter.
-    fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
-    match plan.steps.owner {
-        Some((user, group)) => chown(path, Some(user), Some(group)),
-        None => Ok(()),
-    }
+/// The directory beside the data directory that holds its tablespaces is drctl's own: one that another run has left
+/// there, empty, may belong to another user.
+fn enter_leftover(directory: &Path, plan: &PhysicalRestorePlan) -> io::Result<()> {
+    let Some(parent) = directory.parent().filter(|parent| *parent == beside(&plan.to)) else { return Ok(()) };
+    let is_empty = fs::read_dir(parent).is_ok_and(|mut entries| entries.next().is_none());
+    if is_empty { create_directory(parent, plan.steps.owner) } else { Ok(()) }
 }
 
 fn write_new(path: &Path, text: &[u8], plan: &PhysicalRestorePlan) -> Result<(), PhysicalRestoreError> {
@@ -525,8 +526,11 @@ fn write_new(path: &Path, text: &[u8], plan: &PhysicalRestorePlan) -> Result<(),
     written.map_err(|source| write_error(path, source))
 }
 
-/// What the server is told, and what people are. Gives what was taken out of its configuration.
-fn write_settings(plan: &PhysicalRestorePlan) -> Result<Vec<String>, PhysicalRestoreError> {
+/// What the server is told, and what people are. Gives what was taken out of its configuration, and the libraries that
+/// it names.
+fn write_settings(
+    plan: &PhysicalRestorePlan,
+) -> Result<(Vec<String>, Vec<PreloadLibrary>), PhysicalRestoreError> {
     let to = &plan.to;
     let mut taken = Vec::new();
     for name in [CONFIGURATION, "pg_hba.conf", "pg_ident.conf"] {
@@ -551,7 +555,7 @@ fn write_settings(plan: &PhysicalRestorePlan) -> Result<Vec<String>, PhysicalRes
     }
     taken.extend(ensure_within(to)?);
     write_new(&to.join(RESUME_STATE), &serde_json::to_vec(&resume_state(plan)).unwrap_or_default(), plan)?;
-    write_recovery(plan)?;
+    let libraries = write_recovery(plan)?;
     write_new(&to.join(MANUAL_RESTORE), manual_restore::text(plan).as_bytes(), plan)?;
     write_new(&to.join("recovery.signal"), b"", plan)?;
     move_wal(plan).map_err(|source| write_error(&to.join(WAL), source))?;
@@ -559,11 +563,12 @@ fn write_settings(plan: &PhysicalRestorePlan) -> Result<Vec<String>, PhysicalRes
         format!("{file} named what is not this server's, and is without it (`#drctl:`): {setting}")
     };
     // The live configuration and its copy may name the same.
-    Ok(taken.into_iter().map(said).collect::<BTreeSet<_>>().into_iter().collect())
+    Ok((taken.into_iter().map(said).collect::<BTreeSet<_>>().into_iter().collect(), libraries))
 }
 
-/// What recovery is told, in place of what an earlier try was, and where the tablespaces are.
-fn write_recovery(plan: &PhysicalRestorePlan) -> Result<(), PhysicalRestoreError> {
+/// What recovery is told, in place of what an earlier try was, and where the tablespaces are. Gives what is done with
+/// the libraries that the configuration names.
+fn write_recovery(plan: &PhysicalRestorePlan) -> Result<Vec<PreloadLibrary>, PhysicalRestoreError> {
     let auto = plan.to.join(AUTO_CONFIGURATION);
     let was = match fs::read(&auto) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(vec![]),
@@ -571,7 +576,10 @@ fn write_recovery(plan: &PhysicalRestorePlan) -> Result<(), PhysicalRestoreError
     };
     let was = was.map_err(|source| write_error(&auto, source))?;
     let (was, _) = release::without_ours(&String::from_utf8_lossy(&was));
-    let text = was + &settings::recovery(plan, &plan.steps.facts, &plan.steps.command);
+    let loaded = configured(&plan.to, &was, preload::SETTING);
+    let loaded = loaded.map_err(|source| PhysicalRestoreError::Look { path: plan.to.clone(), source })?;
+    let libraries = preload::decide(&loaded.unwrap_or_default(), plan.steps.preload.as_deref());
+    let text = was + &settings::recovery(plan, &plan.steps.facts, &plan.steps.command, &libraries);
     release::replace(&auto, &text, plan.steps.owner).map_err(|source| write_error(&auto, source))?;
     for space in &plan.tablespaces {
         let link = plan.to.join(format!("pg_tblspc/{}", space.oid));
@@ -584,7 +592,7 @@ fn write_recovery(plan: &PhysicalRestorePlan) -> Result<(), PhysicalRestoreError
         });
         made.map_err(|source| write_error(&link, source))?;
     }
-    Ok(())
+    Ok(libraries)
 }
 
 /// Puts the directory for the log where it is to be, with a link in its place.

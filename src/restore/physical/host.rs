@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 
 use super::directory_lock::{DirectoryLock, DirectoryMarker};
 use super::layout::{MANUAL_RESTORE, MARKER};
-use super::resolve::resolve;
 use super::{PhysicalRestoreError, PhysicalRestoreRequest, delta, resume};
 use crate::model::{RepositoryName, SystemIdentifier};
-use crate::platform::free_space;
+use crate::platform::{free_space, resolved_path};
 use crate::postgres::Tools;
 
 /// They put a chain together.
@@ -59,7 +58,7 @@ impl DirectorySurvey {
 
     pub(super) fn look(path: &Path) -> Result<Self, PhysicalRestoreError> {
         let failed = |source| PhysicalRestoreError::Look { path: path.to_owned(), source };
-        let resolved = resolve(path).map_err(failed)?;
+        let resolved = resolved_path(path).map_err(failed)?;
         let existing = resolved.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
         let device = std::fs::metadata(existing).map_err(failed)?.dev();
         let inside = resolved.ancestors().skip(1).find(|folder| folder.join("PG_VERSION").exists());
@@ -198,7 +197,7 @@ impl HostFacts {
             repositories: request
                 .repositories
                 .iter()
-                .map(|(name, path)| (name.clone(), resolve(path).unwrap_or_else(|_| path.clone())))
+                .map(|(name, path)| (name.clone(), resolved_path(path).unwrap_or_else(|_| path.clone())))
                 .collect(),
             port_taken: request.start.as_ref().and_then(|start| start.port).and_then(taken),
         })

@@ -5,6 +5,7 @@ pub(super) const CONTROL: &str = "global/pg_control";
 pub(super) const CONTROL_KEPT: &str = "global/pg_control.drctl";
 pub(super) const MANIFEST: &str = "backup_manifest";
 pub(super) const TABLESPACES: &str = "pg_tblspc";
+pub(super) const CONFIGURATION: &str = "postgresql.conf";
 /// What ALTER SYSTEM writes, and drctl.
 pub(super) const AUTO_CONFIGURATION: &str = "postgresql.auto.conf";
 /// In a directory that is being restored, until it is whole.

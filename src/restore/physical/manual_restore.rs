@@ -1,6 +1,7 @@
 //! The same recovery without drctl, to be kept beside the data. Pure.
 
 use super::plan::PhysicalRestorePlan;
+use super::preload;
 use super::settings::headline;
 use crate::model::{Artifact, Encoding, Manifest};
 use crate::postgres::shell;
@@ -66,6 +67,11 @@ pub(super) fn text(plan: &PhysicalRestorePlan) -> String {
         "    recovery_target_action = 'promote'".to_owned(),
         "    archive_mode = 'off'".to_owned(),
     ]);
+    let preload = plan.libraries.as_deref().map(preload::settings).unwrap_or_default();
+    if !preload.is_empty() {
+        lines.push("    # without the libraries whose background workers run production's jobs:".to_owned());
+    }
+    lines.extend(preload.iter().map(|(name, value)| format!("    {name} = '{value}'")));
     lines.extend(target(plan).into_iter().map(|line| format!("    {line}")));
     lines.extend([
         String::new(),

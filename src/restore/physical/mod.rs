@@ -15,7 +15,7 @@
 //! - Nothing is written outside the directory and those that the plan names for tablespaces and for `pg_wal`. No live
 //!   path of the cluster that was backed up is ever among them: not by its configuration, and not by its log, whose
 //!   tablespaces go where the plan says.
-//! - The restored server archives nothing, follows nobody and waits for no standby.
+//! - The restored server archives nothing, follows nobody and waits for no standby, and runs none of production's jobs.
 //! - What only the recovery needs is not in the configuration any more once it is proven: a standby that is made of
 //!   the server later follows it.
 //! - A server that was started has shown that it is out of recovery, where it ended and on which timeline.
@@ -24,6 +24,7 @@
 
 mod ambiguous_time;
 mod combine_incrementals;
+mod configured;
 mod delta;
 mod directory_lock;
 mod error;
@@ -36,11 +37,11 @@ mod owned_file;
 mod owner;
 mod plan;
 mod preflight;
+mod preload;
 mod release;
 mod replay_effects;
 mod report;
 mod request;
-mod resolve;
 mod resume;
 mod select;
 mod server_log;
@@ -64,6 +65,7 @@ use crate::run::RunContext;
 pub use error::PhysicalRestoreError;
 pub use owner::DirectoryOwner;
 pub use plan::{PhysicalRestorePlan, ResolvedTarget, plan};
+pub use preload::{PreloadAction, PreloadLibrary};
 pub use release::{Release, ReleaseError, release};
 pub use report::{DirectoryCleanup, PhysicalDetails};
 pub use request::{BaseBackupSelector, PhysicalRestoreRequest, RestoreCommand, Start, TablespaceMapping};

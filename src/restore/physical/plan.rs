@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::host::DirectoryState;
 use super::preflight::{parts, sizes};
+use super::preload::{self, PreloadLibrary};
 use super::select::{BaseBackup, abandoned_timelines};
 use super::survey::PhysicalSurvey;
 use super::tablespaces::{TablespacePlan, tablespace_directories};
@@ -14,11 +15,11 @@ use super::window::{restorable, why};
 use super::{PhysicalRestoreRequest, RecoveryTarget, RestoreCommand, Start, preflight};
 use crate::event::Phase;
 use crate::model::{
-    Artifact, BackupId, ClusterFacts, Lsn, Manifest, Physical, RepositoryName, SourceName, SystemIdentifier,
-    Timeline,
+    Artifact, BackupId, ClusterFacts, Lsn, Manifest, Physical, RepositoryName, SourceName, SubscriptionFacts,
+    SystemIdentifier, Timeline,
 };
 use crate::policy::PostgresSource;
-use crate::postgres::Tools;
+use crate::postgres::{Tools, identifier};
 use crate::restore::{PlanSummary, Refusal, RestorePlan};
 use crate::wal::{ReplayEnd, ReplayPosition};
 
@@ -90,6 +91,10 @@ pub struct PhysicalRestorePlan {
     pub resumes: bool,
     /// A data directory stands there, and is changed into what was backed up.
     pub changes: bool,
+    /// The libraries that the server that was backed up loads when it starts, and what is done with each. Absent: the
+    /// backup does not say which, as its role could not see the setting, and they are read from the restored files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub libraries: Option<Vec<PreloadLibrary>>,
     /// What a person should know before.
     pub notes: Vec<String>,
     #[serde(skip)]
@@ -119,6 +124,8 @@ pub(super) struct PhysicalRestoreSteps {
     pub(super) limits: BTreeMap<&'static str, i64>,
     /// What lies where `pg_wal` goes stays.
     pub(super) keeps_wal_directory: bool,
+    /// The libraries to load at start, where that was said.
+    pub(super) preload: Option<String>,
 }
 
 impl RestorePlan for PhysicalRestorePlan {
@@ -240,6 +247,7 @@ pub fn plan(
         resumes: preflight::resumes(request, &situation),
         wal_directory: here.wal.as_ref().map(|place| place.path.clone()).or(here.wal_link.clone()),
         changes: here.reusable.is_some() || matches!(here.to.standing, DirectoryState::Changed(_)),
+        libraries: libraries(request, &situation.facts),
         notes: notes(request, &situation, &goal, server.is_some(), major),
         steps: PhysicalRestoreSteps {
             manifest: manifest.clone(),
@@ -256,10 +264,17 @@ pub fn plan(
             mapped: situation.way.mapped(),
             limits: situation.way.limits.clone(),
             keeps_wal_directory: here.wal.is_none(),
+            preload: request.preload.clone(),
         },
         tablespaces,
         goal,
     })
+}
+
+/// What is done with the libraries of the server, where the backup says which it loads.
+fn libraries(request: &PhysicalRestoreRequest, facts: &ClusterFacts) -> Option<Vec<PreloadLibrary>> {
+    let (_, value) = facts.server_settings.iter().find(|(name, _)| name == preload::SETTING)?;
+    Some(preload::decide(value, request.preload.as_deref()))
 }
 
 /// Where a tablespace is made on the way that is not in the backup.
@@ -390,9 +405,14 @@ fn notes(
     if reach.end.timeline != *timeline && reach.stop == ReplayEnd::End {
         notes.push(format!("of timeline {timeline} nothing but its history is archived"));
     }
+    notes.extend(situation.facts.subscriptions.iter().map(slot_note));
     if !base.physical.damaged.is_empty() {
         let (first, count) = (&base.physical.damaged[0], base.physical.damaged.len());
         notes.push(format!("{count} pages were damaged when they were copied, the first in {}", first.file));
+    }
+    if let Some(first) = base.physical.missing_files.first() {
+        let count = base.physical.missing_files.len();
+        notes.push(format!("{count} files of tables or indexes were missing on the server when it was copied, the first `{first}`"));
     }
     if !has_server {
         notes.push(format!(
@@ -412,6 +432,15 @@ fn notes(
         notes.push("the files will belong to root, whom PostgreSQL does not run as: `--owner postgres` gives them to its user".to_owned());
     }
     notes
+}
+
+/// What dropping a restored subscription would do to the one it is a copy of.
+fn slot_note(subscription: &SubscriptionFacts) -> String {
+    let SubscriptionFacts { database, name, slot } = subscription;
+    let quoted = identifier(name);
+    format!(
+        "subscription `{name}` in database `{database}` has the replication slot `{slot}` of production on its publisher, and DROP SUBSCRIPTION drops that: in the copy run `ALTER SUBSCRIPTION {quoted} DISABLE; ALTER SUBSCRIPTION {quoted} SET (slot_name = NONE)` first"
+    )
 }
 
 /// What the WAL on the way has that a person should know.

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::layout::{AUTO_CONFIGURATION, CONTROL, RESTORED};
-use super::resume;
+use super::layout::{AUTO_CONFIGURATION, CONTROL, MANUAL_RESTORE, RESTORED};
+use super::{preload, resume};
 
 /// What comes between them is taken out once the recovery is proven.
 pub(super) const RECOVERY: [&str; 2] = [
@@ -28,10 +28,27 @@ pub enum ReleaseError {
     NoDataDirectory(PathBuf),
     #[error("the cluster in `{0}` has not recovered yet: recovery.signal is there")]
     Recovering(PathBuf),
+    #[error(
+        "drctl did not restore `{0}`: it has no {MANUAL_RESTORE}, and its configuration has no setting that drctl wrote"
+    )]
+    NotRestored(PathBuf),
     #[error("failed to read `{path}`")]
     Read { path: PathBuf, source: io::Error },
     #[error("failed to write `{path}`")]
     Write { path: PathBuf, source: io::Error },
+}
+
+/// Says that the other settings are drctl's where ALTER SYSTEM has dropped the comments around them: any server takes a
+/// setting of this form, and it means nothing to it.
+const ISOLATED: (&str, &str) = ("drctl.isolated", "on");
+/// The list of libraries that drctl has written, which may have any value.
+const PRELOADED: &str = "drctl.preloaded";
+
+/// The settings by which the others are known.
+pub(super) fn marks(preload: &[(&'static str, String)]) -> Vec<(&'static str, String)> {
+    let list = preload.iter().find(|(name, _)| *name == preload::SETTING);
+    let list = list.map(|(_, value)| (PRELOADED, value.clone()));
+    std::iter::once((ISOLATED.0, ISOLATED.1.to_owned())).chain(list).collect()
 }
 
 /// What is taken out.
@@ -54,6 +71,10 @@ pub fn release(directory: &Path, apply: bool) -> Result<Release, ReleaseError> {
     let file = directory.join(AUTO_CONFIGURATION);
     let text =
         fs::read_to_string(&file).map_err(|source| ReleaseError::Read { path: file.clone(), source })?;
+    let is_ours = has_mark(&text) || [RECOVERY[0], APART[0]].iter().any(|mark| text.contains(mark));
+    if !is_ours && !directory.join(MANUAL_RESTORE).exists() {
+        return Err(ReleaseError::NotRestored(directory.to_owned()));
+    }
     let (kept, settings) = released(&text);
     if apply {
         // From now on it is a server of its own, which no teardown removes.
@@ -88,11 +109,15 @@ pub(super) fn released(text: &str) -> (String, Vec<String>) {
 
 /// The same where the file may be another cluster's still, and its own settings of these names stay.
 pub(super) fn without_ours(text: &str) -> (String, Vec<String>) {
-    let never = |_: &str, _: &str| false;
+    let never = |_: &str, _: &str, _: &str| false;
     let (text, mut settings) = without(text, RECOVERY, never);
     let (text, more) = without(&text, APART, never);
     settings.extend(more);
     (text, settings)
+}
+
+fn has_mark(text: &str) -> bool {
+    text.lines().filter_map(setting_in).any(|(name, _)| name == ISOLATED.0)
 }
 
 /// Writes the whole file or nothing, with the owner and mode that it had.
@@ -118,15 +143,23 @@ pub(super) fn replace(path: &Path, text: &str, owner: Option<(u32, u32)>) -> io:
 }
 
 /// Leaves out what is between two lines; where ALTER SYSTEM has dropped these, as it does with all comments, what is
-/// known to have been between them.
-fn without(text: &str, [begin, end]: [&str; 2], is_ours: fn(&str, &str) -> bool) -> (String, Vec<String>) {
-    let is_marked = text.lines().any(|line| line == begin);
+/// known to have been between them. In a file without either the same settings are somebody else's.
+fn without(
+    text: &str,
+    [begin, end]: [&str; 2],
+    is_ours: fn(&str, &str, &str) -> bool,
+) -> (String, Vec<String>) {
+    let preloaded = text.lines().filter_map(setting_in).find(|(name, _)| name == PRELOADED);
+    let preloaded = preloaded.map(|(_, list)| list).unwrap_or_default();
+    // It drops all of them or none.
+    let has_comments = text.lines().any(|line| [RECOVERY[0], APART[0]].contains(&line));
+    let is_known = has_mark(text) && !has_comments;
     let (mut kept, mut settings, mut inside) = (String::new(), Vec::new(), false);
     for line in text.lines() {
         let setting = setting_in(line);
         inside |= line == begin;
-        let goes =
-            inside || (!is_marked && setting.as_ref().is_some_and(|(name, value)| is_ours(name, value)));
+        let goes = inside
+            || (is_known && setting.as_ref().is_some_and(|(name, value)| is_ours(name, value, &preloaded)));
         inside &= line != end;
         if goes {
             settings.extend(setting.map(|_| line.to_owned()));
@@ -138,24 +171,31 @@ fn without(text: &str, [begin, end]: [&str; 2], is_ours: fn(&str, &str) -> bool)
     (kept, settings)
 }
 
-fn is_recovery(name: &str, value: &str) -> bool {
+fn is_recovery(name: &str, value: &str, _preloaded: &str) -> bool {
     name.starts_with("recovery_target")
         || (name == "restore_command" && value.contains(" wal fetch "))
         || [("hot_standby", "off"), ("recovery_prefetch", "off")].contains(&(name, value))
 }
 
-fn is_apart(name: &str, value: &str) -> bool {
-    [
-        ("archive_mode", "off"),
-        ("primary_conninfo", ""),
-        ("primary_slot_name", ""),
-        ("synchronous_standby_names", ""),
-        ("max_logical_replication_workers", "0"),
-        ("recovery_end_command", ""),
-        ("archive_cleanup_command", ""),
-        ("recovery_min_apply_delay", "0"),
-    ]
-    .contains(&(name, value))
+/// `preloaded`: the list of libraries that drctl wrote; another one is of somebody else.
+fn is_apart(name: &str, value: &str, preloaded: &str) -> bool {
+    if name == preload::SETTING {
+        return value == preloaded;
+    }
+    name == PRELOADED
+        || preload::switches_off(name, value)
+        || [
+            ISOLATED,
+            ("archive_mode", "off"),
+            ("primary_conninfo", ""),
+            ("primary_slot_name", ""),
+            ("synchronous_standby_names", ""),
+            ("max_logical_replication_workers", "0"),
+            ("recovery_end_command", ""),
+            ("archive_cleanup_command", ""),
+            ("recovery_min_apply_delay", "0"),
+        ]
+        .contains(&(name, value))
 }
 
 /// A setting's name, in lower case, and its value without quotes.
@@ -213,9 +253,33 @@ mod tests {
     #[test]
     fn and_so_it_does_where_the_server_has_written_the_file() {
         // One of a name, and no comments of ours.
-        let text = "# Do not edit this file manually!\nwork_mem = '7MB'\nrestore_command = '/opt/drctl --policy p wal fetch %f %p'\nrecovery_target_time = '2026-11-20'\nrecovery_target_lsn = ''\nhot_standby = 'off'\narchive_mode = 'off'\nsynchronous_standby_names = ''\nmax_connections = '50'\n";
-        let (text, _) = released(text);
-        assert_eq!(text, "# Do not edit this file manually!\nwork_mem = '7MB'\nmax_connections = '50'\n");
+        let text = "# Do not edit this file manually!\nwork_mem = '7MB'\nrestore_command = '/opt/drctl --policy p wal fetch %f %p'\nrecovery_target_time = '2026-11-20'\nrecovery_target_lsn = ''\nhot_standby = 'off'\narchive_mode = 'off'\nsynchronous_standby_names = ''\nshared_preload_libraries = 'pgaudit'\ndrctl.isolated = 'on'\ndrctl.preloaded = 'pgaudit'\nmax_connections = '50'\n";
+        let rest = "# Do not edit this file manually!\nwork_mem = '7MB'\nmax_connections = '50'\n";
+        assert_eq!(released(text).0, rest);
+        // Libraries that somebody has named since are not taken out.
+        let (other, _) = released(&text.replace("libraries = 'pgaudit'", "libraries = 'pg_cron'"));
+        assert_eq!(other, rest.replace("max", "shared_preload_libraries = 'pg_cron'\nmax"));
+        assert_eq!(recovered(text).1.len(), 4);
+    }
+
+    #[test]
+    fn what_an_administrator_wrote_stays() {
+        let own = "hot_standby = 'off'\narchive_mode = 'off'\nsynchronous_standby_names = ''\nrestore_command = 'drctl wal fetch %f %p'\n";
+        assert_eq!(released(own), (own.to_owned(), vec![]));
+        // Once the recovery is proven, the like of its settings is somebody else's.
+        let proven = recovered(&written()).0;
+        assert_eq!(released(&format!("{proven}{own}")).0, format!("{OWN}\nmax_connections = '40'\n{own}"));
+
+        let folder = tempfile::tempdir().unwrap();
+        let directory = folder.path();
+        fs::create_dir(directory.join("global")).unwrap();
+        fs::write(directory.join("global/pg_control"), "").unwrap();
+        fs::write(directory.join(AUTO_CONFIGURATION), own).unwrap();
+        assert!(matches!(release(directory, true), Err(ReleaseError::NotRestored(_))));
+        // One that was restored, and released before.
+        fs::write(directory.join(MANUAL_RESTORE), "").unwrap();
+        assert!(!release(directory, true).unwrap().applied);
+        assert_eq!(fs::read_to_string(directory.join(AUTO_CONFIGURATION)).unwrap(), own);
     }
 
     #[test]
@@ -241,6 +305,7 @@ mod tests {
         assert!(!release(directory, false).unwrap().applied);
         assert_eq!(fs::read_to_string(directory.join(AUTO_CONFIGURATION)).unwrap(), written());
         assert_eq!(release(directory, true).unwrap().settings.len(), 4);
-        assert_eq!(release(directory, true).unwrap().settings.len(), 0);
+        // Nothing of drctl's is left.
+        assert!(matches!(release(directory, true), Err(ReleaseError::NotRestored(_))));
     }
 }

@@ -31,6 +31,9 @@ pub struct PhysicalRestoreRequest {
     pub owner: Option<DirectoryOwner>,
     /// Change the data directory that stands there into what was backed up.
     pub delta: bool,
+    /// The libraries that the server loads when it starts, as `shared_preload_libraries` names them. `None`: as the one
+    /// that was backed up, without those whose workers run its jobs.
+    pub preload: Option<String>,
     /// Remove what a restore that was killed has left in the directory.
     pub drop_leftovers: bool,
     pub command: RestoreCommand,

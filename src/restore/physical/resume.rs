@@ -9,9 +9,9 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::layout::{CONTROL, RESUME_STATE};
-use super::resolve::resolve;
 use super::{BaseBackupSelector, PhysicalRestoreError, PhysicalRestoreRequest, TablespaceMapping};
 use crate::model::BackupId;
+use crate::platform::resolved_path;
 
 /// What stands there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,7 +49,7 @@ pub(super) fn with_its_backup(
     request: &PhysicalRestoreRequest,
 ) -> Result<Option<PhysicalRestoreRequest>, PhysicalRestoreError> {
     let failed = |source| PhysicalRestoreError::Look { path: request.to.clone(), source };
-    let to = resolve(&request.to).map_err(failed)?;
+    let to = resolved_path(&request.to).map_err(failed)?;
     let Some(state) = look(&to).filter(|_| request.backup == BaseBackupSelector::Fitting && !request.delta)
     else {
         return Ok(None);

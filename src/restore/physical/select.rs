@@ -322,6 +322,7 @@ mod tests {
                 major: 17,
                 system_identifier: Some("7".to_owned()),
                 address: None,
+                replaces: None,
             });
             base.physical.parent = parent.map(|parent| parent.manifest.id.clone());
             base.manifest.physical = Some(base.physical.clone());

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::plan::{PhysicalRestorePlan, ResolvedTarget};
+use super::preload::{self, PreloadLibrary};
 use super::target::shown;
 use super::{RestoreCommand, release};
 use crate::model::{ClusterFacts, ConfigurationFile, Lsn, RepositoryName, SourceName};
@@ -50,7 +51,12 @@ const OF_THE_HOST: &str = "unix_socket_directories";
 ///
 /// The first of them are taken out when the recovery is proven ([`release::recovered`]), the last when the server
 /// takes another's place ([`release::released`]).
-pub(super) fn recovery(plan: &PhysicalRestorePlan, facts: &ClusterFacts, command: &RestoreCommand) -> String {
+pub(super) fn recovery(
+    plan: &PhysicalRestorePlan,
+    facts: &ClusterFacts,
+    command: &RestoreCommand,
+    libraries: &[PreloadLibrary],
+) -> String {
     let mut lines = vec![
         String::new(),
         release::RECOVERY[0].to_owned(),
@@ -102,8 +108,14 @@ pub(super) fn recovery(plan: &PhysicalRestorePlan, facts: &ClusterFacts, command
         setting("recovery_end_command", ""),
         setting("archive_cleanup_command", ""),
         setting("recovery_min_apply_delay", "0"),
-        release::APART[1].to_owned(),
     ]);
+    let preload = preload::settings(libraries);
+    if !preload.is_empty() {
+        lines.push("# Background workers of libraries would run production's jobs here.".to_owned());
+    }
+    lines.extend(preload.iter().map(|(name, value)| setting(name, value)));
+    lines.extend(release::marks(&preload).iter().map(|(name, value)| setting(name, value)));
+    lines.push(release::APART[1].to_owned());
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
 

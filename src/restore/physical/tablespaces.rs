@@ -19,14 +19,19 @@ pub struct TablespacePlan {
     pub scratch_bytes: u64,
 }
 
+/// The directory beside the data directory that holds those that are not told where to go.
+pub(super) fn beside(to: &Path) -> PathBuf {
+    let mut name = to.file_name().unwrap_or_default().to_owned();
+    name.push("-tablespaces");
+    to.with_file_name(name)
+}
+
 /// Where each tablespace goes: where it is told to, or beside the data directory.
 pub(super) fn tablespace_directories<'p>(
     request: &PhysicalRestoreRequest,
     tablespaces: &'p [Tablespace],
 ) -> Vec<(&'p Tablespace, PathBuf)> {
-    let mut beside = request.to.file_name().unwrap_or_default().to_owned();
-    beside.push("-tablespaces");
-    let beside = request.to.with_file_name(beside);
+    let beside = beside(&request.to);
     let place = |space: &Tablespace| {
         let mapped = request.tablespaces.iter().find(|mapping| {
             mapping.which == space.oid.to_string() || Path::new(&mapping.which) == Path::new(&space.location)

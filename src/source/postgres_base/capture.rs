@@ -10,7 +10,7 @@ use super::error::BaseError;
 use super::prepare::{BaseBackupCapture, SettingsReader};
 use super::query::ask;
 use super::replication::Expected;
-use super::{data_directory, increment, manual_restore, replication, settings};
+use super::{data_directory, increment, manual_restore, relations, replication, settings};
 use crate::event::{Events, Phase, PhaseTimer};
 use crate::model::{Details, Manifest, Physical};
 use crate::pipeline::MemoryProducer;
@@ -21,6 +21,8 @@ use crate::source::capture::{
 };
 use crate::source::incremental::{BasePlan, IncrementalSupport};
 
+/// Names of tables whose files are missing; the manifest has the paths of all.
+const MISSING_TOLD: usize = 20;
 /// A database's files are removed a moment before it is gone from the catalog.
 const SETTLED_WITHIN: Duration = Duration::from_secs(2);
 
@@ -29,6 +31,9 @@ impl Capture for BaseBackupCapture {
     fn requirements(&self) -> Requirements {
         Requirements {
             wal: self.server.system_identifier.as_deref().and_then(|identifier| identifier.parse().ok()),
+            segment_size: Some(self.segment_size),
+            server: Some(self.server.clone()),
+            timeline: self.timeline,
             incremental: Some(IncrementalSupport {
                 name: self.parameters.to_string(),
                 server: self.server.clone(),
@@ -81,7 +86,9 @@ async fn run(
     };
     let (major, connection) = (prepared.server.major, &mut prepared.connection);
     let (mut facts, configuration) = settings::read(connection, &server, major, local).await?;
-    let presence = Completeness::wanting(configuration.inside());
+    let expected =
+        relations::expected(&prepared.parameters, &mut prepared.connection, &server, events).await?;
+    let presence = Completeness::wanting(configuration.inside()).expecting(expected);
     let before = databases(&mut prepared.connection, &server).await?;
     let estimate = ask(&server, expected_bytes(&mut prepared.connection)).await?;
 
@@ -106,6 +113,15 @@ async fn run(
         }
     };
     refuse_incomplete(&mut prepared, &copied, &before).await?;
+    let missing =
+        relations::missing(copied.presence.relations(), &prepared.parameters, &server, events).await;
+    for relation in missing.iter().take(MISSING_TOLD) {
+        // Names of tables are for this host's eyes, and not in the manifest.
+        events.warning(format!(
+            "the file of `{}` in database `{}`, `{}`, is missing on the server",
+            relation.name, relation.database, relation.path
+        ));
+    }
     // Asked after the copy was ended on the server, so that it is never before its end.
     let moment = sqlx::query_as(MOMENT).fetch_one(&mut prepared.connection);
     let (time, next_transaction, open): (i64, i64, Option<Vec<i64>>) = ask(&server, moment).await?;
@@ -137,6 +153,7 @@ async fn run(
             .map(|open| open.into_iter().filter_map(|number| u64::try_from(number).ok()).collect()),
         page_checksums: prepared.page_checksums,
         damaged: copied.damaged,
+        missing_files: missing.into_iter().map(|relation| relation.path).collect(),
         tablespaces: prepared.tablespaces,
         left_out,
         parent: chain.last().map(|parent| parent.id.clone()),

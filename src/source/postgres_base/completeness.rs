@@ -6,6 +6,7 @@ use super::error::BaseError;
 use super::exclusions::RelationFile;
 use super::missing_files::MissingFiles;
 use super::query::ask;
+use super::relations::{Relations, SHARED};
 
 /// A server does not work, or forgets what was committed, where one of these is missing.
 const NEEDED: [&str; 13] = [
@@ -32,8 +33,8 @@ const PLAUSIBLE: u32 = 50;
 /// What the file of a relation is called where only its changes are copied.
 const INCREMENTAL: &str = "INCREMENTAL.";
 
-/// What of a copy has come: as much as tells whether anything that PostgreSQL needs is missing. It takes no more
-/// memory the more files there are.
+/// What of a copy has come: as much as tells whether anything that PostgreSQL needs is missing. It takes a few bytes
+/// of memory for each table, and none for their files.
 #[derive(Debug, Default)]
 pub(super) struct Completeness {
     needed: BTreeSet<&'static str>,
@@ -42,6 +43,7 @@ pub(super) struct Completeness {
     databases: BTreeMap<(u32, u32), SeenFiles>,
     /// Files that somebody asks for, by their paths, and whether they have come.
     wanted: BTreeMap<String, bool>,
+    relations: Relations,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -65,6 +67,15 @@ impl Completeness {
         Self { wanted: paths.into_iter().map(|path| (path, false)).collect(), ..Self::default() }
     }
 
+    /// The same, expecting these files of tables.
+    pub(super) fn expecting(self, relations: Relations) -> Self {
+        Self { relations, ..self }
+    }
+
+    pub(super) fn relations(&self) -> &Relations {
+        &self.relations
+    }
+
     /// A member of the copy, by its path from the data directory on.
     pub(super) fn saw(&mut self, path: &str) {
         let path = path.strip_prefix("./").unwrap_or(path).trim_end_matches('/');
@@ -78,6 +89,10 @@ impl Completeness {
         if let Some(filled) = FILLED.iter().find(|filled| **filled == folder) {
             self.filled.insert(filled);
         }
+        let relation = file.strip_prefix(INCREMENTAL).unwrap_or(file);
+        if folder == "global" {
+            self.relations.saw(SHARED, 0, relation);
+        }
         let mut parts = folder.split('/');
         let key = match (parts.next(), parts.next(), parts.next(), parts.next(), parts.next()) {
             (Some("base"), Some(database), None, ..) => Some((DEFAULT_TABLESPACE, database)),
@@ -88,11 +103,12 @@ impl Completeness {
         };
         let Some((space, database)) = key else { return };
         let Ok(database) = database.parse() else { return };
+        self.relations.saw(space, database, relation);
         let files = self.databases.entry((space, database)).or_default();
         match file {
             "PG_VERSION" => files.version = true,
             "pg_filenode.map" => files.map = true,
-            _ if RelationFile::parse(file.strip_prefix(INCREMENTAL).unwrap_or(file)).is_some() => {
+            _ if RelationFile::parse(relation).is_some() => {
                 files.relations = files.relations.saturating_add(1);
             }
             _ => {}

@@ -8,7 +8,8 @@
 //!
 //! *Invariants.* What could not be restored is rejected before a byte is stored, with every reason at once.
 //! A copy is whole only with its `backup_manifest`, and with every database and tablespace that the server says
-//! it has. What it does not hold beside PostgreSQL's own data is in the manifest. A page whose checksum does not fit is named by file and
+//! it has. A file of a table that the server's catalog names and that did not come is in the manifest, and the copy is
+//! kept. What it does not hold beside PostgreSQL's own data is in the manifest. A page whose checksum does not fit is named by file and
 //! block, and the copy is kept: it may be the last there is of the others.
 //!
 //! *Not here.* The write-ahead log that makes a copy a database: [`crate::wal`].
@@ -34,6 +35,7 @@ mod page_checksum;
 mod preflight;
 mod prepare;
 mod query;
+mod relations;
 mod replication;
 mod replication_check;
 mod session;

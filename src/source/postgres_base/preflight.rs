@@ -1,7 +1,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::model::SystemIdentifier;
+use crate::model::{SystemIdentifier, Timeline};
 
 /// Why a copy could not be taken, or would be of no use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,12 @@ pub enum BasePreflight {
     MayNotStart {
         role: String,
         function: &'static str,
+    },
+    /// The server of `base.url` is no standby of the source's own server any more: both write.
+    Promoted {
+        server: String,
+        own: Timeline,
+        other: Timeline,
     },
     MinimalLog,
     /// The policy does not ask for the log.
@@ -59,6 +65,10 @@ impl fmt::Display for BasePreflight {
             Self::MayNotStart { role, function } => {
                 write!(f, "role `{role}` may not call {function}: grant it EXECUTE on that and on its end")
             }
+            Self::Promoted { server, own, other } => write!(
+                f,
+                "`{server}` was promoted: it writes timeline {own}, and the server of the source's `url` writes timeline {other}. Recreate it as a standby, or, if it has taken over, name it as `url`"
+            ),
             Self::MinimalLog => {
                 f.write_str("`wal_level` is `minimal`: set it to `replica` and restart the server")
             }

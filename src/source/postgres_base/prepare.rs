@@ -6,7 +6,7 @@ use super::error::BaseError;
 use super::preflight::BasePreflight;
 use super::query::ask;
 use super::{directory_check, replication_check};
-use crate::model::{SegmentSize, ServerFacts, Tablespace};
+use crate::model::{SegmentSize, ServerFacts, Tablespace, Timeline};
 use crate::policy::{BaseBackup, BaseMethod, PostgresSource, WalMethod};
 use crate::postgres::{ConnectionParameters, Tools, close, server_major};
 
@@ -16,6 +16,8 @@ pub struct BaseBackupCapture {
     pub parameters: ConnectionParameters,
     pub server: ServerFacts,
     pub is_standby: bool,
+    /// The one it writes; `None` on a standby.
+    pub timeline: Option<Timeline>,
     pub page_checksums: bool,
     pub segment_size: SegmentSize,
     /// Those outside the data directory.
@@ -38,6 +40,7 @@ pub enum SettingsReader {
 struct SettingsSource {
     system_identifier: String,
     is_standby: bool,
+    timeline: Option<i32>,
     page_checksums: bool,
     segment_size: i64,
     wal_level: String,
@@ -54,6 +57,8 @@ struct SettingsSource {
 // The system identifier is a signed number there.
 const STANDING: &str = "
 SELECT c.system_identifier::text, pg_is_in_recovery() AS is_standby,
+       CASE WHEN NOT pg_is_in_recovery()
+            THEN ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int4 END AS timeline,
        current_setting('data_checksums') = 'on' AS page_checksums,
        (SELECT setting::int8 FROM pg_settings WHERE name = 'wal_segment_size') AS segment_size,
        current_setting('wal_level') AS wal_level, current_setting('archive_mode') AS archive_mode,
@@ -67,6 +72,13 @@ SELECT c.system_identifier::text, pg_is_in_recovery() AS is_standby,
        current_setting('port') AS port,
        extract(epoch FROM pg_postmaster_start_time())::int8 AS started
   FROM pg_control_system() c, pg_roles r WHERE r.rolname = current_user";
+
+// What the server of `url` writes, beside another one that is copied in its place.
+const WRITES: &str = "
+SELECT system_identifier::text,
+       CASE WHEN NOT pg_is_in_recovery()
+            THEN ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int4 END
+  FROM pg_control_system()";
 
 // Those in place are a part of the data directory.
 const TABLESPACES: &str = "
@@ -96,6 +108,13 @@ pub async fn prepare(source: &PostgresSource, base: &BaseBackup) -> Result<BaseB
     })?;
 
     let mut objections = log_objections(source, &standing);
+    let timeline = standing.timeline.and_then(timeline);
+    if let (true, Some(own)) = (base.url.is_some() || base.url_ref.is_some(), timeline)
+        && let Some(other) = other_primary(source, &standing.system_identifier).await
+        && other != own
+    {
+        objections.push(BasePreflight::Promoted { server: server.clone(), own, other });
+    }
     let reader = match &base.method {
         BaseMethod::Replication => {
             let role = parameters.user.clone();
@@ -145,8 +164,10 @@ pub async fn prepare(source: &PostgresSource, base: &BaseBackup) -> Result<BaseB
             major,
             system_identifier: Some(standing.system_identifier),
             address: Some(address),
+            replaces: None,
         },
         is_standby: standing.is_standby,
+        timeline,
         page_checksums: standing.page_checksums,
         segment_size,
         tablespaces,
@@ -154,6 +175,21 @@ pub async fn prepare(source: &PostgresSource, base: &BaseBackup) -> Result<BaseB
         reader,
         connection,
     })
+}
+
+fn timeline(number: i32) -> Option<Timeline> {
+    u32::try_from(number).ok().and_then(Timeline::new)
+}
+
+/// The timeline that the source's own server writes, where it is of the same cluster, no standby, and can be asked: one
+/// that is gone leaves its place to the one that is copied.
+async fn other_primary(source: &PostgresSource, cluster: &str) -> Option<Timeline> {
+    let parameters = ConnectionParameters::resolve(source).await.ok()?;
+    let mut connection = parameters.connect().await.ok()?;
+    let asked = sqlx::query_as(WRITES).fetch_one(&mut connection);
+    let answered: Option<(String, Option<i32>)> = ask(&parameters.to_string(), asked).await.ok();
+    close(connection).await;
+    answered.filter(|(identifier, _)| identifier == cluster).and_then(|(_, number)| timeline(number?))
 }
 
 /// Those that the server has outside the data directory.

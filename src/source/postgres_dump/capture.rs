@@ -112,7 +112,7 @@ pub async fn prepare(source: &PostgresSource) -> Result<DumpCapture, LogicalErro
         ask(&database, sqlx::query_scalar("SELECT current_database()::text").fetch_one(&mut connection))
             .await;
     let address = Some(format!("{}:{}/{}", parameters.host, parameters.port, named?));
-    let server = ServerFacts { version, major, system_identifier, address };
+    let server = ServerFacts { version, major, system_identifier, address, replaces: None };
     Ok(DumpCapture { parameters, tools, server, is_standby, reads_passwords, connection })
 }
 

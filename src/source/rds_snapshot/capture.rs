@@ -78,6 +78,7 @@ impl SnapshotCapture<'_> {
                 major,
                 system_identifier: None,
                 address: None,
+                replaces: None,
             }),
             physical: None,
             managed: Some(CloudBackup {

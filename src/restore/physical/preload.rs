@@ -1,0 +1,313 @@
+//! Libraries that a restored server loads when it starts (`shared_preload_libraries`). Pure.
+//!
+//! A library may start background workers as soon as recovery has ended: they would run production's jobs, send its
+//! requests and connect to its other servers from the copy. Those that are known to do so are left out until the
+//! cluster is released, and so is nothing else: replay may need a library (custom WAL resource managers), and tables
+//! their access method.
+
+use std::fmt;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::postgres::{identifier, split_quoted};
+
+/// The setting that names them.
+pub(super) const SETTING: &str = "shared_preload_libraries";
+
+/// A library of the server that was backed up, and what the restored one does with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PreloadLibrary {
+    /// As the setting has it.
+    pub name: String,
+    #[serde(flatten)]
+    pub action: PreloadAction,
+    /// Whether the libraries to load were named for this restore.
+    #[serde(skip)]
+    pub(super) is_asked: bool,
+}
+
+/// What a restored server does with a library until it is released.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "action", content = "value")]
+pub enum PreloadAction {
+    /// Loads it: its workers, where it has any, stay inside of the server.
+    Load,
+    /// Loads it with its workers switched off, by a setting and its value.
+    WithoutWorkers(&'static str, &'static str),
+    /// Does not load it, since its workers do this.
+    Omit(&'static str),
+    /// Does not load it, since it was not asked for.
+    NotAsked,
+    /// Loads it as asked, although its workers do this.
+    LoadAsAsked(&'static str),
+    /// Loads it; whether it starts workers is not known.
+    Unknown,
+}
+
+const JOBS: &str = "runs scheduled jobs";
+const REQUESTS: &str = "sends requests to other servers";
+const REPLICATES: &str = "connects to the other servers of its cluster";
+const REWRITES: &str = "drops or rewrites tables by a schedule";
+
+/// Libraries whose workers do what a copy must not.
+const OMITTED: [(&str, &str); 22] = [
+    ("bdr", REPLICATES),
+    ("citus", REPLICATES),
+    ("edb_job_scheduler", JOBS),
+    ("multimaster", REPLICATES),
+    ("pg_cron", JOBS),
+    ("pg_duckdb", REQUESTS),
+    ("pg_failover_slots", REPLICATES),
+    ("pg_jobmon_bgw", JOBS),
+    ("pg_later", JOBS),
+    ("pg_net", REQUESTS),
+    ("pg_partman_bgw", REWRITES),
+    ("pg_scheduler", JOBS),
+    ("pg_squeeze", REWRITES),
+    ("pg_task", JOBS),
+    ("pg_vectorize", REQUESTS),
+    ("pgactive", REPLICATES),
+    ("pgautofailover", REPLICATES),
+    ("pglogical", REPLICATES),
+    ("pglogical_ticker", REPLICATES),
+    ("pgpro_scheduler", JOBS),
+    ("spock", REPLICATES),
+    ("vectorize", REQUESTS),
+];
+
+/// Libraries without which tables cannot be read, and the setting that switches their workers off.
+const SWITCHED_OFF: [(&str, &str, &str); 1] = [("timescaledb", "timescaledb.max_background_workers", "0")];
+
+/// Libraries that start no workers, or only such that stay inside of the server.
+const HARMLESS: [&str; 39] = [
+    "age",
+    "auth_delay",
+    "auto_explain",
+    "basic_archive",
+    "credcheck",
+    "decoderbufs",
+    "login_hook",
+    "orioledb",
+    "passwordcheck",
+    "percona_pg_telemetry",
+    "pg_auth_mon",
+    "pg_hint_plan",
+    "pg_ivm",
+    "pg_plan_filter",
+    "pg_prewarm",
+    "pg_qualstats",
+    "pg_show_plans",
+    "pg_stat_kcache",
+    "pg_stat_monitor",
+    "pg_stat_plans",
+    "pg_stat_statements",
+    "pg_store_plans",
+    "pg_tde",
+    "pg_tle",
+    "pg_wait_sampling",
+    "pgaudit",
+    "pgauditlogtofile",
+    "pgextwlist",
+    "pgsodium",
+    "plan_filter",
+    "plpgsql",
+    "plpgsql_check",
+    "postgis-3",
+    "repmgr",
+    "safeupdate",
+    "sepgsql",
+    "set_user",
+    "supautils",
+    "wal2json",
+];
+
+/// Decides about each library of a value of the setting. `asked`: the libraries that alone are to be loaded, as the
+/// setting would have them.
+pub(super) fn decide(value: &str, asked: Option<&str>) -> Vec<PreloadLibrary> {
+    let libraries = names(value);
+    let Some(asked) = asked else {
+        let decided = |name: String| PreloadLibrary { action: known(&name), name, is_asked: false };
+        return libraries.into_iter().map(decided).collect();
+    };
+    let asked = names(asked);
+    let left_out = libraries.into_iter().filter(|name| !asked.iter().any(|asked| is_same(asked, name)));
+    let as_asked = |name, action| PreloadLibrary { name, action, is_asked: true };
+    let left_out: Vec<_> = left_out.map(|name| as_asked(name, PreloadAction::NotAsked)).collect();
+    let loaded = asked.into_iter().map(|name| {
+        let action = match known(&name) {
+            PreloadAction::Omit(why) => PreloadAction::LoadAsAsked(why),
+            PreloadAction::Unknown => PreloadAction::Load,
+            action => action,
+        };
+        as_asked(name, action)
+    });
+    loaded.chain(left_out).collect()
+}
+
+fn known(name: &str) -> PreloadAction {
+    let library = file(name);
+    let omitted = OMITTED.iter().find(|(other, _)| *other == library);
+    let switched_off = SWITCHED_OFF.iter().find(|(other, ..)| *other == library);
+    match (omitted, switched_off) {
+        (Some((_, why)), _) => PreloadAction::Omit(why),
+        (_, Some((_, setting, value))) => PreloadAction::WithoutWorkers(setting, value),
+        _ if HARMLESS.contains(&library) => PreloadAction::Load,
+        _ => PreloadAction::Unknown,
+    }
+}
+
+/// Whether two names are of one library.
+fn is_same(one: &str, other: &str) -> bool {
+    file(one) == file(other)
+}
+
+/// The library's name without a directory and an ending.
+fn file(name: &str) -> &str {
+    Path::new(name.strip_suffix(".so").unwrap_or(name))
+        .file_name()
+        .and_then(|file| file.to_str())
+        .unwrap_or(name)
+}
+
+/// The names in a list, as a server splits it: by commas, and with double quotes where a name has any.
+fn names(list: &str) -> Vec<String> {
+    let parts = split_quoted(list, ',').unwrap_or_default();
+    parts.into_iter().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
+}
+
+/// The settings of a restored server, until it is released; none where it loads what the one that was backed up loaded.
+pub(super) fn settings(libraries: &[PreloadLibrary]) -> Vec<(&'static str, String)> {
+    let mut settings = Vec::new();
+    if libraries.iter().any(|library| library.is_asked || !library.is_loaded()) {
+        let plain = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || "_-./$".contains(c));
+        let quoted = |name: &str| if plain(name) { name.to_owned() } else { identifier(name) };
+        let loaded = libraries.iter().filter(|library| library.is_loaded());
+        let list: Vec<_> = loaded.map(|library| quoted(&library.name)).collect();
+        settings.push((SETTING, list.join(",")));
+    }
+    settings.extend(libraries.iter().filter_map(|library| match library.action {
+        PreloadAction::WithoutWorkers(setting, value) => Some((setting, value.to_owned())),
+        _ => None,
+    }));
+    settings
+}
+
+/// Whether this is a setting that switches workers off.
+pub(super) fn switches_off(name: &str, value: &str) -> bool {
+    SWITCHED_OFF.iter().any(|(_, setting, off)| (*setting, *off) == (name, value))
+}
+
+impl PreloadLibrary {
+    pub fn is_loaded(&self) -> bool {
+        !matches!(self.action, PreloadAction::Omit(_) | PreloadAction::NotAsked)
+    }
+
+    /// Returns what a person should know of it; `None` where it is loaded as before.
+    pub fn note(&self) -> Option<String> {
+        (self.action != PreloadAction::Load).then(|| self.to_string())
+    }
+}
+
+impl fmt::Display for PreloadLibrary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = &self.name;
+        match self.action {
+            PreloadAction::Load => write!(f, "`{name}` is loaded"),
+            PreloadAction::WithoutWorkers(setting, value) => {
+                write!(f, "`{name}` is loaded without its background workers (`{setting} = {value}`)")
+            }
+            PreloadAction::Omit(why) => write!(
+                f,
+                "`{name}` is not loaded until `drctl recovery release`: its background worker {why}, which a copy must not"
+            ),
+            PreloadAction::NotAsked => {
+                write!(
+                    f,
+                    "`{name}` is not loaded until `drctl recovery release`: `--preload-libraries` does not name it"
+                )
+            }
+            PreloadAction::LoadAsAsked(why) => {
+                write!(
+                    f,
+                    "`{name}` is loaded as `--preload-libraries` says: its background worker {why}, from this copy too"
+                )
+            }
+            PreloadAction::Unknown => write!(
+                f,
+                "`{name}` is loaded, is not known to drctl, and may run background workers from this copy: `--preload-libraries LIST` names the libraries to load"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn actions(value: &str, asked: Option<&str>) -> Vec<(String, PreloadAction)> {
+        decide(value, asked).into_iter().map(|library| (library.name, library.action)).collect()
+    }
+
+    #[test]
+    fn what_runs_jobs_is_left_out_however_it_is_written() {
+        let libraries =
+            decide("pg_stat_statements, \"$libdir/pg_cron\",/usr/lib/pg_net.so , timescaledb", None);
+        let kept: Vec<_> = libraries.iter().filter(|library| library.is_loaded()).collect();
+        assert_eq!(
+            kept.iter().map(|library| &*library.name).collect::<Vec<_>>(),
+            ["pg_stat_statements", "timescaledb"]
+        );
+        assert_eq!(
+            settings(&libraries),
+            [
+                (SETTING, "pg_stat_statements,timescaledb".to_owned()),
+                ("timescaledb.max_background_workers", "0".to_owned())
+            ]
+        );
+        assert!(switches_off("timescaledb.max_background_workers", "0"));
+        assert!(!switches_off("timescaledb.max_background_workers", "8"));
+        assert_eq!(settings(&decide("pg_cron", None)), [(SETTING, String::new())]);
+    }
+
+    #[test]
+    fn what_is_not_known_is_loaded_and_named() {
+        let libraries = decide("their_own,pgaudit", None);
+        assert_eq!(settings(&libraries), []);
+        let notes: Vec<_> = libraries.iter().filter_map(PreloadLibrary::note).collect();
+        assert_eq!(notes.len(), 1);
+        assert!(notes[0].contains("`their_own`") && notes[0].contains("--preload-libraries"), "{notes:?}");
+        assert_eq!(decide("", None), []);
+    }
+
+    #[test]
+    fn who_asks_for_libraries_gets_these_and_no_others() {
+        assert_eq!(
+            actions("pg_cron,their_own,citus", Some("citus, $libdir/extra")),
+            [
+                ("citus".to_owned(), PreloadAction::LoadAsAsked(REPLICATES)),
+                ("$libdir/extra".to_owned(), PreloadAction::Load),
+                ("pg_cron".to_owned(), PreloadAction::NotAsked),
+                ("their_own".to_owned(), PreloadAction::NotAsked),
+            ]
+        );
+        assert_eq!(settings(&decide("pg_cron", Some("pg_cron"))), [(SETTING, "pg_cron".to_owned())]);
+        assert_eq!(settings(&decide("pg_cron", Some(""))), [(SETTING, String::new())]);
+        // A list that only adds one has to be written, too.
+        assert_eq!(
+            settings(&decide("", Some("more,\"odd name\""))),
+            [(SETTING, "more,\"odd name\"".to_owned())]
+        );
+    }
+
+    #[test]
+    fn each_library_is_in_one_list_only() {
+        let omitted = OMITTED.iter().map(|(name, _)| *name);
+        let off = SWITCHED_OFF.iter().map(|(name, ..)| *name);
+        let mut all: Vec<_> = omitted.chain(off).chain(HARMLESS).collect();
+        let count = all.len();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), count);
+    }
+}
