@@ -266,7 +266,7 @@ fn eight(text: &str) -> Option<u32> {
 }
 
 /// A file of write-ahead log, by its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum WalName {
     /// `000000010000000000000001`
     Segment(Segment),

@@ -19,7 +19,7 @@ mod sequences;
 mod session;
 mod tools;
 mod wal_commits;
-mod wal_header;
+pub(crate) mod wal_header;
 mod wal_record;
 
 pub use connect::{ConnectError, ConnectionParameters, SslMode, close};

@@ -53,6 +53,12 @@ pub struct SegmentRange {
     pub last: Segment,
 }
 
+impl SegmentRange {
+    fn has(&self, segment: Segment) -> bool {
+        self.first.timeline == segment.timeline && (self.first..=self.last).contains(&segment)
+    }
+}
+
 /// How far a server can be brought from a position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplayRange {
@@ -76,6 +82,15 @@ pub enum ReplayEnd {
     NoHistory(Timeline),
     /// The timeline was begun before the position, or from another timeline.
     NotAChild(Timeline),
+    /// The WAL was damaged before it was archived, and what comes after is there.
+    Damaged(DamagedWal),
+}
+
+/// Where recovery ends early: no record from `at` on is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DamagedWal {
+    pub segment: Segment,
+    pub at: Lsn,
 }
 
 impl ReplayRange {
@@ -93,6 +108,18 @@ impl ReplayRange {
         };
         let begin = last.begin(self.size)?;
         (self.end.lsn.0 < begin.0 + written).then_some(last)
+    }
+
+    /// Returns it as far as the WAL is intact.
+    pub fn until_damage(mut self, damaged: DamagedWal) -> Self {
+        let DamagedWal { segment, at } = damaged;
+        let Some(n) = self.stretches.iter().position(|stretch| stretch.has(segment)) else { return self };
+        self.stretches.truncate(n + 1);
+        if let Some(last) = self.stretches.last_mut() {
+            last.last = segment;
+        }
+        let end = ReplayPosition { timeline: segment.timeline, lsn: at };
+        Self { end, pieces: None, stop: ReplayEnd::Damaged(damaged), ..self }
     }
 
     /// How many whole segments it takes.

@@ -13,6 +13,10 @@ const HINTS: &[(&str, &str)] = &[
         "Set `cron.database_name` to the database on the target server, and load under that name: `--no-rename`. `--continue` restores the rest without it.",
     ),
     ("damaged-settings", "`drctl verify` says which copies of the backup are good."),
+    (
+        "damaged-wal",
+        "`--point-in-time {last}` recovers to the last commit before the damage, and `--to-lsn` to a position before {at}; a base backup that was taken after it (`--backup`, `drctl list`) recovers to later moments. A repository that could not be read now may have the segment intact.",
+    ),
     ("database-closed", ANOTHER_DATABASE),
     ("database-in-use", ANOTHER_DATABASE),
     ("database-not-empty", ANOTHER_DATABASE),
@@ -86,6 +90,7 @@ const HINTS: &[(&str, &str)] = &[
     ),
     ("other-cluster", "Name another directory; drctl never writes over another cluster's data."),
     ("other-database", "Say which with `--backup` or `--point-in-time`."),
+    ("other-timeline", "`--timeline {other}` recovers along it."),
     ("other-zone", "Name a zone of that region, or restore from another with `--from`."),
     ("out-of-reach", "Name a moment inside of a window, or restore the snapshot with `--backup`."),
     ("port-taken", "Without `--port` one that is free is chosen."),
@@ -106,6 +111,10 @@ const HINTS: &[(&str, &str)] = &[
     (
         "transaction-too-early",
         "What had ended when a backup was complete is in it and no target; of a transaction that was open then, the backup has to say so, which those of a standby and of older versions do not. Give the time or the position of its commit in place of its number (`--point-in-time`, `--to-lsn`; `pg_waldump --rmgr=Transaction` has both), or an older backup (`--backup`).",
+    ),
+    (
+        "transaction-on-two-timelines",
+        "`--timeline {goal}` recovers to the one, `--timeline {other}` to the other.",
     ),
     (
         "two-timelines",
