@@ -513,6 +513,7 @@ async fn a_copy_that_takes_no_wal_does_not_keep_the_backup_from_the_others() -> 
     let archiving = Archiving::start(&TWO, "", options(15)).await?;
     archiving.base("wal_wait = \"6s\"")?;
     Ledger::create(&archiving.cluster).await?;
+    archiving.write(1).await?;
     archiving.settle().await?;
     let wal = archiving.system.repository("west").join("shop/database/wal");
     let aside = archiving.system.path().join("aside");

@@ -109,12 +109,12 @@ const HINTS: &[(&str, &str)] = &[
         "`--latest` restores as much as there is. Where the server still lives, `SELECT pg_switch_wal()` there has what it wrote last archived now.",
     ),
     (
-        "transaction-too-early",
-        "What had ended when a backup was complete is in it and no target; of a transaction that was open then, the backup has to say so, which those of a standby and of older versions do not. Give the time or the position of its commit in place of its number (`--point-in-time`, `--to-lsn`; `pg_waldump --rmgr=Transaction` has both), or an older backup (`--backup`).",
-    ),
-    (
         "transaction-on-two-timelines",
         "`--timeline {goal}` recovers to the one, `--timeline {other}` to the other.",
+    ),
+    (
+        "transaction-too-early",
+        "What had ended when a backup was complete is in it and no target; of a transaction that was open then, the backup has to say so, which those of a standby and of older versions do not. Give the time or the position of its commit in place of its number (`--point-in-time`, `--to-lsn`; `pg_waldump --rmgr=Transaction` has both), or an older backup (`--backup`).",
     ),
     (
         "two-timelines",
