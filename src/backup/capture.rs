@@ -37,12 +37,14 @@ impl Run<'_> {
             self.accept_wal(source, cluster, size).await.map_err(TakeError::OtherCluster)?;
         }
         self.abort_orphaned_uploads(source).await;
+        let archiving_fails = self.archiving_fails(&planned.source, prepared.requirements().wal).await;
         let writer = self.writer(&backup, begun, cancel);
         if is_resumed && let Some(kept) = writer.clear().await.first() {
             let (repository, reason) = (kept.name.clone(), kept.reason());
             return Err(TakeError::Leftovers { backup, repository, reason });
         }
-        let (writer, mut captured) = self.capture_into(writer, prepared, &backup, &base, cancel).await?;
+        let (writer, mut captured) =
+            self.capture_into(writer, prepared, &backup, (&base, archiving_fails.as_deref()), cancel).await?;
         captured.warnings.extend(lineage.divergence.map(|divergence| divergence.to_string()));
         if let Some(server) = &mut captured.server {
             server.replaces = lineage.replaces;
@@ -118,11 +120,12 @@ impl Run<'_> {
         mut writer: BackupWriter,
         prepared: Box<dyn Capture + '_>,
         backup: &BackupId,
-        base: &PlannedBase,
+        (base, archiving_fails): (&PlannedBase, Option<&str>),
         cancel: &CancellationToken,
     ) -> Result<(BackupWriter, Captured), TakeError> {
         let naming = Naming { system: &self.policy.system, source: backup.source(), backup, run: &self.id };
-        let context = CaptureContext { naming, base: &base.plan, events: self.events, cancel };
+        let context =
+            CaptureContext { naming, base: &base.plan, archiving_fails, events: self.events, cancel };
         match prepared.run(&context, &mut writer).await {
             Ok(captured) => Ok((writer, captured)),
             Err(error) => {

@@ -1,11 +1,37 @@
 use futures_util::future::join_all;
 
 use super::run::{Run, SMALL_CALL};
-use crate::model::{SegmentSize, SourceName, SystemIdentifier};
+use crate::model::{RepositoryName, SegmentSize, SourceName, SystemIdentifier};
+use crate::policy::{Source, WalMethod};
+use crate::text::error_chain;
 use crate::wal::Archive;
 use crate::wal::cluster::{self, ClusterError};
 
 impl Run<'_> {
+    /// Says why the server cannot have its WAL archived now: a repository that must confirm it does not take it. What
+    /// keeps the server's own calls from working is the server's to say.
+    pub(super) async fn archiving_fails(
+        &self,
+        source: &Source,
+        cluster: Option<SystemIdentifier>,
+    ) -> Option<String> {
+        let wal = source.wal().filter(|wal| wal.method == WalMethod::Archive)?;
+        let is_required = |name: &RepositoryName| !wal.optional_repositories.contains(name);
+        if let Some(lost) = self.repositories.lost().iter().find(|lost| is_required(&lost.name)) {
+            return Some(format!("repository {} cannot be used ({})", lost.name, lost.reason()));
+        }
+        let archive =
+            Archive { system: self.policy.system.clone(), source: source.name.clone(), cluster: cluster? };
+        let required = self.repositories.iter().filter(|repository| is_required(&repository.name));
+        let asked = required.map(async |repository| {
+            let known = cluster::known(&*repository.store, &archive);
+            let known = tokio::time::timeout(SMALL_CALL, known).await.ok()?;
+            let why = known.err()?;
+            Some(format!("repository {} does not take it ({})", repository.name, error_chain(&why)))
+        });
+        join_all(asked).await.into_iter().flatten().next()
+    }
+
     /// Rejects a base backup that could never be restored, since no repository takes the WAL of its cluster.
     /// A repository that cannot say whose WAL it has is asked again once the backup waits for it.
     pub(super) async fn reject_without_wal(

@@ -60,7 +60,7 @@ pub async fn apply(
     loop {
         // A new connection has what the server has now; this one may still have what it began with.
         let mut fresh = server.connect().await?;
-        let facts = server.facts(&mut fresh, wanted.replicates, cancel).await;
+        let facts = server.facts(&mut fresh, wanted, cancel).await;
         crate::postgres::close(fresh).await;
         let findings = plan(&facts?, wanted);
         let refused = |statement: &String| {

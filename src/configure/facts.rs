@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
 
+use crate::wal::CommandVerdict;
+
 /// A server, as far as archiving and copying it depend on how it is set up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SettingFacts {
@@ -21,6 +23,8 @@ pub struct SettingFacts {
     pub tls: bool,
     /// Whether the role is let in for replication.
     pub access: Access,
+    /// What [`Self::archive_command`] does; `None` where there is none to judge.
+    pub push: Option<CommandVerdict>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -79,6 +83,18 @@ pub enum Access {
 impl SettingFacts {
     pub(super) fn value(&self, name: &str) -> Option<&str> {
         self.settings.get(name).map(|setting| setting.value.as_str())
+    }
+
+    /// The command, also while `archive_mode` is off and the server shows another word in its place; `None` where it
+    /// is not visible to the role.
+    pub(super) fn archive_command(&self) -> Option<&str> {
+        match self.value("archive_command")?.trim() {
+            "(disabled)" => {
+                let files = self.files.as_ref()?;
+                Some(files.get("archive_command").map_or("", |given| given.trim()))
+            }
+            command => Some(command),
+        }
     }
 
     pub(super) fn number(&self, name: &str) -> Option<i64> {

@@ -4,8 +4,9 @@ use std::time::Duration;
 use super::finding::{Effect, FindingWeight, Fix, SettingFinding, SettingState};
 use super::{Access, ServerRole, ServerSetting, SettingFacts};
 use crate::model::SourceName;
-use crate::policy::{BaseMethod, PostgresSource, WalMethod};
+use crate::policy::{BaseMethod, Policy, PostgresSource, WalMethod};
 use crate::postgres::{identifier, literal, shell};
+use crate::wal::{CommandState, CommandVerdict, PushTarget};
 
 /// Half-full segments are ended no more often than this.
 const OFTEN: Duration = Duration::from_secs(60);
@@ -30,6 +31,9 @@ pub struct DesiredSettings {
     pub rpo: Duration,
     /// The whole `archive_command`.
     pub push: String,
+    pub source: SourceName,
+    /// Where that archives to.
+    pub target: PushTarget,
     /// A password is used, over a socket too.
     pub has_password: bool,
     pub is_socket: bool,
@@ -38,9 +42,10 @@ pub struct DesiredSettings {
 impl DesiredSettings {
     /// `role` and the way to the server come from its connection.
     pub fn for_source(
+        policy: &Policy,
+        name: &SourceName,
         source: &PostgresSource,
         parameters: &crate::postgres::ConnectionParameters,
-        rpo: Duration,
         push: String,
     ) -> Self {
         let through = source.wal.as_ref().map(|wal| wal.method.clone());
@@ -53,8 +58,10 @@ impl DesiredSettings {
             through,
             starts_backups: base.is_some_and(|base| base.method != BaseMethod::Replication),
             incrementals: base.is_some_and(|base| base.incrementals > 0),
-            rpo,
+            rpo: policy.objectives.rpo,
             push,
+            source: name.clone(),
+            target: PushTarget::from_policy(policy),
             has_password: parameters.password.is_some(),
             is_socket: parameters.is_socket(),
         }
@@ -163,33 +170,34 @@ fn archiving(facts: &SettingFacts, wanted: &DesiredSettings) -> Vec<SettingFindi
 }
 
 fn command(facts: &SettingFacts, wanted: &DesiredSettings) -> SettingFinding {
-    let there = facts.value("archive_command").unwrap_or_default().trim();
-    // The server shows this in place of a command while `archive_mode` is off.
-    let given = facts.files.as_ref().and_then(|files| files.get("archive_command"));
-    let there = if there == "(disabled)" { given.map_or("", |given| given.trim()) } else { there };
     let library = facts.value("archive_library").unwrap_or_default().trim();
-    let is_drctl = there.contains("wal push") && there.contains("%p");
-    let is_ours = there == wanted.push || is_drctl;
-    let why = format!("`{}`", wanted.push);
-    let mut finding = setting(facts, "archive_command", is_ours && library.is_empty(), &why, &wanted.push);
+    let state = facts.push.as_ref().map(CommandVerdict::state);
+    let fine = state == Some(CommandState::Good) && library.is_empty();
+    let mut finding = setting(facts, "archive_command", fine, &format!("`{}`", wanted.push), &wanted.push);
     if finding.state == SettingState::Unknown {
         return finding;
     }
-    if facts.value("archive_command") == Some("(disabled)") && facts.files.is_none() {
+    let (Some(there), Some(verdict)) = (facts.archive_command(), &facts.push) else {
         let found = "not visible to the role while `archive_mode` is off".to_owned();
         return SettingFinding { state: SettingState::Unknown, found, ..finding };
-    }
-    finding.found = if there.is_empty() { "nothing".to_owned() } else { format!("`{there}`") };
+    };
+    finding.found = match verdict {
+        CommandVerdict::Empty => "nothing".to_owned(),
+        CommandVerdict::Archives => format!("`{there}`"),
+        verdict => format!("`{there}`, {verdict}"),
+    };
     if !library.is_empty() {
         finding.found = format!("{} and `archive_library` `{library}`", finding.found);
         if let Some(Fix::Sql { statements, .. }) = &mut finding.remedy {
             statements.insert(0, "ALTER SYSTEM SET archive_library = ''".to_owned());
         }
     }
-    let is_foreign = !library.is_empty() || !there.is_empty() && !is_ours;
-    if finding.state == SettingState::Missing && is_foreign {
-        finding.state = SettingState::Foreign;
-    }
+    finding.state = match (finding.state, state) {
+        (SettingState::Missing, _) if !library.is_empty() => SettingState::Foreign,
+        (SettingState::Missing, Some(CommandState::Foreign)) => SettingState::Foreign,
+        (SettingState::Missing, Some(CommandState::Unknown)) => SettingState::Unknown,
+        (state, _) => state,
+    };
     finding
 }
 

@@ -1,5 +1,6 @@
 use super::*;
 use crate::configure::{HbaRule, Slot};
+use crate::wal::{ServerHost, judge};
 
 fn setting_of(value: &str, context: &str) -> ServerSetting {
     let (source, context) = ("default".to_owned(), context.to_owned());
@@ -39,6 +40,13 @@ fn wanted(through: WalMethod) -> DesiredSettings {
         incrementals: false,
         rpo: Duration::from_secs(3600),
         push: "/usr/bin/drctl --policy /etc/drctl/policy.toml wal push %p".to_owned(),
+        source: "database".parse().unwrap(),
+        target: PushTarget {
+            policy: "/etc/drctl/policy.toml".into(),
+            system: "shop".parse().unwrap(),
+            sources: vec!["database".parse().unwrap()],
+            repositories: [].into(),
+        },
         has_password: true,
         is_socket: false,
     }
@@ -46,6 +54,13 @@ fn wanted(through: WalMethod) -> DesiredSettings {
 
 fn set(facts: &mut SettingFacts, name: &str, value: &str) {
     facts.settings.get_mut(name).unwrap().value = value.to_owned();
+}
+
+/// With what its `archive_command` does.
+fn plan(facts: &SettingFacts, wanted: &DesiredSettings) -> Vec<SettingFinding> {
+    let judged = |line: &str| judge(line, &wanted.source, &wanted.target, &ServerHost::ELSEWHERE);
+    let facts = SettingFacts { push: facts.archive_command().map(judged), ..facts.clone() };
+    super::plan(&facts, wanted)
 }
 
 fn open(findings: &[SettingFinding]) -> Vec<(&str, SettingState)> {
@@ -127,7 +142,7 @@ fn what_archives_elsewhere_is_foreign() {
     assert_eq!(statements(&[foreign])[0], "ALTER SYSTEM SET archive_library = ''");
     set(&mut facts, "archive_library", "");
     assert_eq!(command(&facts).state, SettingState::Missing);
-    // drctl by another path, or with another policy, is no one else's.
+    // drctl by another path is no one else's.
     set(&mut facts, "archive_command", "/opt/drctl wal push database %p");
     assert_eq!(command(&facts).state, SettingState::Fine);
     // One that is set aside while nothing is archived is not lost either.
@@ -136,6 +151,29 @@ fn what_archives_elsewhere_is_foreign() {
     assert_eq!(command(&facts).state, SettingState::Foreign);
     facts.files = None;
     assert_eq!(command(&facts).state, SettingState::Unknown);
+}
+
+#[test]
+fn a_command_that_archives_nothing_is_replaced_and_told_why() {
+    let wanted = wanted(WalMethod::Archive);
+    let mut facts = fresh();
+    set(&mut facts, "archive_mode", "on");
+    for (line, state, why) in [
+        (format!("{} || true", wanted.push), SettingState::Missing, "`|| true` hides the exit status"),
+        ("echo drctl wal push %p".to_owned(), SettingState::Missing, "does not run `drctl wal push`"),
+        ("/bin/true".to_owned(), SettingState::Missing, "archives nothing and reports success"),
+        ("drctl wal push ledger %p".to_owned(), SettingState::Missing, "archives as source `ledger`"),
+        ("cp %p /mnt/%f".to_owned(), SettingState::Foreign, "does not run `drctl wal push`"),
+        ("chroot /srv drctl wal push %p".to_owned(), SettingState::Unknown, "`chroot` decides what it runs"),
+    ] {
+        set(&mut facts, "archive_command", &line);
+        let findings = plan(&facts, &wanted);
+        let finding = findings.iter().find(|finding| finding.name == "archive_command").unwrap();
+        assert_eq!(finding.state, state, "{line}");
+        assert!(finding.is_open() && finding.found.contains(why), "{}", finding.found);
+        let statement = format!("ALTER SYSTEM SET archive_command = '{}'", wanted.push);
+        assert!(statements(&findings).contains(&statement), "{line}");
+    }
 }
 
 #[test]

@@ -1,14 +1,17 @@
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::{PgConnection, Row as _};
 use thiserror::Error;
 
+use super::DesiredSettings;
 use super::facts::{Access, HbaRule, ServerRole, ServerSetting, SettingFacts, Slot};
+use crate::model::SystemIdentifier;
 use crate::platform::{CancellationToken, ProcessError};
 use crate::postgres::{ConnectError, ConnectionParameters, FactsError, Tools, server_major};
 use crate::text::format_duration;
+use crate::wal::{ServerHost, is_this_host, judge};
 
 const QUESTION_WITHIN: Duration = Duration::from_secs(10);
 const LET_IN_WITHIN: Duration = Duration::from_secs(15);
@@ -41,7 +44,11 @@ const SETTINGS: &str = "
 SELECT name, setting, source, context, pending_restart FROM pg_settings
  WHERE name IN ('wal_level', 'full_page_writes', 'archive_mode', 'archive_command', 'archive_library',
                 'archive_timeout', 'max_wal_senders', 'max_replication_slots', 'max_slot_wal_keep_size',
-                'summarize_wal', 'hba_file', 'password_encryption')";
+                'summarize_wal', 'hba_file', 'password_encryption', 'data_directory')";
+
+const HOST: &str = "
+SELECT system_identifier, coalesce(inet_server_addr() <<= '127.0.0.0/8' OR inet_server_addr() = '::1', true)
+  FROM pg_control_system()";
 
 // The last of a name counts.
 const FILES: &str = "
@@ -80,11 +87,11 @@ impl ServerSession {
         Ok(parameters.connect().await?)
     }
 
-    /// Asks for everything a plan needs. `replicates`: whether the role is to be let in for replication.
+    /// Asks for everything a plan needs to know.
     pub async fn facts(
         &self,
         connection: &mut PgConnection,
-        replicates: bool,
+        wanted: &DesiredSettings,
         cancel: &CancellationToken,
     ) -> Result<SettingFacts, ConfigureError> {
         let server = self.parameters.to_string();
@@ -121,9 +128,16 @@ impl ServerSession {
             None
         };
         let may_replicate = role.as_ref().is_some_and(|role| role.may_replicate || role.is_superuser);
-        let access =
-            if replicates && may_replicate { self.access(major, cancel).await } else { Access::NotTried };
-        Ok(SettingFacts {
+        let access = if wanted.replicates && may_replicate {
+            self.access(major, cancel).await
+        } else {
+            Access::NotTried
+        };
+        let host = match settings.get("data_directory") {
+            Some(directory) => self.host(connection, Path::new(&directory.value)).await?,
+            None => ServerHost::ELSEWHERE,
+        };
+        let facts = SettingFacts {
             major,
             is_standby: here.try_get(0).map_err(question)?,
             settings,
@@ -135,7 +149,21 @@ impl ServerSession {
             client: here.try_get(2).map_err(question)?,
             tls: here.try_get(3).map_err(question)?,
             access,
-        })
+            push: None,
+        };
+        let push = facts.archive_command().map(|line| judge(line, &wanted.source, &wanted.target, &host));
+        Ok(SettingFacts { push, ..facts })
+    }
+
+    /// The host of the server, if that is this one.
+    async fn host(
+        &self,
+        connection: &mut PgConnection,
+        data_directory: &Path,
+    ) -> Result<ServerHost, ConfigureError> {
+        let (cluster, is_near): (i64, bool) = self.ask(sqlx::query_as(HOST).fetch_one(connection)).await?;
+        let is_this = is_this_host(data_directory, SystemIdentifier(cluster.cast_unsigned()), is_near);
+        Ok(if is_this { ServerHost::new(Some(data_directory.to_owned())) } else { ServerHost::ELSEWHERE })
     }
 
     async fn hba(&self, connection: &mut PgConnection) -> Result<Vec<HbaRule>, ConfigureError> {

@@ -2,7 +2,7 @@ use super::{Area, DoctorFinding};
 use crate::model::SystemName;
 use crate::policy::Source;
 use crate::repository::Repositories;
-use crate::text::error_chain;
+use crate::text::{error_chain, format_time};
 use crate::wal::cluster::ClusterError;
 use crate::wal::{ArchiverReport, KeptError, LastArchived, said};
 
@@ -21,6 +21,10 @@ pub(super) async fn examine(
         stall.map(|stall| DoctorFinding::fault(Area::Source, subject, stall.to_string(), stall.remedy()));
     let mut findings: Vec<_> = stalled.into_iter().collect();
     let Some(told_server) = acknowledged else { return findings };
+    if told_server.is_nowhere(repositories).await {
+        findings.push(nowhere(subject, &told_server));
+        return findings;
+    }
     for repository in repositories.iter() {
         match told_server.is_lost_from(repository).await {
             Ok(false) => {}
@@ -40,6 +44,16 @@ pub(super) async fn examine(
         }
     }
     findings
+}
+
+fn nowhere(subject: &str, told_server: &LastArchived) -> DoctorFinding {
+    let (file, at) = (told_server.file, format_time(told_server.at));
+    DoctorFinding::fault(
+        Area::Source,
+        subject,
+        format!("the server reported {file} as archived at {at}, and no repository has any WAL of it"),
+        "Until now the WAL went nowhere, or to another place: set `archive_command` (`drctl wal configure`), and take a base backup once it archives here.",
+    )
 }
 
 fn lost(subject: &str, repository: &str, told_server: &LastArchived) -> DoctorFinding {

@@ -1,10 +1,9 @@
-use std::time::Duration;
-
 use super::{Area, DoctorFinding, restores};
 use crate::configure;
 use crate::configure::{ConfigureError, DesiredSettings, FindingWeight, ServerSession, SettingState};
+use crate::model::SourceName;
 use crate::platform::CancellationToken;
-use crate::policy::{PostgresSource, Source, SourceConfig};
+use crate::policy::{Policy, PostgresSource, Source, SourceConfig};
 use crate::postgres::{ConnectError, ConnectionParameters, close};
 use crate::source::postgres_base;
 use crate::source::postgres_base::{BaseError, BasePreflight};
@@ -13,10 +12,10 @@ use crate::source::postgres_dump::capture::{DumpCapture, LogicalError};
 use crate::text::error_chain;
 
 /// Connects as a backup would and looks at what it would need.
-pub(super) async fn examine(source: &Source, rpo: Duration) -> Vec<DoctorFinding> {
+pub(super) async fn examine(policy: &Policy, source: &Source) -> Vec<DoctorFinding> {
     let subject = source.name.as_str();
     match &source.config {
-        SourceConfig::Postgres(postgres) => examine_postgres(subject, postgres, rpo).await,
+        SourceConfig::Postgres(postgres) => examine_postgres(policy, &source.name, postgres).await,
         // Of those it is asked what AWS keeps.
         SourceConfig::AwsBackup(_) => vec![],
         other => vec![DoctorFinding::fault(
@@ -29,10 +28,11 @@ pub(super) async fn examine(source: &Source, rpo: Duration) -> Vec<DoctorFinding
 }
 
 pub(super) async fn examine_postgres(
-    subject: &str,
+    policy: &Policy,
+    source: &SourceName,
     postgres: &PostgresSource,
-    rpo: Duration,
 ) -> Vec<DoctorFinding> {
+    let subject = source.as_str();
     let mut findings = vec![];
     if postgres.logical.is_some() {
         match capture::prepare(postgres).await {
@@ -52,7 +52,7 @@ pub(super) async fn examine_postgres(
     }
     let mut configured = false;
     if postgres.wal.is_some() {
-        let set_up = match lacking(postgres, rpo).await {
+        let set_up = match lacking(policy, source, postgres).await {
             Ok(lacking) => lacking,
             Err(error) => {
                 let remedy =
@@ -103,14 +103,16 @@ pub(super) async fn examine_postgres(
 
 /// What the server is not set up for.
 async fn lacking(
+    policy: &Policy,
+    source: &SourceName,
     postgres: &PostgresSource,
-    rpo: Duration,
 ) -> Result<Vec<configure::SettingFinding>, ConfigureError> {
     let parameters = ConnectionParameters::resolve(postgres).await?;
-    let wanted = DesiredSettings::for_source(postgres, &parameters, rpo, "drctl wal push %p".to_owned());
+    let wanted =
+        DesiredSettings::for_source(policy, source, postgres, &parameters, "drctl wal push %p".to_owned());
     let server = ServerSession { parameters, administrator: None, tools: postgres.tools.clone() };
     let mut connection = server.connect().await?;
-    let facts = server.facts(&mut connection, wanted.replicates, &CancellationToken::new()).await;
+    let facts = server.facts(&mut connection, &wanted, &CancellationToken::new()).await;
     close(connection).await;
     Ok(configure::plan(&facts?, &wanted))
 }

@@ -66,7 +66,7 @@ async fn examine_source(
     role: IamRole,
 ) -> Vec<DoctorFinding> {
     let Some(config) = source.rds() else {
-        return database::examine(source, policy.objectives.rpo).await;
+        return database::examine(policy, source).await;
     };
     let subject = source.name.as_str();
     // Each of them may wait for a region that does not answer.
@@ -76,7 +76,7 @@ async fn examine_source(
     )
     .await;
     if let Some(login) = config.login.as_ref().filter(|login| login.logical.is_some()) {
-        findings.extend(database::examine_postgres(subject, login, policy.objectives.rpo).await);
+        findings.extend(database::examine_postgres(policy, &source.name, login).await);
     }
     findings.extend(caller);
     findings

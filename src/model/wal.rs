@@ -263,8 +263,8 @@ fn eight(text: &str) -> Option<u32> {
     digits.then(|| u32::from_str_radix(text, 16).ok()).flatten()
 }
 
-/// The name of a WAL file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// A file of write-ahead log, by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum WalName {
     /// `000000010000000000000001`
     Segment(Segment),

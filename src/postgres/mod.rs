@@ -23,7 +23,7 @@ mod service_file;
 mod session;
 mod tools;
 mod wal_commits;
-mod wal_header;
+pub(crate) mod wal_header;
 mod wal_record;
 
 pub use connect::close;

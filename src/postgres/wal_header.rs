@@ -132,13 +132,21 @@ impl Fields<'_> {
     }
 }
 
+/// A segment without records, of system identifier 7300000000000000001.
+#[cfg(test)]
+pub(crate) fn segment_for_tests(timeline: u32, begin: u64, size: u32) -> Vec<u8> {
+    let mut bytes = tests::header(timeline, begin, size, false);
+    bytes.resize(size as usize, 0);
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
-    fn header(timeline: u32, begin: u64, size: u32, big_endian: bool) -> Vec<u8> {
+    pub(super) fn header(timeline: u32, begin: u64, size: u32, big_endian: bool) -> Vec<u8> {
         let fields: [(&[u8], bool); 9] = [
             (&0xD110_u16.to_le_bytes(), true),
             (&LONG.to_le_bytes(), true),

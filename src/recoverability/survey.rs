@@ -105,6 +105,10 @@ pub async fn enter_server_reports(
     archives: &mut WalArchivesStatus,
 ) {
     for (source, said) in &servers.asked {
+        let is_nowhere = match &said.acknowledged {
+            Some(last_archived) => last_archived.is_nowhere(repositories).await,
+            None => false,
+        };
         for repository in repositories.iter() {
             let status = archives.entry((source.clone(), repository.name.clone())).or_default();
             status.stalled = said.stall.as_ref().map(ToString::to_string);
@@ -114,8 +118,8 @@ pub async fn enter_server_reports(
                 continue;
             }
             match last_archived.is_lost_from(repository).await {
-                Ok(true) => status.lost = Some(last_archived.file.to_string()),
-                Ok(false) => {}
+                Ok(is_lost) if is_lost || is_nowhere => status.lost = Some(last_archived.file.to_string()),
+                Ok(_) => {}
                 Err(error) => status.unknown = status.unknown.take().or(Some(error_chain(&error))),
             }
         }

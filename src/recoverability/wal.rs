@@ -260,6 +260,7 @@ fn reach(
             ReplayEnd::Gap(gap) => Some(format!("segment {}", gap.first)),
             ReplayEnd::NoHistory(timeline) => Some(format!("{}.history", timeline.in_names())),
             ReplayEnd::NotAChild(timeline) => Some(format!("the way to timeline {timeline}")),
+            ReplayEnd::Damaged(damaged) => Some(format!("segment {}", damaged.segment)),
         },
     }
 }

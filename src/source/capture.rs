@@ -84,6 +84,8 @@ pub struct CaptureContext<'a> {
     pub naming: Naming<'a>,
     /// What a base backup builds on.
     pub base: &'a BasePlan,
+    /// Why the server cannot have its WAL archived now, so that nothing is to wait for that.
+    pub archiving_fails: Option<&'a str>,
     pub events: &'a Events,
     pub cancel: &'a CancellationToken,
 }

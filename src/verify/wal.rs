@@ -197,6 +197,9 @@ fn fault(stop: &ReplayEnd) -> Option<String> {
         ReplayEnd::NoHistory(timeline) => {
             Some(format!("{}.history is missing or cannot be read", timeline.in_names()))
         }
+        ReplayEnd::Damaged(damaged) => {
+            Some(format!("segment {} is damaged at {}", damaged.segment, damaged.at))
+        }
         // One of a timeline that was left leads along that one.
         ReplayEnd::End | ReplayEnd::NotAChild(_) => None,
     }

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::partial_segment::PartialSegments;
 use crate::model::{Ancestor, Lsn, Segment, SegmentSize, Timeline, WalName};
+use crate::postgres::SEGMENT_HEADER;
 
 /// What one repository holds of a cluster's log. Knows names only: nothing here asks a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +54,12 @@ pub struct SegmentRange {
     pub last: Segment,
 }
 
+impl SegmentRange {
+    fn has(&self, segment: Segment) -> bool {
+        self.first.timeline == segment.timeline && (self.first..=self.last).contains(&segment)
+    }
+}
+
 /// How far a server can be brought from a position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplayRange {
@@ -76,6 +83,15 @@ pub enum ReplayEnd {
     NoHistory(Timeline),
     /// The timeline was begun before the position, or from another timeline.
     NotAChild(Timeline),
+    /// The WAL was damaged before it was archived, and what comes after is there.
+    Damaged(DamagedWal),
+}
+
+/// Where recovery ends early: no record from `at` on is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DamagedWal {
+    pub segment: Segment,
+    pub at: Lsn,
 }
 
 impl ReplayRange {
@@ -93,6 +109,28 @@ impl ReplayRange {
         };
         let begin = last.begin(self.size)?;
         (self.end.lsn.0 < begin.0 + written).then_some(last)
+    }
+
+    /// Returns it as far as the WAL is intact.
+    pub fn until_damage(mut self, damaged: DamagedWal) -> Self {
+        let DamagedWal { segment, at } = damaged;
+        let number = segment.number(self.size);
+        let Some((n, number)) = self.stretches.iter().position(|stretch| stretch.has(segment)).zip(number)
+        else {
+            return self;
+        };
+        let begin = self.size.begin_of(number);
+        // One whose first record is damaged has nothing of it.
+        let has_records = at.0 > begin.0 + SEGMENT_HEADER as u64;
+        let is_first = self.stretches[n].first == segment;
+        self.stretches.truncate(if has_records || !is_first { n + 1 } else { n });
+        if let Some(last) = self.stretches.get_mut(n) {
+            let intact = if has_records { number } else { number - 1 };
+            last.last = Segment::new(segment.timeline, intact, self.size);
+        }
+        let lsn = if has_records { at } else { begin };
+        let end = ReplayPosition { timeline: segment.timeline, lsn };
+        Self { end, pieces: None, stop: ReplayEnd::Damaged(damaged), ..self }
     }
 
     /// How many whole segments it takes.
@@ -445,6 +483,24 @@ mod tests {
         assert_eq!(reach.stretches[0].first.to_string(), "000000010000000000000006");
         assert_eq!(held.contiguous_since(timeline(1)), Some(at(1, lsn(5, 0))));
         assert_eq!(held.reach(at(1, lsn(3, 40)), TimelineTarget::Latest).end, at(1, lsn(3, 0)));
+    }
+
+    #[test]
+    fn damage_ends_the_way_behind_the_last_intact_record() {
+        let held = holdings(&[(1, 3..9)], &[]);
+        let reach = held.reach(at(1, lsn(3, 100)), TimelineTarget::Latest);
+        let until = |number: u64, offset: u64| {
+            let segment = Segment::new(timeline(1), number, SIZE);
+            let cut = reach.clone().until_damage(DamagedWal { segment, at: lsn(number, offset) });
+            (cut.end.lsn, cut.segments(), cut.remaining_in().and_then(|segment| segment.number(SIZE)))
+        };
+        assert_eq!(until(6, 96), (lsn(6, 96), 4, Some(6)));
+        // Of the first record behind the header, or of one that begins in the segment before, there is nothing.
+        assert_eq!(until(6, 40), (lsn(6, 0), 3, None));
+        assert_eq!(until(6, 0), (lsn(6, 0), 3, None));
+        assert_eq!(until(3, 40), (lsn(3, 0), 0, None));
+        // It is not on the way.
+        assert_eq!(until(9, 50), (reach.end.lsn, 6, None));
     }
 
     #[test]

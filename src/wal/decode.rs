@@ -75,6 +75,8 @@ pub(super) struct VerifiedSegment {
     pub(super) plain: Digest,
     /// Of segments.
     pub(super) header: Option<SegmentHeader>,
+    /// Where it was damaged before it was archived.
+    pub(super) damaged: Option<Lsn>,
 }
 
 impl<R: Read + Send> Arrived<'_, R> {
@@ -105,6 +107,7 @@ impl<R: Read + Send> Arrived<'_, R> {
         let encoding: &[Encoding] =
             if key.ends_with(".age") { &[Encoding::Zstd, Encoding::Age] } else { &[Encoding::Zstd] };
         let expected = self.tags.as_ref().map(|tags| tags.plain);
+        let damaged = self.tags.as_ref().and_then(|tags| tags.damaged);
         let mut plain = match unseal(self.stored, encoding, identities, expected) {
             Ok(plain) => plain,
             Err(source) => return Err(Unusable::Open { key, source }),
@@ -133,7 +136,7 @@ impl<R: Read + Send> Arrived<'_, R> {
         if plain.size != size {
             return Err(Unusable::Size { key, found: plain.size, expected: size });
         }
-        Ok(VerifiedSegment { plain, header })
+        Ok(VerifiedSegment { plain, header, damaged })
     }
 }
 

@@ -406,6 +406,8 @@ impl Fetcher {
             }
         };
         let mut asked: Vec<Repository> = Vec::new();
+        // Recovery ends in it: only where no other one has it intact.
+        let mut damaged: Option<(RepositoryName, PathBuf, VerifiedSegment)> = None;
         if let Some(first) = others.next() {
             asked.push(first.clone());
             running.push(begin(first));
@@ -416,7 +418,20 @@ impl Fetcher {
                 () = tokio::time::sleep(TAKES_ITS_TIME), if others.len() > 0 => None,
             };
             match ended {
+                Some((repository, its_draft, Ok(FetchAttempt::It(proven))))
+                    if proven.damaged.is_some() && damaged.is_none() =>
+                {
+                    asked.retain(|other| other.name != repository.name);
+                    damaged = Some((repository.name, its_draft, proven));
+                }
+                Some((repository, its_draft, Ok(FetchAttempt::It(proven)))) if proven.damaged.is_some() => {
+                    let _gone = std::fs::remove_file(&its_draft);
+                    asked.retain(|other| other.name != repository.name);
+                }
                 Some((repository, its_draft, Ok(FetchAttempt::It(proven)))) => {
+                    if let Some((_, its_draft, _)) = damaged.take() {
+                        let _gone = std::fs::remove_file(its_draft);
+                    }
                     place(&its_draft, draft).map_err(|source| FetchError::Place { name, source })?;
                     asked.retain(|other| other.name != repository.name);
                     // Whoever was asked and has not said anything yet.
@@ -444,7 +459,14 @@ impl Fetcher {
                 running.push(begin(next));
             }
         }
-        Ok(QueryResults { found: None, passed })
+        let found = match damaged {
+            None => None,
+            Some((repository, its_draft, proven)) => {
+                place(&its_draft, draft).map_err(|source| FetchError::Place { name, source })?;
+                Some((repository, proven))
+            }
+        };
+        Ok(QueryResults { found, passed })
     }
 
     async fn ask_one(
@@ -566,3 +588,7 @@ fn draft_word() -> PathBuf {
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, FetchError> {
     tokio::task::spawn_blocking(work).await.map_err(FetchError::Worker)
 }
+
+#[cfg(test)]
+#[path = "fetch_tests.rs"]
+mod tests;

@@ -32,12 +32,19 @@ pub mod stream;
 mod tablespace_guard;
 mod timeline_divergence;
 
+pub use crate::wal::archiver::archive_command::{
+    CommandState, CommandVerdict, PolicyState, ProgramState, PushTarget, ServerFiles, judge,
+};
 pub use crate::wal::archiver::backlog::{Backlog, Ready};
 pub use crate::wal::archiver::facts::{ArchiverFacts, ServerError, SlotFacts, Waiting, server_facts};
 pub use crate::wal::archiver::last_archived::{ArchiverReport, AskError, KeptError, LastArchived, said};
+pub use crate::wal::archiver::server_host::ServerHost;
+pub(crate) use crate::wal::archiver::server_host::is_this_host;
 pub use crate::wal::archiver::stall::Stall;
 pub use archive::{Archive, SegmentTags};
-pub use coverage::{Gap, ReplayEnd, ReplayPosition, ReplayRange, SegmentRange, TimelineTarget, WalInventory};
+pub use coverage::{
+    DamagedWal, Gap, ReplayEnd, ReplayPosition, ReplayRange, SegmentRange, TimelineTarget, WalInventory,
+};
 pub use decode::Unusable;
 pub use fetch::{FetchError, Fetched, Fetcher};
 pub use flush_history::LsnTimeline;

@@ -150,5 +150,5 @@ fn prove(path: &Path, archive: &Archive, segment: Segment) -> Option<VerifiedSeg
     io::Seek::rewind(&mut file).ok()?;
     let plain = digest_whole(file, |_| Ok(())).ok()?;
     let whole = plain.size == header.segment_size.bytes() && plain.sha256.to_string() == expected;
-    whole.then_some(VerifiedSegment { plain, header: Some(header) })
+    whole.then_some(VerifiedSegment { plain, header: Some(header), damaged: None })
 }

@@ -9,8 +9,11 @@ use drctl::model::{Artifact, Manifest};
 use drctl::pipeline::{Identities, unseal};
 
 use crate::by_hand::commands;
+use crate::recovery::insists;
+use crate::recovery_promoted::numbers;
 use crate::support::Outcome;
 use crate::support::archiving::Archiving;
+use crate::support::ledger::Ledger;
 use crate::support::postgres::{Cluster, ClusterOptions, owner};
 use crate::support::s3::S3Server;
 use crate::support::system::{Place, Running, contents, until};
@@ -98,7 +101,7 @@ pub(crate) async fn compare(archiving: &Archiving, copy: &mut Cluster, query: &s
         if begun.elapsed().as_secs() > 60 {
             return Err(format!("it does not end its recovery: {}", copy.log_tail()).into());
         }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let original = archiving.cluster.text("postgres", query).await?;
     assert_eq!(copy.text("postgres", query).await?, original);
@@ -501,6 +504,40 @@ async fn what_its_log_lacks_is_told_until_it_is_there() -> Outcome<()> {
     archiving.system.expect(0, &["show", id]).await?.says("From west it is not yet restorable: segment 0")?;
     archiving.system.expect(0, &["copies", "sync"]).await?;
     assert_eq!(word().await?, ["stored", "stored"]);
+    Ok(())
+}
+
+/// The server would wait for the other one at the end of the copy, until that is thrown away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_takes_no_wal_does_not_keep_the_backup_from_the_others() -> Outcome<()> {
+    let archiving = Archiving::start(&TWO, "", options(15)).await?;
+    archiving.base("wal_wait = \"6s\"")?;
+    Ledger::create(&archiving.cluster).await?;
+    archiving.write(1).await?;
+    archiving.settle().await?;
+    let wal = archiving.system.repository("west").join("shop/database/wal");
+    let aside = archiving.system.path().join("aside");
+    std::fs::rename(&wal, &aside)?;
+    std::fs::write(&wal, "in the way")?;
+    let cluster = &archiving.cluster;
+    cluster.execute("postgres", &["SELECT txid_current()", "SELECT pg_switch_wal()"]).await?;
+    let failed = "SELECT failed_count > 0 FROM pg_stat_archiver";
+    while cluster.text("postgres", failed).await? != "true" {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let run = archiving.backup(3, &[]).await?;
+    run.says("cannot archive its WAL everywhere now")?.says("not yet restorable from `west`: ")?;
+    let slots = "SELECT count(*) FROM pg_replication_slots";
+    assert_eq!(cluster.text("postgres", slots).await?, "0");
+    let expected = numbers(cluster).await?;
+    let restored = archiving.recovered("kept", &["--latest", "--from", "primary"]).await?;
+    insists(restored, &expected).await?;
+
+    // It is whole there, too, once it takes it again.
+    std::fs::remove_file(&wal)?;
+    std::fs::rename(&aside, &wal)?;
+    archiving.settle().await?;
+    archiving.backup(0, &[]).await?;
     Ok(())
 }
 

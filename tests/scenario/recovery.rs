@@ -101,6 +101,39 @@ async fn every_kind_of_target(major: u32) -> Outcome<()> {
     Ok(())
 }
 
+/// The server replays the commit that it stops at, and does not count it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_at_the_very_position_is_replayed_and_told_and_one_just_before_it_is_not() -> Outcome<()> {
+    let history = History::begin(&TWO).await?;
+    let archiving = &history.archiving;
+    let cluster = &archiving.cluster;
+    let before = history.numbers(5);
+    let begun = now(archiving).await?;
+    let mut open = cluster.connect("postgres").await?;
+    sqlx::raw_sql("BEGIN; INSERT INTO ledger (n, note) VALUES (99, 'at it')").execute(&mut open).await?;
+    // Where its commit begins: nobody else writes.
+    let at: String =
+        sqlx::query_scalar("SELECT pg_current_wal_insert_lsn()::text").fetch_one(&mut open).await?;
+    sqlx::raw_sql("COMMIT").execute(&mut open).await?;
+    cluster
+        .execute("postgres", &["INSERT INTO ledger (note) VALUES ('row')", "SELECT pg_switch_wal()"])
+        .await?;
+    archiving.settle().await?;
+
+    let with = archiving.recovered("with", &["--to-lsn", &at]).await?;
+    let last = with.report["details"]["started"]["last_commit"].as_str().ok_or("no last commit")?;
+    assert!(last.parse::<DateTime<Utc>>()? >= begun, "{last} is before {begun}: {:#}", with.report);
+    let whole: Vec<i64> = before.iter().copied().chain([99]).collect();
+    let mut found = with.numbers().await?;
+    found.sort_unstable();
+    assert_eq!(found, whole);
+    let without = archiving.recovered("without", &["--to-lsn", &at, "--exclusive"]).await?;
+    let last = without.report["details"]["started"]["last_commit"].as_str().ok_or("no last commit")?;
+    assert!(last.parse::<DateTime<Utc>>()? < begun, "{last} is not before {begun}");
+    insists(without, &before).await?;
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_committed_at_any_moment_comes_back_and_nothing_else() -> Outcome<()> {
     every_kind_of_target(15).await

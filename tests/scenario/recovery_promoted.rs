@@ -26,6 +26,8 @@ struct Replaced {
     went_on: Vec<i64>,
     /// A moment on the way there, before the new one committed anything.
     meanwhile: DateTime<Utc>,
+    /// A transaction of the old server on the way there, and what was there then.
+    left: (String, Vec<i64>),
 }
 
 async fn between(archiving: &Archiving) -> Outcome<DateTime<Utc>> {
@@ -56,7 +58,10 @@ impl Replaced {
         let delete = "DELETE FROM ledger WHERE n > 1";
         archiving.cluster.execute("postgres", &[delete, INSERT]).await?;
         let meanwhile = between(&archiving).await?;
-        archiving.cluster.execute("postgres", &[SWITCH, INSERT, SWITCH]).await?;
+        let number = archiving.cluster.text("postgres", "SELECT txid_current()").await?;
+        archiving.cluster.execute("postgres", &["SELECT pg_create_restore_point('left')", SWITCH]).await?;
+        let left = (number, numbers(&archiving.cluster).await?);
+        archiving.cluster.execute("postgres", &[INSERT, SWITCH]).await?;
         let went_on = numbers(&archiving.cluster).await?;
         archiving.settle().await?;
         let server = archiving.recovered("new", &["--point-in-time", &good]).await?;
@@ -65,7 +70,7 @@ impl Replaced {
         let adopted = archiving.cluster.adopt(&restored)?;
         let old = std::mem::replace(&mut archiving.cluster, adopted);
         let _stays_for_its_url = old.port();
-        Ok(Self { archiving, before, then, recovered, went_on, meanwhile })
+        Ok(Self { archiving, before, then, recovered, went_on, meanwhile, left })
     }
 
     /// Starts it, and tells the policy where it is.
@@ -145,6 +150,38 @@ async fn a_moment_that_two_timelines_have_is_asked_about() -> Outcome<()> {
     insists(restored, old).await?;
     let restored = archiving.recovered("new", &["--point-in-time", &meanwhile, "--timeline", "2"]).await?;
     insists(restored, &replaced.recovered).await?;
+    Ok(())
+}
+
+/// Each timeline gives the numbers of transactions anew, and has restore points of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_two_timelines_have_is_asked_about_and_a_name_is_said_where_it_is() -> Outcome<()>
+{
+    let mut replaced = Replaced::make().await?;
+    replaced.archive_from_now_on()?;
+    replaced.start().await?;
+    let archiving = &replaced.archiving;
+    let (number, then) = &replaced.left;
+    archiving.cluster.execute("postgres", &[INSERT, SWITCH]).await?;
+    archiving.settle().await?;
+    let refused = archiving.unrecovered(10, &["--to-name", "left"]).await?;
+    refused.says("is not on the way to timeline 2: it is on timeline 1 at 0/")?.says("--timeline 1")?;
+    let refused = archiving.unrecovered(10, &["--to-xid", number]).await?;
+    refused.says("is not on the way to timeline 2: it is on timeline 1")?.says("--timeline 1")?;
+    loop {
+        let newest = archiving.cluster.text("postgres", "SELECT txid_current()").await?;
+        if newest.parse::<u64>()? >= number.parse()? {
+            break;
+        }
+    }
+    archiving.cluster.execute("postgres", &[SWITCH]).await?;
+    archiving.settle().await?;
+    let refused = archiving.unrecovered(2, &["--to-xid", number]).await?;
+    refused.says("is on two timelines")?.says("--timeline 1")?.says("--timeline 2")?;
+    let restored = archiving.recovered("old", &["--to-xid", number, "--timeline", "1"]).await?;
+    insists(restored, then).await?;
+    let restored = archiving.recovered("left", &["--to-name", "left", "--timeline", "1"]).await?;
+    insists(restored, then).await?;
     Ok(())
 }
 

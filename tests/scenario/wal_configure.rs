@@ -129,6 +129,62 @@ async fn a_command_of_someone_else_is_replaced_only_when_told() -> Outcome<()> {
     Ok(())
 }
 
+/// What it says succeeds is removed by the server.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_archives_nothing_or_elsewhere_is_told_and_mended() -> Outcome<()> {
+    let options = ClusterOptions::new(15)
+        .setting("archive_mode", "on")
+        .setting("archive_command", "/bin/true")
+        .setting("archive_timeout", "60");
+    let fresh = Fresh::start("", options).await?;
+    fresh
+        .cluster
+        .execute("postgres", &["ALTER ROLE backup REPLICATION", "GRANT pg_monitor TO backup"])
+        .await?;
+    let (drctl, policy) = (fresh.drctl.display(), fresh.system.policy());
+    let other = fresh.system.path().join("other.toml");
+    let text = std::fs::read_to_string(&policy)?;
+    std::fs::write(&other, text.replace("/west\"", "/elsewhere\""))?;
+    let push = format!("{drctl} --policy {} wal push %p", policy.display());
+    let path = other.display();
+    for (command, state, words) in [
+        (format!("{push} || true"), "missing", "`|| true` hides the exit status of `drctl wal push`"),
+        (format!("echo {push}"), "missing", "names drctl and does not run `drctl wal push`"),
+        (format!("/nonexistent{push}"), "missing", "does not exist on this host"),
+        (push.replace("push %p", "push ledger %p"), "missing", "archives as source `ledger`"),
+        (format!("{drctl} --policy {path} wal push %p"), "foreign", "which uses another policy"),
+    ] {
+        let set = format!("ALTER SYSTEM SET archive_command = '{command}'");
+        fresh.cluster.execute("postgres", &[&set, "SELECT pg_reload_conf()"]).await?;
+        while fresh.shown("archive_command").await? != command {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        let run = fresh.configure(3, &["--output", "json"]).await?;
+        assert_eq!(states(&run)?, [("archive_command".to_owned(), state.to_owned())], "{command}: {run:#?}");
+        let doctor = fresh.system.drctl(&["doctor"]).await?;
+        assert_eq!(doctor.code, Some(1), "{command}: {doctor:#?}");
+        doctor.says(words)?;
+    }
+
+    // What the server reported as archived until now is nowhere, whatever its command seems to be.
+    fresh
+        .cluster
+        .execute("postgres", &["ALTER SYSTEM SET archive_command = '/bin/true'", "SELECT pg_reload_conf()"])
+        .await?;
+    fresh.cluster.execute("postgres", &["CREATE TABLE t (n int)", "SELECT pg_switch_wal()"]).await?;
+    let archived = "SELECT coalesce(last_archived_wal, '') FROM pg_stat_archiver";
+    while fresh.cluster.text("postgres", archived).await?.is_empty() {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let doctor = fresh.system.drctl(&["doctor"]).await?;
+    doctor.says("no repository has any WAL of it")?.says("archives nothing and reports success")?;
+
+    fresh.configure(0, &["--as", "postgres", "--apply"]).await?.says(" wal push %p")?;
+    let doctor = fresh.system.drctl(&["doctor", "--all"]).await?;
+    doctor.says("the server is configured to archive WAL")?;
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_is_given_its_slot_and_the_line_that_lets_it_in() -> Outcome<()> {
     let options = ClusterOptions::new(15).setting("password_encryption", "scram-sha-256");

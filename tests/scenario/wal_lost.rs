@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::recovery::{History, TWO, take_segment};
+use crate::recovery::{History, TWO, insists, take_segment};
+use crate::recovery_promoted::numbers;
 use crate::support::Outcome;
 use crate::support::archiving::Archiving;
 use crate::support::system::{Run, contents};
@@ -93,7 +94,7 @@ async fn what_is_not_where_the_server_was_told_is_seen_by_everyone_who_looks() -
     shown(archiving, 21, &["status"]).await?.says(&words)?.says("--kind base")?;
     shown(archiving, 1, &["doctor"]).await?.says(&format!("archive_command reported {lost} as archived"))?;
     let wal = shown(archiving, 21, &["wal", "status"]).await?;
-    wal.says(&lost)?.says("does not run `drctl wal push`")?;
+    wal.says(&lost)?.says("archives nothing and reports success")?;
 
     // It archives again: then the lost one is a gap.
     let right = ["ALTER SYSTEM RESET archive_command", "SELECT pg_reload_conf()"];
@@ -108,6 +109,7 @@ async fn wal_that_was_damaged_before_it_was_archived_is_told_from_intact_wal() -
     let history = History::begin(&TWO).await?;
     let archiving = &history.archiving;
     let cluster = &archiving.cluster;
+    let intact = numbers(cluster).await?;
     let command = cluster.text("postgres", "SELECT current_setting('archive_command')").await?;
     let keep = ["ALTER SYSTEM SET archive_command = '/bin/false'", "SELECT pg_reload_conf()"];
     cluster.execute("postgres", &keep).await?;
@@ -137,5 +139,19 @@ async fn wal_that_was_damaged_before_it_was_archived_is_told_from_intact_wal() -
     let status = archiving.run_as_server(&["status"]).await?;
     assert_ne!(status.code, Some(0), "{status:#?}");
     assert!(status.stdout.contains(&segment) || status.stderr.contains(&segment), "{status:#?}");
+
+    // Recovery would end there after hours, or fail: it is refused before, and what comes before is had.
+    let refused = archiving.unrecovered(10, &["--latest"]).await?;
+    refused.says(&format!("segment {segment} is damaged at 0/"))?;
+    let last = refused.stderr.split("`--point-in-time ").nth(1).and_then(|rest| rest.split('`').next());
+    let restored = archiving.recovered("before", &["--point-in-time", last.ok_or("no moment")?]).await?;
+    insists(restored, &intact).await?;
+    let lsn = cluster.text("postgres", "SELECT pg_current_wal_lsn()").await?;
+    archiving.unrecovered(10, &["--to-lsn", &lsn]).await?.says("is damaged at 0/")?;
+    // A backup from after it needs none of it.
+    archiving.backup(0, &[]).await?;
+    let all = numbers(cluster).await?;
+    let restored = archiving.recovered("after", &["--latest"]).await?;
+    insists(restored, &all).await?;
     Ok(())
 }

@@ -13,6 +13,10 @@ const HINTS: &[(&str, &str)] = &[
         "Set `cron.database_name` to the database on the target server, and load under that name: `--no-rename`. `--continue` restores the rest without it.",
     ),
     ("damaged-settings", "`drctl verify` says which copies of the backup are good."),
+    (
+        "damaged-wal",
+        "`--point-in-time {last}` recovers to the last commit before the damage, and `--to-lsn` to a position before {at}; a base backup that was taken after it (`--backup`, `drctl list`) recovers to later moments. A repository that could not be read now may have the segment intact.",
+    ),
     ("database-closed", ANOTHER_DATABASE),
     ("database-in-use", ANOTHER_DATABASE),
     ("database-not-empty", ANOTHER_DATABASE),
@@ -91,6 +95,7 @@ const HINTS: &[(&str, &str)] = &[
     ),
     ("other-cluster", "Name another directory; drctl never writes over another cluster's data."),
     ("other-database", "Say which with `--backup` or `--point-in-time`."),
+    ("other-timeline", "`--timeline {other}` recovers along it."),
     ("other-zone", "Name a zone of that region, or restore from another with `--from`."),
     ("out-of-reach", "Name a moment inside of a window, or restore the snapshot with `--backup`."),
     ("port-taken", "Without `--port` one that is free is chosen."),
@@ -111,6 +116,10 @@ const HINTS: &[(&str, &str)] = &[
     (
         "too-late",
         "`--latest` restores as much as there is. Where the server still lives, `SELECT pg_switch_wal()` there has what it wrote last archived now.",
+    ),
+    (
+        "transaction-on-two-timelines",
+        "`--timeline {goal}` recovers to the one, `--timeline {other}` to the other.",
     ),
     (
         "transaction-too-early",

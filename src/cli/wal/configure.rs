@@ -56,16 +56,12 @@ pub(super) async fn run(args: ConfigureArgs, context: &Context) -> Result<Exit, 
     let (source, _) = super::archived(&policy, args.source.as_ref())?;
     let postgres = postgres(&policy, source)?;
     let parameters = ConnectionParameters::resolve(postgres).await.map_err(CommandError::failed)?;
-    let wanted = DesiredSettings::for_source(
-        postgres,
-        &parameters,
-        policy.objectives.rpo,
-        push_line(&policy, source, context)?,
-    );
+    let push = push_line(&policy, source, context)?;
+    let wanted = DesiredSettings::for_source(&policy, source, postgres, &parameters, push);
     let server =
         ServerSession { parameters, administrator: args.administrator, tools: postgres.tools.clone() };
     let mut connection = server.connect().await.map_err(failed)?;
-    let facts = server.facts(&mut connection, wanted.replicates, &context.cancel).await.map_err(failed)?;
+    let facts = server.facts(&mut connection, &wanted, &context.cancel).await.map_err(failed)?;
     let mut findings = plan(&facts, &wanted);
     let mut applied = vec![];
     if args.apply && findings.iter().any(SettingFinding::is_open) {
@@ -193,4 +189,42 @@ fn remedy(finding: &SettingFinding) -> Vec<String> {
 fn failed(error: crate::configure::ConfigureError) -> CommandError {
     CommandError::failed(error)
         .hint("Check that the server runs, and the url, password and TLS settings of the source.")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use clap::Parser as _;
+
+    use crate::cli::Cli;
+    use crate::wal::{CommandVerdict, PushTarget, ServerHost, judge};
+
+    #[test]
+    fn a_push_is_judged_by_the_arguments_that_drctl_takes() {
+        let source = "database".parse().unwrap();
+        let target = PushTarget {
+            policy: PathBuf::from("/p"),
+            system: "shop".parse().unwrap(),
+            sources: vec!["database".parse().unwrap()],
+            repositories: [].into(),
+        };
+        for line in [
+            "drctl wal push %p",
+            "drctl -p /p wal push database %p",
+            "drctl -p/p wal push --drain=3 %p",
+            "drctl wal push --drain 3 %p --output json -qv",
+            "drctl wal push --policy=/p --quiet --verbose -- %p",
+            "drctl wal push",
+            "drctl wal push database %p more",
+            "drctl wal push %p --drain",
+            "drctl --polcy /p wal push %p",
+            "drctl wal push -x %p",
+            "drctl wal pull %p",
+        ] {
+            let is_taken = Cli::try_parse_from(line.split(' ')).is_ok();
+            let verdict = judge(line, &source, &target, &ServerHost::ELSEWHERE);
+            assert_eq!(verdict == CommandVerdict::Archives, is_taken, "{line}: {verdict:?}");
+        }
+    }
 }

@@ -10,11 +10,11 @@ use super::super::exit::Exit;
 use super::super::style;
 use super::super::table::{Cell, TextTable};
 use crate::model::{SourceName, SystemIdentifier};
-use crate::policy::WalMethod;
+use crate::policy::{Policy, WalMethod};
 use crate::recoverability::archive::ArchiveStatus;
 use crate::status::archive::{ArchiveHealth, ArchiveReport, RepositoryArchive, UnknownCluster, ask_server};
 use crate::text::{approximate_duration, count, format_size, format_time};
-use crate::wal::{ArchiverFacts, Gap};
+use crate::wal::{ArchiverFacts, CommandVerdict, Gap, PushTarget, judge};
 
 const LOST: &str = "\
 hint: Where `archive_command` says so without archiving, `drctl wal configure` has the right one. Then take a base
@@ -56,7 +56,7 @@ pub(super) async fn run(args: WalStatusArgs, context: &Context) -> Result<Exit, 
             strong = style::STRONG
         ));
         show(context, &report.repositories, now);
-        show_server(context, &report.server, &archiving.method, rpo, now);
+        show_server(context, &report.server, (&policy, source), &archiving.method, now);
         if let Some(stall) = &report.stall {
             context.output.warn(stall.to_string());
             context.output.note(format!("hint: {}", stall.remedy()));
@@ -159,8 +159,8 @@ fn details(place: &RepositoryArchive, standing: &ArchiveStatus) -> Vec<String> {
 fn show_server(
     context: &Context,
     server: &Result<ArchiverFacts, String>,
+    (policy, source): (&Policy, &SourceName),
     through: &WalMethod,
-    rpo: Duration,
     now: DateTime<Utc>,
 ) {
     let output = &context.output;
@@ -200,7 +200,7 @@ fn show_server(
         waits.push_str(&format!(", which lasts for about {} at this rate", approximate_duration(lasts)));
     }
     output.line(format!("server: {waits}"));
-    for warning in warnings(facts, rpo) {
+    for warning in warnings(policy, source, facts) {
         output.warn(warning);
     }
 }
@@ -209,15 +209,18 @@ fn waiting(files: u64) -> String {
     format!("{} wait{}", count(files, "file"), if files == 1 { "s" } else { "" })
 }
 
-fn warnings(facts: &ArchiverFacts, rpo: Duration) -> Vec<String> {
+fn warnings(policy: &Policy, source: &SourceName, facts: &ArchiverFacts) -> Vec<String> {
+    let rpo = policy.objectives.rpo;
     let mut warnings = Vec::new();
-    let command = facts.archive_command.as_deref().unwrap_or_default();
     if facts.archive_mode == "off" {
         warnings.push(
             "the server archives nothing: `archive_mode` is off (changing it needs a restart)".to_owned(),
         );
-    } else if facts.archive_command.is_some() && !command.contains("wal push") {
-        warnings.push(format!("`archive_command` is `{command}`, which does not run `drctl wal push`"));
+    } else if let Some(command) = &facts.archive_command {
+        let verdict = judge(command.trim(), source, &PushTarget::from_policy(policy), &facts.host);
+        if verdict != CommandVerdict::Archives {
+            warnings.push(format!("`archive_command` is `{command}`, {verdict}"));
+        }
     }
     if facts.archive_mode != "off" && (facts.archive_timeout.is_zero() || facts.archive_timeout > rpo) {
         let words = match facts.archive_timeout {

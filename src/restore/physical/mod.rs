@@ -22,7 +22,7 @@
 //!
 //! *Not here.* Restoring dumps ([`crate::restore::logical`]); which log there is ([`crate::wal`]).
 
-mod ambiguous_time;
+mod ambiguous_target;
 mod combine_incrementals;
 mod configured;
 mod delta;

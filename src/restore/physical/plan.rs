@@ -21,7 +21,7 @@ use crate::model::{
 use crate::policy::PostgresSource;
 use crate::postgres::{Tools, identifier};
 use crate::restore::{PlanSummary, Refusal, RestorePlan};
-use crate::wal::{ReplayEnd, ReplayPosition};
+use crate::wal::{DamagedWal, ReplayEnd, ReplayPosition};
 
 /// Where PostgreSQL is told to stop.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -118,6 +118,8 @@ pub(super) struct PhysicalRestoreSteps {
     pub(super) command: RestoreCommand,
     /// The log on the way ends where its timeline is left.
     pub(super) leaves: bool,
+    /// Of a position: when the transaction ended that the record there ends; the server does not count it.
+    pub(super) stop_commit: Option<DateTime<Utc>>,
     /// The positions of records whose tablespaces are not made where they say.
     pub(super) mapped: Vec<Lsn>,
     /// What recovery will demand of the server's settings.
@@ -260,7 +262,8 @@ pub fn plan(
             server,
             login: request.login.clone(),
             command: request.command.clone(),
-            leaves: reach.remaining_in().is_some(),
+            leaves: reach.remaining_in().is_some() && !matches!(reach.stop, ReplayEnd::Damaged(_)),
+            stop_commit: situation.stop_record.and_then(|record| record.ended).filter(|_| !request.exclusive),
             mapped: situation.way.mapped(),
             limits: situation.way.limits.clone(),
             keeps_wal_directory: here.wal.is_none(),
@@ -293,15 +296,18 @@ fn goal(
     let PhysicalSurvey { base, reach, moment, .. } = situation;
     let target = request.target.to_string();
     let windows = restorable(&situation.windows);
-    let gap =
-        |why: String| Refusal::nothing("gap", format!("the WAL does not lead to {target}: {why}{windows}"));
+    let is_damaged = matches!(reach.stop, ReplayEnd::Damaged(_));
+    let gap = |why: String| match reach.stop {
+        ReplayEnd::Damaged(damaged) => damaged_wal(&target, damaged, situation),
+        _ => Refusal::nothing("gap", format!("the WAL does not lead to {target}: {why}{windows}")),
+    };
     let too_late = |why: String| {
         Refusal::nothing("too-late", format!("{target} is later than what is known: {why}{windows}"))
     };
     let ends_there = why(&reach.stop);
     match &request.target {
         RecoveryTarget::Latest | RecoveryTarget::Name(_) | RecoveryTarget::Transaction(_)
-            if ends_there.is_some() =>
+            if ends_there.is_some() && !(is_damaged && situation.is_met) =>
         {
             Err(gap(ends_there.unwrap_or_default()))
         }
@@ -314,7 +320,7 @@ fn goal(
             // The setting knows no epochs.
             Ok(ResolvedTarget::Transaction(u32::try_from(whole & 0xFFFF_FFFF).unwrap_or_default()))
         }
-        RecoveryTarget::Lsn(lsn) if reach.covers(*lsn) => Ok(if situation.goes_on {
+        RecoveryTarget::Lsn(lsn) if reach.covers(*lsn) => Ok(if situation.stop_record.is_some() {
             ResolvedTarget::Lsn(*lsn)
         } else {
             ResolvedTarget::Until(reach.end.lsn)
@@ -339,6 +345,17 @@ fn goal(
             }
         }),
     }
+}
+
+/// Recovery would end where the WAL is damaged, or fail, and only when it came there.
+fn damaged_wal(target: &str, damaged: DamagedWal, situation: &PhysicalSurvey) -> Refusal {
+    let DamagedWal { segment, at } = damaged;
+    let last = situation.moment.newest_commit.unwrap_or_default().max(situation.base.manifest.recovery_point);
+    let last = shown(last);
+    let message = format!(
+        "the WAL does not lead to {target}: segment {segment} is damaged at {at} in every repository that has it, and everything until {last} is before that"
+    );
+    Refusal::nothing("damaged-wal", message).with("at", at).with("last", last)
 }
 
 /// The repositories the restored server is to ask; empty where it may ask all: one that cannot be read now

@@ -7,7 +7,7 @@ use super::layout::MANUAL_RESTORE;
 use super::survey::PhysicalSurvey;
 use super::tablespaces::TablespacePlan;
 use super::{PhysicalRestoreRequest, delta};
-use crate::model::{Manifest, Physical, SystemIdentifier};
+use crate::model::{Manifest, SystemIdentifier};
 use crate::postgres::MadeTablespace;
 use crate::restore::Refusal;
 
@@ -257,22 +257,45 @@ fn space(situation: &PhysicalSurvey, tablespaces: &[TablespacePlan]) -> Vec<Refu
     let spaces: u64 = tablespaces.iter().map(|space| space.bytes + space.scratch_bytes).sum();
     let (plain, scratch) = sizes(situation);
     let data = (plain + scratch).saturating_sub(spaces);
-    let mut needs = vec![(&here.to, room(data, true, &base.physical).saturating_sub(here.reusable_bytes))];
+    let log = LOG_SEGMENTS * base.physical.segment_size.bytes();
+    let mut needs = own_needs((&here.to, here.wal.as_ref()), data, here.reusable_bytes, log);
     needs.extend(
         here.tablespaces
             .iter()
             .zip(tablespaces)
-            .map(|(place, s)| (place, room(s.bytes + s.scratch_bytes, false, &base.physical))),
+            .map(|(place, s)| (place, s.bytes + s.scratch_bytes + MARGIN)),
     );
+    shortages(&needs)
+}
+
+/// A directory, and the bytes that its file system must have free for it.
+type Need<'s> = (&'s DirectorySurvey, u64);
+
+/// Those of the data directory and of its log, which is where `pg_wal` is.
+fn own_needs<'s>(
+    (to, wal): (&'s DirectorySurvey, Option<&'s DirectorySurvey>),
+    data: u64,
+    reusable: u64,
+    log: u64,
+) -> Vec<Need<'s>> {
+    let of_data = |bytes: u64| (to, (bytes + MARGIN).saturating_sub(reusable));
+    match wal {
+        Some(wal) => vec![of_data(data), (wal, log + MARGIN)],
+        None => vec![of_data(data + log)],
+    }
+}
+
+/// File systems that have less free than everything needs that goes there.
+fn shortages(needs: &[Need<'_>]) -> Vec<Refusal> {
     let mut told: Vec<u64> = Vec::new();
     let mut refusals = Vec::new();
-    for (place, _) in &needs {
+    for (place, _) in needs {
         let needed: u64 =
             needs.iter().filter(|(other, _)| other.device == place.device).map(|(_, bytes)| bytes).sum();
         if needed > place.free && !told.contains(&place.device) {
             told.push(place.device);
             let message = format!(
-                "the backup needs {} in `{}`, where {} are free",
+                "the restore needs {} in `{}`, where {} are free",
                 bytesize::ByteSize(needed).display().iec(),
                 place.path.display(),
                 bytesize::ByteSize(place.free).display().iec()
@@ -293,12 +316,6 @@ pub(super) fn parts(situation: &PhysicalSurvey) -> impl Iterator<Item = &Manifes
 pub(super) fn sizes(situation: &PhysicalSurvey) -> (u64, u64) {
     let plain = parts(situation).map(Manifest::plain_size).sum();
     (plain, if situation.parents.is_empty() { 0 } else { plain })
-}
-
-/// What a file system must have free for what goes there.
-fn room(plain: u64, is_data_directory: bool, physical: &Physical) -> u64 {
-    let log = if is_data_directory { LOG_SEGMENTS * physical.segment_size.bytes() } else { 0 };
-    plain + log + MARGIN
 }
 
 /// What stands against running a server here.
@@ -338,4 +355,39 @@ fn running(request: &PhysicalRestoreRequest, situation: &PhysicalSurvey, major: 
         }));
     }
     refusals
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(path: &str, device: u64, free_mib: u64) -> DirectorySurvey {
+        DirectorySurvey {
+            path: path.into(),
+            standing: DirectoryState::Absent,
+            free: free_mib << 20,
+            device,
+            inside: None,
+            is_reusable: false,
+        }
+    }
+
+    #[test]
+    fn the_wal_needs_room_where_pg_wal_goes() {
+        let (data, log) = (1000 << 20, 256 << 20);
+        let short = |to: &DirectorySurvey, wal: Option<&DirectorySurvey>, reusable| -> Vec<String> {
+            shortages(&own_needs((to, wal), data, reusable, log)).iter().map(ToString::to_string).collect()
+        };
+        let (roomy, tight) = (place("/data", 1, 1320), place("/data", 1, 1319));
+        assert!(short(&roomy, None, 0).is_empty());
+        assert!(short(&tight, None, 0)[0].contains("`/data`"));
+        assert!(short(&tight, None, 1 << 20).is_empty());
+        // On a volume of its own, of which the data directory knows nothing.
+        let told = short(&tight, Some(&place("/wal", 2, 319)), 0);
+        assert!(told.len() == 1 && told[0].contains("needs 320.0 MiB in `/wal`"), "{told:?}");
+        assert!(short(&tight, Some(&place("/wal", 2, 320)), 0).is_empty());
+        // Of the same volume both take.
+        let told = short(&roomy, Some(&place("/wal", 1, 1320)), 0);
+        assert!(told.len() == 1 && told[0].contains("needs 1.4 GiB in `/data`"), "{told:?}");
+    }
 }

@@ -8,18 +8,16 @@ use futures_util::stream::{self, StreamExt as _};
 
 use super::select::BaseBackup;
 use super::wal_scan::{content, is_of};
-use super::wal_survey::{WalArchives, files};
+use super::wal_survey::{ASKED_AT_ONCE, WalArchives, files};
 use super::{PhysicalRestoreError, PhysicalRestoreRequest, RecoveryTarget};
 use crate::model::{Lsn, Segment, SegmentSize, Tablespace, WalName};
 use crate::postgres::{CommitScan, MadeTablespace, Notable, WalRecord};
 use crate::run::RunContext;
 use crate::wal::{ReplayRange, SegmentTags};
 
-/// Questions to the stores at a time.
-const ASKED_AT_ONCE: usize = 64;
 /// Segments of which nothing is said that are read for it: reading all of a long log would take as long as the
 /// recovery, which looks into each of them anyway.
-const READ_AT_MOST: usize = 1024;
+pub(super) const READ_AT_MOST: usize = 1024;
 /// Segments that are looked into without a word about it.
 const MANY: usize = 32;
 /// Plain bytes that are in memory at a time.
@@ -335,6 +333,57 @@ pub(super) async fn each_record_of(
     let all = every_segment(reach);
     let all: Vec<&WalFileSource> = all.iter().collect();
     each_record(run, log, reach, &all, each).await
+}
+
+/// The record that a server which is told a position stops at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct StopRecord {
+    /// Of a record that ends a transaction: when.
+    pub(super) ended: Option<DateTime<Utc>>,
+}
+
+/// Returns the first record that begins at a position or after it, as a server needs one to stop there. The last
+/// segment may hold none: it was ended early.
+pub(super) async fn record_at(
+    run: &RunContext,
+    log: &WalArchives,
+    reach: &ReplayRange,
+    lsn: Lsn,
+) -> Result<Option<StopRecord>, PhysicalRestoreError> {
+    if !reach.covers(lsn) {
+        return Ok(None);
+    }
+    let size = log.together.segment_size();
+    let first = size.number_of(lsn);
+    let all = every_segment(reach);
+    let all: Vec<&WalFileSource> =
+        all.iter().filter(|file| file.segment.number(size).is_some_and(|number| number >= first)).collect();
+    let mut found = None;
+    each_record(run, log, reach, &all, |record| {
+        if record.begins >= lsn {
+            found = Some(StopRecord { ended: record.transaction_end().map(|(ended, _)| ended) });
+        }
+        found.is_some()
+    })
+    .await?;
+    Ok(found)
+}
+
+/// Returns where the record that ends a transaction begins, among those from `from` on.
+pub(super) async fn end_of_transaction(
+    run: &RunContext,
+    log: &WalArchives,
+    reach: &ReplayRange,
+    from: Lsn,
+    number: u64,
+) -> Result<Option<Lsn>, PhysicalRestoreError> {
+    let mut found = None;
+    each_record_of(run, log, reach, |record| {
+        found = (record.begins >= from && ends(number, record)).then_some(record.begins);
+        found.is_some()
+    })
+    .await?;
+    Ok(found)
 }
 
 async fn each_record(

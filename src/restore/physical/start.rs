@@ -180,7 +180,8 @@ impl<'p> ScratchServer<'p> {
                 process,
                 timeline: ended.timeline,
                 ended_at: ended.at,
-                last_commit: ended.last_commit,
+                // Where it stops after a commit, it does not count that one.
+                last_commit: ended.last_commit.max(plan.steps.stop_commit),
             }),
             Err(error) => {
                 // Nobody is to work with it before somebody has looked.

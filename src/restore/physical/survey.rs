@@ -1,13 +1,14 @@
 //! Finds out everything a plan needs, and changes nothing anywhere.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use chrono::TimeDelta;
 
 use super::fetch::read_small;
 use super::host::HostFacts;
 use super::replay_effects;
-use super::replay_effects::ReplayEffects;
+use super::replay_effects::{ReplayEffects, StopRecord};
 use super::select::{BaseBackup, candidates, goal, parents, replay_from};
 use super::tablespaces::tablespace_directories;
 use super::target::shown;
@@ -15,8 +16,8 @@ use super::timelines::{branches, ends_early};
 use super::wal_survey::{CommitSearch, WalArchives};
 use super::window::{RecoveryWindow, restorable, why};
 use super::{
-    BaseBackupSelector, PhysicalRestoreError, PhysicalRestoreRequest, RecoveryTarget, ambiguous_time, resume,
-    wal_scan,
+    BaseBackupSelector, PhysicalRestoreError, PhysicalRestoreRequest, RecoveryTarget, ambiguous_target,
+    resume, wal_scan,
 };
 use crate::model::{
     BackupId, BackupKind, ClusterFacts, Details, RepositoryName, Segment, SystemIdentifier, Tablespace,
@@ -28,7 +29,7 @@ use crate::restore::refusal::in_repository;
 use crate::run::RunContext;
 use crate::source::postgres_base::DETAILS;
 use crate::text::{error_chain, quoted_list};
-use crate::wal::{Archive, CommitTimes, ListError, ReplayEnd, ReplayRange, WalInventory};
+use crate::wal::{Archive, CommitTimes, DamagedWal, ListError, ReplayEnd, ReplayRange, WalInventory};
 
 /// Everything that was found out before deciding.
 #[derive(Clone, Debug)]
@@ -48,8 +49,10 @@ pub struct PhysicalSurvey {
     pub(super) moment: CommitTimes,
     /// Of a time: the first segment with a commit after it.
     pub(super) after: Option<Segment>,
-    /// Of a position: whether a record begins there or after it.
-    pub(super) goes_on: bool,
+    /// Of a position: the first record that begins there or after it.
+    pub(super) stop_record: Option<StopRecord>,
+    /// Of a name or a transaction: whether it is in what is intact.
+    pub(super) is_met: bool,
     /// Repositories that have any of the log.
     pub(super) holders: Vec<RepositoryName>,
     /// Repositories that cannot be read, or have no log: they may have more.
@@ -203,6 +206,14 @@ pub(super) async fn survey(
         });
         return Err(PhysicalRestoreError::Refused(unusable.collect()));
     };
+    let reach = match log.damage(&reach, base.physical.start).await? {
+        Some(damaged) if damaged.at < base.physical.stop => {
+            return Err(refused(damaged_backup(&base, damaged, &windows)));
+        }
+        Some(damaged) => reach.until_damage(damaged),
+        None => reach,
+    };
+    let is_damaged = matches!(reach.stop, ReplayEnd::Damaged(_));
     let time = match &request.target {
         // Just before it, a commit of that very moment is one to stop at.
         RecoveryTarget::Time(time) if request.exclusive => Some(*time - TimeDelta::microseconds(1)),
@@ -226,14 +237,25 @@ pub(super) async fn survey(
     found.after = after;
     let parted = match request.timeline {
         Some(_) => None,
-        None => ambiguous_time::two_have_it(run, &log, &base, timeline, &request.target).await?,
+        None => ambiguous_target::two_have_it(run, &log, (&base, &reach), timeline, &request.target).await?,
     };
     let newest = wal_scan::newest_before_leaving(run, &log, &reach).await?;
     found.moment.newest_commit = found.moment.newest_commit.max(newest);
     found.moment.complete = found.moment.complete.max(newest);
-    let goes_on = match &request.target {
-        RecoveryTarget::Lsn(lsn) => wal_scan::goes_on(run, &log, &reach, *lsn).await?,
-        _ => true,
+    if is_damaged {
+        found.moment.complete = found.moment.complete.max(Some(base.manifest.recovery_point));
+    }
+    let stop_record = match &request.target {
+        RecoveryTarget::Lsn(lsn) => replay_effects::record_at(run, &log, &reach, *lsn).await?,
+        _ => None,
+    };
+    let is_met = match &request.target {
+        RecoveryTarget::Name(_) => !way.named.is_empty(),
+        RecoveryTarget::Transaction(number) if is_damaged => {
+            let from = base.physical.start;
+            replay_effects::end_of_transaction(run, &log, &reach, from, *number).await?.is_some()
+        }
+        _ => false,
     };
     let alone = log.holders.iter().filter_map(|(repository, held)| {
         Some((repository.name.clone(), replay_from(&base, timeline, held).ok()?))
@@ -252,7 +274,8 @@ pub(super) async fn survey(
         reach,
         moment: found.moment,
         after: found.after,
-        goes_on,
+        stop_record,
+        is_met,
         lost: lost.into_iter().map(|lost| lost.name).collect(),
         windows,
         way,
@@ -283,6 +306,9 @@ async fn nearest_to_name(
         // Behind a gap there may be more.
         if reach.stop != ReplayEnd::End {
             return Ok(fitting);
+        }
+        if let Some(refusal) = ambiguous_target::elsewhere(run, log, timeline, name).await? {
+            return Err(PhysicalRestoreError::Refused(vec![refusal]));
         }
         let mut known: Vec<String> = given.into_iter().map(|(name, _)| name).collect();
         known.dedup();
@@ -335,6 +361,17 @@ fn warn_lost(run: &RunContext, lost: &[Unavailable]) {
     for lost in lost {
         run.events.warning(format!("repository {} cannot be used: {}", lost.name, lost.reason()));
     }
+}
+
+/// The WAL without which a backup is not whole is damaged; what came before has others.
+fn damaged_backup(base: &BaseBackup, damaged: DamagedWal, windows: &[RecoveryWindow]) -> Refusal {
+    let DamagedWal { segment, at } = damaged;
+    let message = format!(
+        "backup `{}` cannot be used: it is not whole without its log, of which segment {segment} is damaged at {at} in every repository that has it{}",
+        base.manifest.id,
+        restorable(windows)
+    );
+    Refusal::nothing("unusable-backup", message)
 }
 
 /// `90 s`, `12 minutes`, `5 h 10 min`.
@@ -415,6 +452,7 @@ async fn windows(
             archive: log.archive.clone(),
             holders: vec![(repository.clone(), held.clone())],
             together: held.clone(),
+            asked: Arc::default(),
         };
         let mut last: Option<ReplayRange> = None;
         let there = bases.iter().filter(|base| base.holders.contains(&repository.name));

@@ -12,30 +12,10 @@ use crate::postgres::{CommitScan, SEGMENT_HEADER, SegmentHeader};
 use crate::run::RunContext;
 use crate::store::StoreErrorKind;
 use crate::text::error_chain;
-use crate::wal::ReplayRange;
+use crate::wal::{ReplayRange, SegmentTags};
 
 /// More than any segment.
 const LIMIT: u64 = 2 << 30;
-
-/// Whether a record begins at a position or after it, as a server needs one to stop there. The end of a
-/// segment may hold none: it was ended early.
-pub(super) async fn goes_on(
-    run: &RunContext,
-    log: &WalArchives,
-    reach: &ReplayRange,
-    lsn: Lsn,
-) -> Result<bool, PhysicalRestoreError> {
-    let Some(last) = reach.backwards().next() else { return Ok(reach.covers(lsn)) };
-    let size = log.together.segment_size();
-    // In any segment but the last there is a later one with records.
-    if !reach.covers(lsn) || reach.pieces.is_some() || last.begin(size).is_none_or(|begin| lsn < begin) {
-        return Ok(true);
-    }
-    let (bytes, header) = content(run, log, reach, last, &[WalName::Segment(last)]).await?;
-    let mut scan = CommitScan::new(&header);
-    scan.take(&bytes);
-    Ok(lsn < scan.end())
-}
 
 /// The newest commit in what is on the way of a segment in which the timeline is left.
 pub(super) async fn newest_before_leaving(
@@ -148,15 +128,16 @@ fn header(
     Ok((bytes, header))
 }
 
-/// A file of the log, whole, from the first repository that has it.
+/// A file of the log, whole, from the first repository that has it; from one that has it intact where any has.
 async fn read(run: &RunContext, log: &WalArchives, name: WalName) -> Result<Vec<u8>, PhysicalRestoreError> {
     let mut tries = Vec::new();
+    let mut damaged = None;
     for (repository, _) in &log.holders {
         for (suffix, encoding) in
             [(".zst.age", &[Encoding::Zstd, Encoding::Age][..]), (".zst", &[Encoding::Zstd])]
         {
-            let stored = match repository.store.get(&log.archive.key(name, suffix), LIMIT).await {
-                Ok((stored, _)) => stored,
+            let (stored, metadata) = match repository.store.get(&log.archive.key(name, suffix), LIMIT).await {
+                Ok((stored, info)) => (stored, info.metadata),
                 Err(error) if error.kind == StoreErrorKind::NotFound => continue,
                 Err(error) => {
                     tries.push((repository.name.clone(), error_chain(&error)));
@@ -172,10 +153,16 @@ async fn read(run: &RunContext, log: &WalArchives, name: WalName) -> Result<Vec<
                 Ok(plain)
             });
             match opened.await.map_err(PhysicalRestoreError::Worker)? {
-                Ok(plain) => return Ok(plain),
+                Ok(plain) => match SegmentTags::from_metadata(&metadata).and_then(|tags| tags.damaged) {
+                    Some(_) => damaged = damaged.or(Some(plain)),
+                    None => return Ok(plain),
+                },
                 Err(reason) => tries.push((repository.name.clone(), reason)),
             }
         }
+    }
+    if let Some(damaged) = damaged {
+        return Ok(damaged);
     }
     Err(PhysicalRestoreError::Fetch { artifact: name.to_string(), tries })
 }

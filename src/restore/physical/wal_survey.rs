@@ -1,15 +1,20 @@
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 
 use super::PhysicalRestoreError;
-use crate::model::{Segment, WalName};
+use crate::model::{Lsn, Segment, WalName};
 use crate::pipeline::Identities;
 use crate::repository::{Repositories, Repository, Unavailable};
 use crate::store::StoreError;
-use crate::wal::{Archive, CommitTimes, ReplayRange, SegmentTags, WalInventory, holdings, tags};
+use crate::wal::{Archive, CommitTimes, DamagedWal, ReplayRange, SegmentTags, WalInventory, holdings, tags};
 
 /// Questions to the stores at a time.
 const AT_ONCE: usize = 16;
+/// The same, where all of a long log is asked for.
+pub(super) const ASKED_AT_ONCE: usize = 64;
 /// How far the clock of a host that archives may be from that of its server.
 const CLOCKS_DIFFER: TimeDelta = TimeDelta::minutes(5);
 /// Segments at the end that are asked for their newest commit.
@@ -22,6 +27,8 @@ pub(super) struct WalArchives {
     pub(super) archive: Archive,
     pub(super) holders: Vec<(Repository, WalInventory)>,
     pub(super) together: WalInventory,
+    /// What is kept with files, as far as that was asked.
+    pub(super) asked: Arc<Mutex<BTreeMap<WalName, SegmentTags>>>,
 }
 
 /// What is known of a moment in the log.
@@ -60,20 +67,61 @@ impl WalArchives {
         };
         let mut together = first.clone();
         holders.iter().skip(1).for_each(|(_, held)| together.merge(held));
-        Ok((Self { archive, holders, together }, lost))
+        Ok((Self { archive, holders, together, asked: Arc::default() }, lost))
     }
 
-    /// Of the first repository that has the file.
+    /// Of the first repository that has the file, and has it intact where any has.
     async fn tags(&self, name: WalName) -> Result<Option<SegmentTags>, StoreError> {
-        let mut failed = None;
+        if let Some(known) = self.known_tags().get(&name) {
+            return Ok(Some(known.clone()));
+        }
+        let (mut failed, mut damaged) = (None, None);
         for (repository, _) in &self.holders {
             match tags(&*repository.store, &self.archive, name).await {
-                Ok(Some(tags)) => return Ok(Some(tags)),
+                Ok(Some(tags)) if tags.damaged.is_some() => damaged = damaged.or(Some(tags)),
+                Ok(Some(tags)) => {
+                    self.known_tags().insert(name, tags.clone());
+                    return Ok(Some(tags));
+                }
                 Ok(None) => {}
                 Err(error) => failed = Some(error),
             }
         }
-        failed.map_or(Ok(None), Err)
+        match damaged {
+            Some(damaged) => {
+                self.known_tags().insert(name, damaged.clone());
+                Ok(Some(damaged))
+            }
+            None => failed.map_or(Ok(None), Err),
+        }
+    }
+
+    fn known_tags(&self) -> MutexGuard<'_, BTreeMap<WalName, SegmentTags>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where recovery would end early: the first segment on the way that no repository has intact. What is damaged
+    /// before `from` is not read.
+    pub(super) async fn damage(
+        &self,
+        reach: &ReplayRange,
+        from: Lsn,
+    ) -> Result<Option<DamagedWal>, PhysicalRestoreError> {
+        let (mut names, remaining_in) = files(reach);
+        names.extend(remaining_in);
+        for some in names.chunks(ASKED_AT_ONCE) {
+            for (name, tags) in some.iter().zip(self.tags_of(some).await?) {
+                let (WalName::Segment(segment), Some(at)) = (*name, tags.and_then(|tags| tags.damaged))
+                else {
+                    continue;
+                };
+                // What the old timeline wrote after it was left is not read either.
+                if at >= from && (segment.timeline != reach.end.timeline || at < reach.end.lsn) {
+                    return Ok(Some(DamagedWal { segment, at }));
+                }
+            }
+        }
+        Ok(None)
     }
 
     pub(super) async fn tags_of(
@@ -148,4 +196,83 @@ pub(super) fn files(reach: &ReplayRange) -> (Vec<WalName>, Vec<WalName>) {
         let (WalName::Segment(segment) | WalName::Piece { segment, .. }) = *name else { return true };
         remaining_in != Some(segment)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Digest, SegmentSize, SystemIdentifier, Timeline};
+    use crate::repository::fixtures::{noon, repositories, system};
+    use crate::store::PutOptions;
+    use crate::wal::{ReplayEnd, ReplayPosition, TimelineTarget};
+
+    const SIZE: SegmentSize = SegmentSize::DEFAULT;
+
+    fn lsn(segment: u64, offset: u64) -> Lsn {
+        Lsn(SIZE.begin_of(segment).0 + offset)
+    }
+
+    fn segment(number: u64) -> Segment {
+        Segment::new(Timeline::FIRST, number, SIZE)
+    }
+
+    /// Segments 3 to 7 in two repositories, of which those named are damaged.
+    async fn archives(root: &std::path::Path, damaged: [&[(u64, u64)]; 2]) -> WalArchives {
+        let set = repositories(root, &["primary", "west"]).await;
+        let archive =
+            Archive { system: system(), source: "database".parse().unwrap(), cluster: SystemIdentifier(7) };
+        let names = || (3..8).map(|number| WalName::Segment(segment(number)));
+        for (repository, damaged) in set.iter().zip(damaged) {
+            for number in 3..8 {
+                let at = damaged.iter().find(|(other, _)| *other == number);
+                let tags = SegmentTags {
+                    plain: Digest::compute(b""),
+                    stored: None,
+                    completed: noon(),
+                    witnessed: true,
+                    known_until: None,
+                    newest_commit: None,
+                    notable: None,
+                    damaged: at.map(|(number, offset)| lsn(*number, *offset)),
+                    parent: None,
+                };
+                let options = PutOptions { metadata: tags.to_metadata(), ..PutOptions::absent() };
+                let key = archive.key(WalName::Segment(segment(number)), ".zst");
+                repository.store.put(&key, "wal".into(), &options).await.unwrap();
+            }
+        }
+        let held = WalInventory::new(SIZE, names());
+        let holders = set.iter().map(|repository| (repository.clone(), held.clone())).collect();
+        WalArchives { archive, holders, together: held, asked: Arc::default() }
+    }
+
+    #[tokio::test]
+    async fn the_first_segment_that_no_repository_has_intact_ends_the_way() {
+        let root = tempfile::tempdir().unwrap();
+        // The fourth is intact in one, the sixth in none.
+        let log = archives(root.path(), [&[(3, 50), (4, 60), (6, 70)], &[(3, 50), (6, 70), (7, 80)]]).await;
+        let begin = ReplayPosition { timeline: Timeline::FIRST, lsn: lsn(3, 100) };
+        let reach = log.together.reach(begin, TimelineTarget::Latest);
+        let damaged = log.damage(&reach, begin.lsn).await.unwrap().unwrap();
+        assert_eq!(damaged, DamagedWal { segment: segment(6), at: lsn(6, 70) });
+        let cut = reach.clone().until_damage(damaged);
+        assert_eq!((cut.end.lsn, cut.stop), (lsn(6, 70), ReplayEnd::Damaged(damaged)));
+        assert_eq!(cut.backwards().next(), Some(segment(6)));
+        assert!(cut.covers(lsn(6, 69)) && !cut.covers(lsn(6, 70)));
+        // From before it, the damage in the first counts.
+        let first = log.damage(&reach, lsn(3, 0)).await.unwrap().unwrap();
+        assert_eq!(first.segment, segment(3));
+        // Behind the place where the way ends nothing is read.
+        let short = log.together.reach(begin, TimelineTarget::Latest).until_damage(damaged);
+        assert_eq!(log.damage(&short, begin.lsn).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn intact_wal_is_not_cut() {
+        let root = tempfile::tempdir().unwrap();
+        let log = archives(root.path(), [&[(5, 10)], &[(4, 10)]]).await;
+        let begin = ReplayPosition { timeline: Timeline::FIRST, lsn: lsn(3, 0) };
+        let reach = log.together.reach(begin, TimelineTarget::Latest);
+        assert_eq!(log.damage(&reach, begin.lsn).await.unwrap(), None);
+    }
 }

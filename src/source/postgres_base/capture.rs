@@ -19,7 +19,7 @@ use crate::postgres::close;
 use crate::source::capture::{
     ArtifactSink, Capture, CaptureContext, Captured, DETAILS, Requirements, SourceError,
 };
-use crate::source::incremental::{BasePlan, IncrementalSupport};
+use crate::source::incremental::IncrementalSupport;
 
 /// Names of tables whose files are missing; the manifest has the paths of all.
 const MISSING_TOLD: usize = 20;
@@ -48,7 +48,7 @@ impl Capture for BaseBackupCapture {
         context: &CaptureContext<'_>,
         sink: &mut dyn ArtifactSink,
     ) -> Result<Captured, SourceError> {
-        let captured = capture(*self, context.base, sink, context.events, context.cancel).await;
+        let captured = capture(*self, context, sink).await;
         captured.map_err(SourceError::new)
     }
 }
@@ -56,27 +56,26 @@ impl Capture for BaseBackupCapture {
 /// Copies the cluster into `sink`: all of it, or what changed since an earlier copy.
 async fn capture(
     prepared: BaseBackupCapture,
-    plan: &BasePlan,
+    context: &CaptureContext<'_>,
     sink: &mut dyn ArtifactSink,
-    events: &Events,
-    cancel: &CancellationToken,
 ) -> Result<Captured, BaseError> {
+    let cancel = context.cancel;
     let server = prepared.parameters.to_string();
     // Whatever ends this ends the children too.
     let stop = cancel.child_token();
     let _stop_on_return = stop.clone().drop_guard();
-    let outcome = run(prepared, plan, sink, events, &stop).await;
+    let outcome = run(prepared, context, sink, &stop).await;
     // What a cancelled run trips over on its way out is not what went wrong.
     if cancel.is_cancelled() { Err(BaseError::Interrupted { server }) } else { outcome }
 }
 
 async fn run(
     mut prepared: BaseBackupCapture,
-    plan: &BasePlan,
+    context: &CaptureContext<'_>,
     sink: &mut dyn ArtifactSink,
-    events: &Events,
     stop: &CancellationToken,
 ) -> Result<Captured, BaseError> {
+    let (plan, events) = (context.base, context.events);
     let server = prepared.parameters.to_string();
     let mut phases = PhaseTimer::new(events);
     phases.begin(Phase::Inspect);
@@ -97,6 +96,15 @@ async fn run(
     let copied = match prepared.reader.clone() {
         SettingsReader::Replication(tools) => {
             let begun;
+            if let Some(why) = context.archiving_fails {
+                prepared.archiving_fails.get_or_insert_with(|| why.to_owned());
+            }
+            if let Some(why) = &prepared.archiving_fails {
+                events.warning(format!(
+                    "the server cannot archive its WAL everywhere now, and is not waited for: {why}"
+                ));
+                replication::retain_wal(&mut prepared.connection, &server, events).await;
+            }
             (begun, chain) = increment::begin(&prepared, &tools, plan, events, stop).await?;
             // Of the changes it is not known how many there are.
             let estimate = Some(estimate).filter(|_| chain.is_empty());

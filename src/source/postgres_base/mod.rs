@@ -43,6 +43,7 @@ mod settings;
 mod skipped_files;
 mod tar_directory;
 mod tar_inspector;
+mod wal_filter;
 
 pub use crate::source::capture::DETAILS;
 pub use copied::BASE;

@@ -24,6 +24,8 @@ pub struct BaseBackupCapture {
     pub tablespaces: Vec<Tablespace>,
     /// Whether it keeps what changed, so that a copy may hold the changes only.
     pub summarizes: bool,
+    /// What the server tried last was not archived: it would wait at the end of a copy until it is.
+    pub archiving_fails: Option<String>,
     /// What reads it.
     pub reader: SettingsReader,
     pub(super) connection: PgConnection,
@@ -52,6 +54,7 @@ struct SettingsSource {
     may_start: bool,
     port: String,
     started: i64,
+    failed_file: Option<String>,
 }
 
 // The system identifier is a signed number there.
@@ -70,7 +73,10 @@ SELECT c.system_identifier::text, pg_is_in_recovery() AS is_standby,
          WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.proname IN
                ('pg_backup_start', 'pg_backup_stop', 'pg_start_backup', 'pg_stop_backup')) AS may_start,
        current_setting('port') AS port,
-       extract(epoch FROM pg_postmaster_start_time())::int8 AS started
+       extract(epoch FROM pg_postmaster_start_time())::int8 AS started,
+       (SELECT a.last_failed_wal FROM pg_stat_archiver a
+         WHERE current_setting('archive_mode') <> 'off' AND NOT pg_is_in_recovery()
+           AND a.last_failed_time >= coalesce(a.last_archived_time, '-infinity')) AS failed_file
   FROM pg_control_system() c, pg_roles r WHERE r.rolname = current_user";
 
 // What the server of `url` writes, beside another one that is copied in its place.
@@ -172,6 +178,9 @@ pub async fn prepare(source: &PostgresSource, base: &BaseBackup) -> Result<BaseB
         segment_size,
         tablespaces,
         summarizes: standing.summarizes,
+        archiving_fails: standing
+            .failed_file
+            .map(|file| format!("{file} was not archived when it was last tried")),
         reader,
         connection,
     })

@@ -2,7 +2,7 @@ use std::ffi::OsString;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::PgConnection;
 use tokio::sync::Notify;
@@ -18,6 +18,7 @@ use super::prepare::{BaseBackupCapture, SettingsReader};
 use super::query::ask;
 use super::skipped_files::{Skipped, skipped_in};
 use super::tar_inspector::TarWatch;
+use super::wal_filter::WalFilter;
 use crate::event::Events;
 use crate::model::{DamagedPage, Digest};
 use crate::pipeline::Produce;
@@ -29,7 +30,8 @@ use crate::text::format_duration;
 
 /// At most five lines a damaged file, and what else there is to say.
 const STDERR_LINES: usize = 5_000;
-/// The server waits without end for its log to be archived before it ends a copy.
+/// The server waits without end for its log to be archived before it ends a copy. What took longer is waited for as
+/// long as it took.
 const ARCHIVED_WITHIN: Duration = Duration::from_secs(600);
 /// A checkpoint of a large server that writes all it has.
 const BEGUN_WITHIN: Duration = Duration::from_secs(3600);
@@ -43,6 +45,8 @@ pub(super) struct StartedCopy {
     first: Vec<u8>,
     /// What the server knows its connection by.
     name: String,
+    /// It does not wait until its log is archived, and sends it along.
+    has_wal: bool,
 }
 
 /// Begins a copy, or one of the changes since the copy whose list of files this is.
@@ -54,10 +58,13 @@ pub(super) async fn begin(
 ) -> Result<StartedCopy, BaseError> {
     let server = prepared.parameters.to_string();
     let name = format!("drctl base {:08x}", seed());
+    // A server that is to send its log does not wait until that is archived; what is not archived, it has still.
+    let has_wal = prepared.archiving_fails.is_some();
+    let wal = if has_wal { "--wal-method=fetch" } else { "--wal-method=none" };
     let mut program = tools
         .program("pg_basebackup")
         .map_err(|source| BaseError::Tools { server: server.clone(), source })?
-        .args(["--format=tar", "--pgdata=-", "--wal-method=none", "--checkpoint=fast", "--no-password"])
+        .args(["--format=tar", "--pgdata=-", wal, "--checkpoint=fast", "--no-password"])
         .arg("--label=drctl")
         .arg(format!("--dbname={KEEPALIVES} application_name='{name}'"))
         .keep_stderr(STDERR_LINES);
@@ -75,7 +82,7 @@ pub(super) async fn begin(
         match child.read(&mut first) {
             Ok(count) if count > 0 => {
                 first.truncate(count);
-                Ok(StartedCopy { child, first, name })
+                Ok(StartedCopy { child, first, name, has_wal })
             }
             // Nothing came: its end says why.
             Ok(_) => Err(child.finish().err()),
@@ -120,6 +127,18 @@ pub(super) async fn release(connection: &mut PgConnection, server: &str, name: &
     }
 }
 
+/// Has the server keep its log until the connection ends, so that it can send it at the end of a copy.
+pub(super) async fn retain_wal(connection: &mut PgConnection, server: &str, events: &Events) {
+    let name = format!("drctl_base_{:08x}", seed());
+    let made = sqlx::query("SELECT pg_create_physical_replication_slot($1, true, true)");
+    if let Err(error) = ask(server, made.bind(name).execute(connection)).await {
+        events.warning(format!(
+            "the server does not keep its WAL for the copy, which fails where it is archived and removed meanwhile: {}",
+            crate::text::error_chain(&error)
+        ));
+    }
+}
+
 /// What is known of a copy before it begins.
 pub(super) struct Expected<'a> {
     pub(super) presence: Completeness,
@@ -146,20 +165,23 @@ pub(super) async fn copy(
     let stream = ReplicationStream {
         child: begun.child,
         first: io::Cursor::new(begun.first),
+        filter: begun.has_wal.then(WalFilter::default),
+        filtered: io::Cursor::default(),
         watch: TarWatch::new(presence),
         keeping: keep.map(ManifestCache::begin),
         seen: Arc::clone(&seen),
         events: events.clone(),
     };
     let storing = sink.store(BASE, Box::new(stream), estimate);
+    let copying = Instant::now();
     let outcome = {
         tokio::pin!(storing);
         tokio::select! {
             stored = &mut storing => stored,
-            () = archived_too_late(&seen, events) => {
+            waited = archived_too_late(&seen, copying, events), if !begun.has_wal => {
                 stop.cancel();
                 let _stopped = storing.await;
-                return Err(BaseError::NotArchived { server, waited: ARCHIVED_WITHIN });
+                return Err(BaseError::NotArchived { server, waited });
             }
         }
     };
@@ -186,15 +208,17 @@ pub(super) async fn copy(
     })
 }
 
-/// Ends when the server has had all the time it gets to archive its log.
-async fn archived_too_late(seen: &CopyProgress, events: &Events) {
+/// Ends when the server has had all the time it gets to archive its log; gives that.
+async fn archived_too_late(seen: &CopyProgress, copying: Instant, events: &Events) -> Duration {
     seen.all_files.notified().await;
+    let within = ARCHIVED_WITHIN.max(copying.elapsed());
     tokio::time::sleep(TOLD_AFTER).await;
     events.warning(format!(
         "everything is copied, and the server still waits for its WAL to be archived (`drctl wal status` says why); giving up in {}",
-        format_duration(ARCHIVED_WITHIN - TOLD_AFTER)
+        format_duration(Duration::from_secs((within - TOLD_AFTER).as_secs()))
     ));
-    tokio::time::sleep(ARCHIVED_WITHIN - TOLD_AFTER).await;
+    tokio::time::sleep(within - TOLD_AFTER).await;
+    within
 }
 
 fn version(tools: &Tools) -> String {
@@ -220,18 +244,47 @@ struct End {
 struct ReplicationStream {
     child: Piped,
     first: io::Cursor<Vec<u8>>,
+    filter: Option<WalFilter>,
+    filtered: io::Cursor<Vec<u8>>,
     watch: TarWatch,
     keeping: Option<ManifestCache>,
     seen: Arc<CopyProgress>,
     events: Events,
 }
 
+impl ReplicationStream {
+    /// What the program wrote next.
+    fn written(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match self.first.read(buffer)? {
+            0 => self.child.read(buffer),
+            count => Ok(count),
+        }
+    }
+
+    /// The same, without the log that may be in it.
+    fn next(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.filter.is_none() {
+            return self.written(buffer);
+        }
+        loop {
+            match self.filtered.read(buffer)? {
+                0 => {}
+                count => return Ok(count),
+            }
+            let count = self.written(buffer)?;
+            let Some(filter) = &mut self.filter else { return Ok(count) };
+            let kept = if count == 0 { filter.end() } else { filter.keep(&buffer[..count]) };
+            if count == 0 && kept.is_empty() {
+                return Ok(0);
+            }
+            self.filtered = io::Cursor::new(kept);
+        }
+    }
+}
+
 impl Read for ReplicationStream {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let count = match self.first.read(buffer)? {
-            0 => self.child.read(buffer)?,
-            count => count,
-        };
+        let count = self.next(buffer)?;
         let before = self.watch.has_control();
         let keeping = &mut self.keeping;
         self.watch.feed(&buffer[..count], |listed| {

@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::model::{Lsn, SegmentSize, SystemIdentifier, Timeline, WalName};
 use crate::platform::free_space;
 use crate::text::format_duration;
-use crate::wal::Backlog;
+use crate::wal::{Backlog, ServerHost, is_this_host};
 
 const QUESTION_WITHIN: Duration = Duration::from_secs(10);
 
@@ -38,6 +38,7 @@ pub struct ArchiverFacts {
     pub archive_mode: String,
     /// `None` where the role may not read it.
     pub archive_command: Option<String>,
+    pub host: ServerHost,
     /// A segment is ended after this long if anything was written; zero: only when it is full.
     pub archive_timeout: Duration,
     pub last_archived: Option<DateTime<Utc>>,
@@ -90,6 +91,7 @@ struct ServerFactsRow {
     last_failed: Option<i64>,
     last_failed_file: Option<String>,
     data_directory: Option<String>,
+    is_near: bool,
     looks: bool,
 }
 
@@ -113,6 +115,7 @@ SELECT (extract(epoch FROM clock_timestamp()) * 1000)::int8 AS asked,
        (extract(epoch FROM a.last_failed_time) * 1000)::int8 AS last_failed,
        a.last_failed_wal AS last_failed_file,
        (SELECT setting FROM pg_settings WHERE name = 'data_directory') AS data_directory,
+       coalesce(inet_server_addr() <<= '127.0.0.0/8' OR inet_server_addr() = '::1', true) AS is_near,
        has_function_privilege('pg_ls_archive_statusdir()', 'EXECUTE') AS looks
   FROM pg_control_system() s, pg_control_checkpoint() c, pg_stat_archiver a";
 
@@ -135,7 +138,8 @@ pub async fn server_facts(connection: &mut PgConnection) -> Result<ArchiverFacts
         backlog.files = u64::try_from(files).ok();
         backlog.oldest = oldest.and_then(DateTime::from_timestamp_millis);
     }
-    if let Some(pg_wal) = row.data_directory.map(|directory| PathBuf::from(directory).join("pg_wal"))
+    let data_directory = row.data_directory.map(PathBuf::from);
+    if let Some(pg_wal) = data_directory.as_ref().map(|directory| directory.join("pg_wal"))
         && pg_wal.is_dir()
     {
         backlog.free = free_space(&pg_wal).ok();
@@ -146,9 +150,11 @@ pub async fn server_facts(connection: &mut PgConnection) -> Result<ArchiverFacts
     let timeline = u32::try_from(row.timeline).ok().and_then(Timeline::new);
     let size = number("wal_segment_size", row.segment_size)?;
     let asked = DateTime::from_timestamp_millis(row.asked);
+    let system_identifier = SystemIdentifier(row.system_identifier.cast_unsigned());
+    let own = data_directory.filter(|directory| is_this_host(directory, system_identifier, row.is_near));
     Ok(ArchiverFacts {
         asked: asked.ok_or(ServerError::Value("the time", row.asked.to_string()))?,
-        system_identifier: SystemIdentifier(row.system_identifier.cast_unsigned()),
+        system_identifier,
         timeline: timeline.ok_or(ServerError::Value("the timeline", row.timeline.to_string()))?,
         lsn: row.lsn.parse().map_err(|_| ServerError::Value("the position", row.lsn.clone()))?,
         segment_size: SegmentSize::new(size)
@@ -156,6 +162,7 @@ pub async fn server_facts(connection: &mut PgConnection) -> Result<ArchiverFacts
         is_standby: row.is_standby,
         archive_mode: row.archive_mode,
         archive_command: row.archive_command,
+        host: ServerHost::new(own),
         archive_timeout: Duration::from_secs(number("archive_timeout", row.archive_timeout)?),
         last_archived: row.last_archived.and_then(DateTime::from_timestamp_millis),
         last_archived_file: row.last_archived_file.and_then(|name| name.parse().ok()),
@@ -186,6 +193,7 @@ pub(crate) fn facts_for_tests() -> ArchiverFacts {
         is_standby: false,
         archive_mode: "on".to_owned(),
         archive_command: None,
+        host: ServerHost::ELSEWHERE,
         archive_timeout: Duration::ZERO,
         last_archived: None,
         last_archived_file: None,

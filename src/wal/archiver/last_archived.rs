@@ -1,10 +1,11 @@
 use chrono::{DateTime, Utc};
+use futures_util::future::join_all;
 use thiserror::Error;
 
 use crate::model::{RepositoryName, SystemName, WalName};
 use crate::policy::{PostgresSource, Source, WalMethod};
 use crate::postgres::{ConnectError, ConnectionParameters, close};
-use crate::repository::Repository;
+use crate::repository::{Repositories, Repository};
 use crate::store::StoreError;
 use crate::wal::archive::SUFFIXES;
 use crate::wal::cluster;
@@ -47,6 +48,15 @@ impl LastArchived {
         let (file, at) = (facts.last_archived_file?, facts.last_archived?);
         let is_of_it = facts.system_identifier == archive.cluster;
         is_of_it.then(|| Self { file, at, archive, optional_repositories: wal.optional_repositories.clone() })
+    }
+
+    /// Whether every repository was asked, and none was ever given any WAL of the cluster: what the server archived went
+    /// nowhere, or to others.
+    pub async fn is_nowhere(&self, repositories: &Repositories) -> bool {
+        let asked = repositories.iter().map(|repository| cluster::known(&*repository.store, &self.archive));
+        let known = join_all(asked).await;
+        let has_none = known.iter().all(|known| matches!(known, Ok(None)));
+        !known.is_empty() && repositories.lost().is_empty() && has_none
     }
 
     /// Whether a repository should have the file, and does not.

@@ -80,6 +80,7 @@ mod tests {
             is_standby: false,
             archive_mode: "off".to_owned(),
             archive_command: None,
+            host: crate::wal::ServerHost::ELSEWHERE,
             archive_timeout: Duration::ZERO,
             last_archived: None,
             last_archived_file: None,

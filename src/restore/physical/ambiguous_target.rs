@@ -1,8 +1,9 @@
-//! A moment that two timelines have: where one was left, and the one that left it had committed nothing yet.
+//! A target that two timelines have, or that only one has which was left: a moment, where the timeline that left another
+//! had committed nothing yet; a transaction's number, which each of them gives anew; a restore point.
 
 use chrono::{DateTime, Utc};
 
-use super::replay_effects::each_record_of;
+use super::replay_effects::{READ_AT_MOST, each_record_of, end_of_transaction, names_given};
 use super::select::BaseBackup;
 use super::target::shown;
 use super::wal_survey::WalArchives;
@@ -10,7 +11,7 @@ use super::{PhysicalRestoreError, RecoveryTarget};
 use crate::model::{Ancestor, Lsn, Timeline};
 use crate::restore::Refusal;
 use crate::run::RunContext;
-use crate::wal::{ReplayPosition, TimelineTarget};
+use crate::wal::{ReplayPosition, ReplayRange, TimelineTarget, WalInventory};
 
 /// A commit, and where its record begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,10 +24,13 @@ struct Commit {
 pub(super) async fn two_have_it(
     run: &RunContext,
     log: &WalArchives,
-    base: &BaseBackup,
+    (base, reach): (&BaseBackup, &ReplayRange),
     goal: Timeline,
     target: &RecoveryTarget,
 ) -> Result<Option<Refusal>, PhysicalRestoreError> {
+    if let RecoveryTarget::Transaction(number) = target {
+        return two_have_transaction(run, log, (base, reach), goal, *number).await;
+    }
     for (left, child) in forks(log, base.physical.timeline, goal) {
         let (is_on_child, rival) = match target {
             RecoveryTarget::Time(time) => {
@@ -59,6 +63,103 @@ pub(super) async fn two_have_it(
         }));
     }
     Ok(None)
+}
+
+/// A number that was given on the way to `goal`, and on a timeline that does not lead there.
+async fn two_have_transaction(
+    run: &RunContext,
+    log: &WalArchives,
+    (base, reach): (&BaseBackup, &ReplayRange),
+    goal: Timeline,
+    number: u64,
+) -> Result<Option<Refusal>, PhysicalRestoreError> {
+    let mut rival = None;
+    for part in beside(&log.together, goal) {
+        let reach = part.reach(log);
+        if reach.segments() > READ_AT_MOST as u64 {
+            run.events.warning(format!(
+                "timeline {} was not searched for transaction {number}: it has {} segments",
+                part.timeline,
+                reach.segments()
+            ));
+            continue;
+        }
+        if end_of_transaction(run, log, &reach, part.from, number).await?.is_some() {
+            rival = Some(part);
+            break;
+        }
+    }
+    let Some(AbandonedPart { timeline: other, from }) = rival else { return Ok(None) };
+    let own = end_of_transaction(run, log, reach, base.physical.start, number).await?;
+    Ok(Some(match own {
+        Some(at) => {
+            let message = format!(
+                "transaction {number} is on two timelines: on the way to timeline {goal} it ends at {at}, and timeline {other}, which parted from that at {from}, has another one"
+            );
+            Refusal::usage("transaction-on-two-timelines", message).with("goal", goal).with("other", other)
+        }
+        None => {
+            let message = format!(
+                "transaction {number} is not on the way to timeline {goal}: it is on timeline {other}, which parted from that at {from}"
+            );
+            Refusal::nothing("other-timeline", message).with("other", other)
+        }
+    }))
+}
+
+/// Where a restore point is that the way to `goal` does not have, if another timeline has it.
+pub(super) async fn elsewhere(
+    run: &RunContext,
+    log: &WalArchives,
+    goal: Timeline,
+    name: &str,
+) -> Result<Option<Refusal>, PhysicalRestoreError> {
+    for part in beside(&log.together, goal) {
+        let given = names_given(run, log, &part.reach(log)).await?.unwrap_or_default();
+        let found = given.iter().rfind(|(other, at)| other == name && *at >= part.from);
+        if let Some((_, at)) = found {
+            let AbandonedPart { timeline: other, from } = part;
+            let message = format!(
+                "restore point `{name}` is not on the way to timeline {goal}: it is on timeline {other} at {at}, which parted from that at {from}"
+            );
+            return Ok(Some(Refusal::nothing("other-timeline", message).with("other", other)));
+        }
+    }
+    Ok(None)
+}
+
+/// What a timeline has from a position on that is not on the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct AbandonedPart {
+    timeline: Timeline,
+    from: Lsn,
+}
+
+impl AbandonedPart {
+    fn reach(self, log: &WalArchives) -> ReplayRange {
+        let Self { timeline, from } = self;
+        log.together.reach(ReplayPosition { timeline, lsn: from }, TimelineTarget::Timeline(timeline))
+    }
+}
+
+/// Everything that is not on the way to `goal`, the newest timeline first.
+fn beside(log: &WalInventory, goal: Timeline) -> Vec<AbandonedPart> {
+    let mut way = vec![(goal, None)];
+    while let Some((child, _)) = way.last().copied()
+        && let Some(left) = log.parent(child).filter(|left| left.timeline < child)
+    {
+        way.push((left.timeline, Some(left.until)));
+    }
+    let part = |timeline: Timeline| {
+        let from = match way.iter().find(|(on, _)| *on == timeline) {
+            Some((_, left)) => (*left)?,
+            None => log.parent(timeline)?.until,
+        };
+        Some(AbandonedPart { timeline, from })
+    };
+    let mut parts: Vec<_> = log.timelines().filter_map(part).collect();
+    parts.reverse();
+    parts
 }
 
 /// Where the way from a timeline to another leaves each, and for which one; in order.
@@ -147,4 +248,32 @@ async fn first_commit(
     })
     .await?;
     Ok(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Segment, SegmentSize, WalName};
+
+    #[test]
+    fn what_is_not_on_the_way_is_every_timeline_from_where_it_parts() {
+        let size = SegmentSize::DEFAULT;
+        let timeline = |number| Timeline::new(number).unwrap();
+        let lsn = |segment| size.begin_of(segment);
+        let on = |number, segment| WalName::Segment(Segment::new(timeline(number), segment, size));
+        let histories = [2, 3, 4].map(|number| WalName::History(timeline(number)));
+        let segments = [on(1, 5), on(1, 9), on(2, 6), on(3, 8), on(4, 7)];
+        let mut log = WalInventory::new(size, segments.into_iter().chain(histories));
+        // The second and the fourth come from the first, the third from the second.
+        for (child, parent, until) in [(2, 1, 6), (3, 2, 8), (4, 1, 7)] {
+            log.forked_from(timeline(child), Ancestor { timeline: timeline(parent), until: lsn(until) });
+        }
+        let beside = |goal| -> Vec<_> {
+            let parts = beside(&log, timeline(goal));
+            parts.into_iter().map(|part| (part.timeline.number(), part.from)).collect()
+        };
+        assert_eq!(beside(4), [(3, lsn(8)), (2, lsn(6)), (1, lsn(7))]);
+        assert_eq!(beside(3), [(4, lsn(7)), (2, lsn(8)), (1, lsn(6))]);
+        assert_eq!(beside(1), [(4, lsn(7)), (3, lsn(8)), (2, lsn(6))]);
+    }
 }
