@@ -13,7 +13,7 @@ use crate::model::ObjectPart;
 use crate::pipeline::{Budget, Piece};
 use crate::platform::CancellationToken;
 use crate::policy::Transfer;
-use crate::store::{PutOptions, StoreError, StoreErrorKind};
+use crate::store::{Precondition, PutOptions, StoreError, StoreErrorKind};
 
 /// Read in smaller pieces than are sent, since what is read ahead counts beside the parts: in memory are at
 /// most `Transfer::parallel` parts on their way, the one being filled, and 10 MiB that were read.
@@ -42,6 +42,8 @@ pub enum ObjectCopyError {
 pub enum CopyOutcome {
     /// It was not there.
     Copied,
+    /// Something else was there, which is not what was stored: it was replaced.
+    Replaced,
     /// The same bytes stood there already: they were read and compared.
     Stood,
 }
@@ -65,7 +67,7 @@ impl Copier {
             upload: for_uploads(&to, &transfer),
             to,
             transfer,
-            options: PutOptions { precondition: crate::store::Precondition::Absent, ..options },
+            options: PutOptions { precondition: Precondition::Absent, ..options },
             // An object's first part waits for its second, which decides how it is sent.
             budget: Budget::of_parts(transfer.parallel.max(2)),
             cancel,
@@ -94,6 +96,44 @@ impl Copier {
         if standing.is_some() {
             return self.compare(folder, object, progress).await.map(|()| CopyOutcome::Stood);
         }
+        self.send_whole(from, folder, object, &self.options, progress).await
+    }
+
+    /// As [`Self::copy`], of an object that is known to be bad: what stands there is read, and replaced where it is
+    /// proven not to be what was stored, unless anyone changes it meanwhile.
+    pub async fn repair(
+        &self,
+        from: &Repository,
+        folder: &str,
+        object: &ObjectPart,
+        progress: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<CopyOutcome, ObjectCopyError> {
+        let key = format!("{folder}{}", object.name);
+        let standing = self.to.store.head(&key).await.map_err(ObjectCopyError::Destination)?;
+        let Some(standing) = standing else { return self.copy(from, folder, object, progress).await };
+        match self.compare(folder, object, progress).await {
+            Ok(()) => Ok(CopyOutcome::Stood),
+            Err(ObjectCopyError::Different(_)) => {
+                let precondition = Precondition::Unchanged(standing.etag);
+                let options = PutOptions { precondition, ..self.options.clone() };
+                let sent = self.send_whole(from, folder, object, &options, progress).await;
+                sent.map(
+                    |outcome| if outcome == CopyOutcome::Copied { CopyOutcome::Replaced } else { outcome },
+                )
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn send_whole(
+        &self,
+        from: &Repository,
+        folder: &str,
+        object: &ObjectPart,
+        options: &PutOptions,
+        progress: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<CopyOutcome, ObjectCopyError> {
+        let key = format!("{folder}{}", object.name);
         // A size that allows for the object's parts although it was written with larger ones.
         let part_size = self.transfer.part_size.max(object.stored.size.div_ceil(PARTS));
         let part_size = usize::try_from(part_size).unwrap_or(usize::MAX);
@@ -102,7 +142,7 @@ impl Copier {
         let target = UploadWorker::begin(
             &self.upload,
             key,
-            self.options.clone(),
+            options.clone(),
             self.transfer.parallel,
             self.cancel.clone(),
         );

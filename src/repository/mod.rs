@@ -4,12 +4,13 @@
 //!
 //! Owns everything that is on a store, and the only code that builds keys ([`layout`]).
 //!
-//! *Invariants.* No object is ever overwritten but a lease, and a copy of log that is proven not to be what was
-//! stored; both only by compare-and-swap. A manifest is written after every artifact it names is confirmed. A
+//! *Invariants.* No object is ever overwritten but a lease, and one that is proven not to be what was stored; both
+//! only by compare-and-swap. A manifest is written after every artifact it names is confirmed. A
 //! [`Store`](crate::store::Store) never reports success for bytes it has not confirmed.
 //!
 //! *Not here.* What the bytes mean ([`crate::pipeline`], [`crate::source`]), and what to keep or delete.
 
+mod clock_skew;
 mod copier;
 #[cfg(test)]
 pub(crate) mod fixtures;
@@ -28,6 +29,7 @@ pub mod store_probe;
 mod upload_worker;
 mod writer;
 
+pub use clock_skew::{CLOCK_TOLERANCE, ClockSkew};
 pub use copier::{Copier, CopyOutcome, ObjectCopyError};
 
 pub use header::{MarkerError, RepositoryMarker};

@@ -192,7 +192,7 @@ mod tests {
         let hour = Duration::from_secs(3600);
         let standing = |minutes: Option<i64>| ArchiveStatus {
             timelines: vec![],
-            whole_since: None,
+            contiguous_since: None,
             reach: None,
             lost: None,
             beside: None,

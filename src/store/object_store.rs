@@ -96,6 +96,11 @@ pub trait StoreAdmin: Send + Sync {
         Ok(vec![])
     }
 
+    /// Whether what is kept with an object can be lost while the object is there.
+    fn keeps_metadata_apart(&self) -> bool {
+        false
+    }
+
     /// Tells the write that made this object from every other write, in this store and in others; `None` where
     /// nothing does.
     async fn write_id(&self, _key: &str) -> Result<Option<String>, StoreError> {

@@ -200,7 +200,7 @@ pub fn plan(
     let Some(goal) = goal.filter(|_| refusals.is_empty()) else { return Err(refusals) };
     let until = match &goal {
         ResolvedTarget::Until(lsn) => Some(*lsn),
-        _ => reach.left_in().map(|_| reach.end.lsn),
+        _ => reach.remaining_in().map(|_| reach.end.lsn),
     };
     let size = physical.segment_size;
     let stops_at = match (&goal, situation.after) {
@@ -252,7 +252,7 @@ pub fn plan(
             server,
             login: request.login.clone(),
             command: request.command.clone(),
-            leaves: reach.left_in().is_some(),
+            leaves: reach.remaining_in().is_some(),
             mapped: situation.way.mapped(),
             limits: situation.way.limits.clone(),
             keeps_wal_directory: here.wal.is_none(),
@@ -291,7 +291,7 @@ fn goal(
             Err(gap(ends_there.unwrap_or_default()))
         }
         // Behind the place where a timeline is left comes its own log, which is another story.
-        RecoveryTarget::Latest if reach.left_in().is_some() => Ok(ResolvedTarget::Until(reach.end.lsn)),
+        RecoveryTarget::Latest if reach.remaining_in().is_some() => Ok(ResolvedTarget::Until(reach.end.lsn)),
         RecoveryTarget::Latest => Ok(ResolvedTarget::End),
         RecoveryTarget::Name(name) => Ok(ResolvedTarget::Name(name.clone())),
         RecoveryTarget::Transaction(given) => {

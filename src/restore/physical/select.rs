@@ -288,13 +288,13 @@ mod tests {
         let log = holdings(&[(1, 5..12), (2, 7..10)], &[(2, 1, lsn(7, 500))]);
         let second = goal(&[], &log, None).unwrap();
         assert_eq!(second, timeline(2));
-        let fits = along(&base(1, 1, 5, 6), second, &log).unwrap();
+        let fits = replay_from(&base(1, 1, 5, 6), second, &log).unwrap();
         assert_eq!(fits.end, ReplayPosition { timeline: second, lsn: lsn(10, 0) });
-        assert!(along(&base(2, 2, 7, 8), second, &log).is_ok());
+        assert!(replay_from(&base(2, 2, 7, 8), second, &log).is_ok());
         // Begun before the fork and whole only after it; begun after it.
-        assert_eq!(along(&base(3, 1, 7, 8), second, &log), Err(IncompatibleBackup::NotOnTheWay));
-        assert_eq!(along(&base(4, 1, 8, 9), second, &log), Err(IncompatibleBackup::NotOnTheWay));
-        assert!(along(&base(4, 1, 8, 9), timeline(1), &log).is_ok());
+        assert_eq!(replay_from(&base(3, 1, 7, 8), second, &log), Err(IncompatibleBackup::NotOnTheWay));
+        assert_eq!(replay_from(&base(4, 1, 8, 9), second, &log), Err(IncompatibleBackup::NotOnTheWay));
+        assert!(replay_from(&base(4, 1, 8, 9), timeline(1), &log).is_ok());
         assert_eq!(abandoned_timelines(second, &log), [timeline(1)]);
         // The rest of the very segment it was left in is log that was left behind, too.
         let rest = holdings(&[(1, 5..8), (2, 7..10)], &[(2, 1, lsn(7, 500))]);
@@ -304,11 +304,11 @@ mod tests {
         // Log between its begin and its end is missing, or has not come yet.
         let torn = holdings(&[(1, 5..6), (1, 7..9)], &[]);
         assert!(matches!(
-            along(&base(5, 1, 5, 6), timeline(1), &torn),
+            replay_from(&base(5, 1, 5, 6), timeline(1), &torn),
             Err(IncompatibleBackup::Incomplete(ReplayEnd::Gap(_)))
         ));
         assert_eq!(
-            along(&base(6, 1, 7, 9), timeline(1), &torn),
+            replay_from(&base(6, 1, 7, 9), timeline(1), &torn),
             Err(IncompatibleBackup::Incomplete(ReplayEnd::End))
         );
         assert_eq!(goal(&[], &log, Some(timeline(3))).unwrap_err().code, "no-timeline");

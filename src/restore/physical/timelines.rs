@@ -5,7 +5,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 
 use super::PhysicalRestoreError;
-use super::select::{BaseBackup, along, parents};
+use super::select::{BaseBackup, parents, replay_from};
 use super::target::shown;
 use super::wal_survey::WalArchives;
 use crate::model::{BackupId, Lsn, Timeline};
@@ -38,7 +38,7 @@ pub(super) async fn branches(
     for timeline in log.together.timelines() {
         let fit = bases.iter().find_map(|base| {
             parents(base, bases.iter()).ok()?;
-            Some((base, along(base, timeline, &log.together).ok()?))
+            Some((base, replay_from(base, timeline, &log.together).ok()?))
         });
         let Some((base, reach)) = fit else { continue };
         let until = log.moment(&reach).await?.complete;

@@ -43,9 +43,9 @@ pub(super) async fn newest_before_leaving(
     log: &WalArchives,
     reach: &ReplayRange,
 ) -> Result<Option<DateTime<Utc>>, PhysicalRestoreError> {
-    let (_, left_in) = files(reach);
-    let Some(segment) = left_in.first().and_then(|name| is_of(*name)) else { return Ok(None) };
-    let (bytes, header) = content(run, log, reach, segment, &left_in).await?;
+    let (_, remaining_in) = files(reach);
+    let Some(segment) = remaining_in.first().and_then(|name| is_of(*name)) else { return Ok(None) };
+    let (bytes, header) = content(run, log, reach, segment, &remaining_in).await?;
     let mut scan = CommitScan::new(&header);
     scan.take(&bytes);
     Ok(scan.newest())

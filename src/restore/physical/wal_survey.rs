@@ -107,7 +107,7 @@ impl WalArchives {
         time: DateTime<Utc>,
     ) -> Result<CommitSearch, PhysicalRestoreError> {
         let moment = self.moment(reach).await?;
-        let (mut names, left_in) = files(reach);
+        let (mut names, remaining_in) = files(reach);
         // What was complete long before has no later commit; where it is not known, everything is looked at.
         let (mut first, mut end) = (0, names.len());
         while first < end {
@@ -129,7 +129,7 @@ impl WalArchives {
             }
         }
         let mut unsaid = names.split_off(first.saturating_sub(1));
-        unsaid.extend(left_in);
+        unsaid.extend(remaining_in);
         Ok(CommitSearch { after: None, moment, unsaid })
     }
 }
@@ -143,9 +143,9 @@ pub(super) fn files(reach: &ReplayRange) -> (Vec<WalName>, Vec<WalName>) {
         let piece = |&(begin, end)| WalName::Piece { segment: *segment, begin, end };
         names.extend(pieces.iter().map(piece));
     }
-    let left_in = reach.left_in();
+    let remaining_in = reach.remaining_in();
     names.into_iter().partition(|name| {
         let (WalName::Segment(segment) | WalName::Piece { segment, .. }) = *name else { return true };
-        left_in != Some(segment)
+        remaining_in != Some(segment)
     })
 }
