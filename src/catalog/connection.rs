@@ -1,6 +1,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::any::AnyPoolOptions;
 use sqlx::migrate::{MigrateError, Migrator};
@@ -8,7 +8,7 @@ use sqlx::{AnyConnection, AnyPool, Connection as _, Executor as _};
 
 use super::{CatalogError, CatalogLocation};
 use crate::model::SystemName;
-use crate::platform::give_to_folder_owner;
+use crate::platform::{give_to_folder_owner, seed};
 use crate::postgres::{ConnectError, ConnectionParameters, close};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("src/catalog/migrations");
@@ -131,7 +131,7 @@ impl Catalog {
     /// Migrates the schema. SQLite has no lock for migrations: of two processes that begin at once one fails,
     /// and finds the work done when it retries.
     async fn migrate(&self) -> Result<(), CatalogError> {
-        let mut attempts = 0;
+        let (begun, mut attempts) = (Instant::now(), 0);
         loop {
             attempts += 1;
             match MIGRATIONS.run(&self.pool).await {
@@ -147,10 +147,10 @@ impl Catalog {
                         source: error.into(),
                     });
                 }
-                Err(source) if attempts >= 5 => {
+                Err(source) if attempts >= 20 && !(is_contended(&source) && begun.elapsed() < BUSY) => {
                     return Err(CatalogError::Migrate { location: self.location.clone(), source });
                 }
-                Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+                Err(_) => tokio::time::sleep(retry_pause()).await,
             }
         }
     }
@@ -187,18 +187,42 @@ async fn prepare(connection: &mut AnyConnection, is_sqlite: bool) -> Result<(), 
     if is_sqlite {
         let busy = format!("PRAGMA busy_timeout = {}", BUSY.as_millis());
         connection.execute(sqlx::AssertSqlSafe(busy)).await?;
-        connection.execute("PRAGMA journal_mode = WAL").await?;
+        // Changing the mode does not wait for others, whatever the timeout is.
+        let begun = Instant::now();
+        while let Err(error) = connection.execute("PRAGMA journal_mode = WAL").await {
+            if !is_busy(&error) || begun.elapsed() > BUSY {
+                return Err(error);
+            }
+            tokio::time::sleep(retry_pause()).await;
+        }
         connection.execute("PRAGMA synchronous = NORMAL").await?;
     }
     Ok(())
 }
 
-/// Returns whether the error is SQLITE_CORRUPT or SQLITE_NOTADB, whatever the extended code.
+/// Not the same for two processes that got into each other's way.
+fn retry_pause() -> Duration {
+    Duration::from_millis(20 + u64::from(seed() % 100))
+}
+
+fn is_contended(error: &MigrateError) -> bool {
+    matches!(error, MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) if is_busy(error))
+}
+
+/// SQLITE_BUSY and SQLITE_LOCKED, whatever the extended code says beside it.
+fn is_busy(error: &sqlx::Error) -> bool {
+    sqlite_code(error).is_some_and(|code| matches!(code & 0xff, 5 | 6))
+}
+
+/// SQLITE_CORRUPT and SQLITE_NOTADB, whatever the extended code says beside it.
 fn is_damage(error: &sqlx::Error) -> bool {
-    let sqlx::Error::Database(error) = error else { return false };
-    let is_sqlite = error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some();
-    let code: Option<u32> = error.code().and_then(|code| code.parse().ok());
-    is_sqlite && code.is_some_and(|code| matches!(code & 0xff, 11 | 26))
+    sqlite_code(error).is_some_and(|code| matches!(code & 0xff, 11 | 26))
+}
+
+fn sqlite_code(error: &sqlx::Error) -> Option<u32> {
+    let sqlx::Error::Database(error) = error else { return None };
+    error.try_downcast_ref::<sqlx::sqlite::SqliteError>()?;
+    error.code().and_then(|code| code.parse().ok())
 }
 
 fn create_private(path: &Path) -> io::Result<()> {

@@ -239,12 +239,12 @@ impl Catalog {
                 .fetch_all(&self.pool)
                 .await
                 .map_err(self.failed("list runs"))?;
-        rows.iter()
-            .map(|row| {
-                let text: String = self.column(row, "record")?;
-                serde_json::from_str(&text).map_err(|error| self.damaged(error))
-            })
-            .collect()
+        rows.iter().map(|row| self.record(row)).collect()
+    }
+
+    pub(super) fn record(&self, row: &AnyRow) -> Result<journal::JournalRecord, CatalogError> {
+        let text: String = self.column(row, "record")?;
+        serde_json::from_str(&text).map_err(|error| self.damaged(error))
     }
 
     pub(super) async fn run_ids(&self) -> Result<BTreeSet<RunId>, CatalogError> {
@@ -261,19 +261,25 @@ impl Catalog {
         &self,
         repository: &RepositoryName,
     ) -> Result<(BTreeSet<BackupId>, BTreeSet<BackupId>), CatalogError> {
+        let (held, gone): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            self.known_in(repository).await?.into_iter().partition(|(_, vanished)| vanished.is_none());
+        Ok((held.into_keys().collect(), gone.into_keys().collect()))
+    }
+
+    /// Every backup that a repository is known to have held, and since when it does not.
+    pub(super) async fn known_in(
+        &self,
+        repository: &RepositoryName,
+    ) -> Result<BTreeMap<BackupId, Option<DateTime<Utc>>>, CatalogError> {
         let rows = sqlx::query("SELECT backup, vanished FROM copies WHERE system = $1 AND repository = $2")
             .bind(&self.system)
             .bind(repository.as_str())
             .fetch_all(&self.pool)
             .await
             .map_err(self.failed("list copies"))?;
-        let (mut held, mut gone) = (BTreeSet::new(), BTreeSet::new());
-        for row in rows {
-            let backup = self.parsed(&row, "backup")?;
-            let is_held = self.optional_time(&row, "vanished")?.is_none();
-            if is_held { &mut held } else { &mut gone }.insert(backup);
-        }
-        Ok((held, gone))
+        rows.iter()
+            .map(|row| Ok((self.parsed(row, "backup")?, self.optional_time(row, "vanished")?)))
+            .collect()
     }
 
     /// Returns the manifest as it was recorded.
@@ -285,6 +291,12 @@ impl Catalog {
             .await
             .map_err(self.failed("find a backup"))?;
         row.map(|row| self.entry(&row, &mut BTreeMap::new()).map(|entry| entry.manifest)).transpose()
+    }
+
+    /// The last checks of a backup's copies that are held.
+    pub(super) async fn copy_checks(&self, backup: &BackupId) -> Result<Vec<CopyCheck>, CatalogError> {
+        let copies = self.copies(Some(backup)).await?.remove(backup).unwrap_or_default();
+        Ok(copies.into_iter().filter(CopyEntry::is_held).filter_map(|copy| copy.last_check).collect())
     }
 
     async fn copies(
@@ -412,7 +424,7 @@ mod tests {
     async fn processes_that_begin_at_once_all_open_and_write() {
         let root = tempfile::tempdir().unwrap();
         let location = CatalogLocation::Sqlite(root.path().join("catalog.db"));
-        let tasks: Vec<_> = (0..6)
+        let tasks: Vec<_> = (0..12)
             .map(|n| {
                 let location = location.clone();
                 tokio::spawn(async move {
@@ -429,6 +441,6 @@ mod tests {
             task.await.unwrap().unwrap();
         }
         let catalog = Catalog::open(&location, &system()).await.unwrap();
-        assert_eq!(catalog.backups(&Filter::default()).await.unwrap().len(), 30);
+        assert_eq!(catalog.backups(&Filter::default()).await.unwrap().len(), 60);
     }
 }

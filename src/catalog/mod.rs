@@ -11,6 +11,7 @@
 mod connection;
 mod error;
 mod find;
+mod history;
 mod location;
 mod record;
 mod refresh;
@@ -18,5 +19,6 @@ mod refresh;
 pub use connection::Catalog;
 pub use error::CatalogError;
 pub use find::{BackupEntry, CopyEntry, Filter, RepositoryEntry, intact_copies};
+pub use history::BackupHistory;
 pub use location::CatalogLocation;
 pub use refresh::{Depth, Refreshed, refresh};

@@ -1,7 +1,7 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::{Catalog, CatalogError};
-use crate::model::{AssuranceLevel, BackupId, CopyCheck, Manifest, RepositoryName};
+use crate::model::{AssuranceLevel, BackupId, CheckDepth, CopyCheck, CopyFault, Manifest, RepositoryName};
 use crate::repository::{Repositories, journal};
 
 /// Formats a time as it is stored: it sorts as text.
@@ -109,8 +109,10 @@ impl Catalog {
     pub async fn record_check(&self, check: &CopyCheck) -> Result<(), CatalogError> {
         let failed = self.failed("record a check");
         let text = serde_json::to_string(check).map_err(|error| self.damaged(error))?;
-        // The bytes of an AWS-managed backup are never read; what is stored with it only describes its
-        // configuration.
+        if check.is_good() && check.depth == CheckDepth::Stored && self.is_undecodable(check).await? {
+            return Ok(());
+        }
+        // What lies with AWS nobody has read; what lies beside it says only how it was set up.
         let is_read = check.is_good() && !check.backup.kind().is_managed();
         let state = if is_read { AssuranceLevel::Checked } else { AssuranceLevel::Stored };
         sqlx::query(
@@ -131,7 +133,15 @@ impl Catalog {
         Ok(())
     }
 
-    /// Removes a backup from the catalog; the repositories are not changed.
+    /// Whether the copy was found to be what was stored, and that to be none of its producer's bytes: only who opens it
+    /// again can say otherwise.
+    async fn is_undecodable(&self, check: &CopyCheck) -> Result<bool, CatalogError> {
+        let entries = self.copy_checks(&check.backup).await?;
+        let known = entries.into_iter().find(|known| known.repository == check.repository);
+        Ok(known.is_some_and(|known| known.faults.iter().any(|fault| fault.fault == CopyFault::Undecodable)))
+    }
+
+    /// Takes a backup out of the catalog; the repositories are not touched.
     pub async fn forget(&self, backup: &BackupId) -> Result<(), CatalogError> {
         let failed = self.failed("forget a backup");
         let mut transaction = self.pool.begin().await.map_err(&failed)?;
@@ -171,7 +181,29 @@ impl Catalog {
         Ok(())
     }
 
-    /// Records that a repository was listed completely.
+    /// Enters that a repository held a backup and does not any more, as was known before it was read anew.
+    pub(super) async fn record_gone(
+        &self,
+        backup: &BackupId,
+        repository: &RepositoryName,
+        since: DateTime<Utc>,
+    ) -> Result<(), CatalogError> {
+        sqlx::query(
+            "INSERT INTO copies (system, backup, repository, state, vanished) VALUES ($1, $2, $3, $4, $5)
+             ON CONFLICT (system, backup, repository) DO NOTHING",
+        )
+        .bind(&self.system)
+        .bind(backup.as_str())
+        .bind(repository.as_str())
+        .bind(AssuranceLevel::Stored.as_str())
+        .bind(time(since))
+        .execute(&self.pool)
+        .await
+        .map_err(self.failed("record a missing backup"))?;
+        Ok(())
+    }
+
+    /// A repository was listed whole.
     pub(super) async fn record_seen(
         &self,
         repository: &RepositoryName,

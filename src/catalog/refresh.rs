@@ -20,7 +20,7 @@ const PARALLEL: usize = 8;
 pub enum Depth {
     /// What is not known yet.
     New,
-    /// Everything: what is known of the repositories that can be reached is dropped first.
+    /// Everything: what is known of the repositories that can be reached is dropped first, but for what is gone.
     Whole,
 }
 
@@ -72,10 +72,17 @@ pub async fn refresh(
     }
     let mut runs = BTreeMap::new();
     for RepositoryListing { repository, backups, runs: listed } in listings {
+        let mut before = BTreeMap::new();
         if depth == Depth::Whole {
+            // What is gone is not in the repository to be read: it is all that must not be forgotten.
+            before = catalog.known_in(&repository.name).await?;
+            before.retain(|backup, _| !backups.contains(backup));
             catalog.clear_repository(&repository.name).await?;
         }
         enter(catalog, system, repositories, &repository, backups, now, &mut refreshed).await?;
+        for (backup, vanished) in before {
+            catalog.record_gone(&backup, &repository.name, vanished.unwrap_or(now)).await?;
+        }
         for run in listed {
             runs.entry(run).or_insert_with(|| repository.clone());
         }
@@ -343,6 +350,12 @@ mod tests {
         crate::store::delete_object(&*copy.store, &key).await.unwrap();
         let refreshed = run(&catalog, &set, Depth::New).await;
         assert_eq!(refreshed.vanished, [(copy.name.clone(), id.clone())]);
+        // It is not forgotten, however often the repositories are read, and read whole.
+        for depth in [Depth::New, Depth::Whole, Depth::Whole] {
+            assert_eq!(run(&catalog, &set, depth).await.vanished, []);
+            let entry = catalog.find(id.as_str()).await.unwrap();
+            assert_eq!(entry.copy(&copy.name).unwrap().vanished, Some(noon()), "{depth:?}");
+        }
         let entry = catalog.find(id.as_str()).await.unwrap();
         assert_eq!(entry.copy(&copy.name).unwrap().vanished, Some(noon()));
         assert!(entry.is_held());
@@ -352,6 +365,62 @@ mod tests {
         copy.store.put(&key, bytes, &PutOptions::absent()).await.unwrap();
         run(&catalog, &set, Depth::New).await;
         assert!(catalog.find(id.as_str()).await.unwrap().copy(&copy.name).unwrap().is_good());
+    }
+
+    #[tokio::test]
+    async fn a_backup_that_is_gone_from_everywhere_is_known_after_the_catalog_was_rebuilt() {
+        let root = tempfile::tempdir().unwrap();
+        let set = repositories(root.path(), &["primary"]).await;
+        let manifest = store_backup(set.iter().next().unwrap(), 0).await;
+        let mut record = verified(vec![]);
+        (record.verb, record.detail.backups) = ("backup".to_owned(), vec![manifest.id.clone()]);
+        journal::append(&set, &system(), record).await.unwrap();
+        let known = catalog(root.path()).await;
+        run(&known, &set, Depth::New).await;
+        let key = layout::manifest(&system(), &manifest.id);
+        crate::store::delete_object(&*set.iter().next().unwrap().store, &key).await.unwrap();
+        let with_gone = Filter { vanished: true, ..Filter::default() };
+        for depth in [Depth::New, Depth::Whole] {
+            run(&known, &set, depth).await;
+            assert!(known.backups(&Filter::default()).await.unwrap().is_empty());
+            assert_eq!(known.backups(&with_gone).await.unwrap()[0].manifest, manifest);
+        }
+        // Without the catalog the journal is left.
+        known.close().await;
+        std::fs::remove_dir_all(root.path().join("state")).unwrap();
+        let anew = catalog(root.path()).await;
+        run(&anew, &set, Depth::New).await;
+        assert_eq!(anew.history().await.unwrap().taken, BTreeSet::from([manifest.id.clone()]));
+        // One that was removed on purpose is said to be.
+        let mut record = verified(vec![]);
+        let removed =
+            journal::RemovedCopy { backup: manifest.id.clone(), repository: "primary".parse().unwrap() };
+        (record.verb, record.run) = ("expire".to_owned(), RunId::new(record.begun, 9));
+        record.detail.removed = vec![removed];
+        journal::append(&set, &system(), record).await.unwrap();
+        run(&anew, &set, Depth::New).await;
+        assert!(anew.history().await.unwrap().is_removed(&manifest.id, &"primary".parse().unwrap()));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_decoded_stays_bad_until_it_is_opened_again() {
+        let root = tempfile::tempdir().unwrap();
+        let set = repositories(root.path(), &["primary"]).await;
+        let id = store_backup(set.iter().next().unwrap(), 0).await.id;
+        let catalog = catalog(root.path()).await;
+        run(&catalog, &set, Depth::New).await;
+        let bad = ObjectFault { object: "x".into(), fault: CopyFault::Undecodable, detail: String::new() };
+        let later = |minutes, depth, faults| CopyCheck {
+            at: noon() + chrono::TimeDelta::minutes(minutes),
+            depth,
+            ..check(&id, "primary", faults)
+        };
+        let is_good = async || catalog.find(id.as_str()).await.unwrap().copies[0].is_good();
+        catalog.record_check(&later(0, CheckDepth::Plain, vec![bad])).await.unwrap();
+        catalog.record_check(&later(1, CheckDepth::Stored, vec![])).await.unwrap();
+        assert!(!is_good().await);
+        catalog.record_check(&later(2, CheckDepth::Plain, vec![])).await.unwrap();
+        assert!(is_good().await);
     }
 
     #[tokio::test]

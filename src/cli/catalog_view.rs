@@ -2,12 +2,13 @@ use super::Context;
 use super::error::CommandError;
 use super::style;
 use crate::catalog::{
-    BackupEntry, Catalog, CatalogError, CatalogLocation, CopyEntry, Depth, Filter, Refreshed, intact_copies,
-    refresh,
+    BackupEntry, BackupHistory, Catalog, CatalogError, CatalogLocation, CopyEntry, Depth, Filter, Refreshed,
+    intact_copies, refresh,
 };
 use crate::model::{BackupId, RepositoryName};
 use crate::policy::Policy;
 use crate::recoverability::assess::KnownRepository;
+use crate::recoverability::missing_copies::{MissingCopy, missing_copies};
 use crate::recoverability::missing_wal::{MissingWal, Obstacle};
 use crate::recoverability::survey::missing_wal;
 use crate::repository::{MarkerError, Repositories, Unavailable};
@@ -29,6 +30,8 @@ pub(super) struct CatalogView {
     pub(super) repositories: Repositories,
     /// `None` with `--offline`.
     pub(super) refreshed: Option<Refreshed>,
+    /// Copies that are not where they should be, the newest first.
+    pub(super) missing: Vec<MissingCopy>,
 }
 
 impl CatalogView {
@@ -40,13 +43,40 @@ impl CatalogView {
         if offline {
             let (catalog, _) = context.catalog(&policy).await?.remember(&opened).await?;
             let repositories = Repositories::default();
-            return Ok(Self { policy, catalog, repositories, refreshed: None });
+            return Self::of(context, policy, catalog, repositories, None).await;
         }
         let (catalog, opened) = recall(context, &policy, opened).await;
         let repositories = opened.for_reading(&policy.system, None).await;
         let (catalog, refreshed) = brought_up(context, &policy, catalog, &repositories).await?;
         warn(context, &refreshed);
-        Ok(Self { policy, catalog, repositories, refreshed: Some(refreshed) })
+        warn_unmarked(context, &repositories);
+        Self::of(context, policy, catalog, repositories, Some(refreshed)).await
+    }
+
+    async fn of(
+        context: &Context,
+        policy: Policy,
+        catalog: Catalog,
+        repositories: Repositories,
+        refreshed: Option<Refreshed>,
+    ) -> Result<Self, CommandError> {
+        let history = catalog.history().await?;
+        let missing = missing(&policy, &catalog, refreshed.as_ref(), &history).await?;
+        warn_gone(context, &missing);
+        Ok(Self { policy, catalog, repositories, refreshed, missing })
+    }
+
+    /// Newest first, with those that are gone from everywhere.
+    pub(super) async fn entries_with_lost(&self) -> Result<Vec<BackupEntry>, CommandError> {
+        let all = self.catalog.backups(&Filter { vanished: true, ..Filter::default() }).await?;
+        let is_missing =
+            |entry: &BackupEntry| self.missing.iter().any(|missing| missing.backup == *entry.id());
+        Ok(all.into_iter().filter(|entry| entry.is_held() || is_missing(entry)).collect())
+    }
+
+    /// Whether every repository has its marker, and no copy that was there is gone.
+    pub(super) fn is_whole(&self) -> bool {
+        self.repositories.unmarked().is_empty() && !self.missing.iter().any(MissingCopy::is_gone)
     }
 
     /// Returns the entries, newest first.
@@ -66,12 +96,7 @@ impl CatalogView {
 
     /// Returns the policy's repositories, in its order.
     pub(super) fn places(&self) -> Vec<KnownRepository> {
-        let reached = |name: &RepositoryName| match &self.refreshed {
-            Some(refreshed) => refreshed.seen.contains(name),
-            None => true,
-        };
-        let names = self.policy.repositories.iter().map(|config| config.name.clone());
-        names.map(|name| KnownRepository { reached: reached(&name), name }).collect()
+        known_repositories(&self.policy, self.refreshed.as_ref())
     }
 
     /// Returns what keeps base backups among these from being restored. `all`: what they may build on is among these.
@@ -86,6 +111,23 @@ impl CatalogView {
         let lost = self.refreshed.as_ref()?.lost.iter().find(|lost| lost.name == *name)?;
         Some(lost.reason())
     }
+}
+
+fn known_repositories(policy: &Policy, refreshed: Option<&Refreshed>) -> Vec<KnownRepository> {
+    let reached = |name: &RepositoryName| refreshed.is_none_or(|refreshed| refreshed.seen.contains(name));
+    let names = policy.repositories.iter().map(|config| config.name.clone());
+    names.map(|name| KnownRepository { reached: reached(&name), name }).collect()
+}
+
+/// Copies that are not where they should be, as far as the catalog knows.
+pub(super) async fn missing(
+    policy: &Policy,
+    catalog: &Catalog,
+    refreshed: Option<&Refreshed>,
+    history: &BackupHistory,
+) -> Result<Vec<MissingCopy>, CommandError> {
+    let entries = catalog.backups(&Filter { vanished: true, ..Filter::default() }).await?;
+    Ok(missing_copies(&entries, history, &known_repositories(policy, refreshed)))
 }
 
 /// The policy's catalog, and the repositories with what it knows of them. One that cannot be used is said to be so.
@@ -147,19 +189,38 @@ pub(super) fn warn(context: &Context, refreshed: &Refreshed) {
             .output
             .warn(format!("`{}` holds what is not accepted as a backup: {reason}", refused.repository));
     }
+    for reason in &refreshed.unread {
+        context.output.warn(format!("a record of the journal was left out: {reason}"));
+    }
+}
+
+/// Says which repositories lost their marker.
+pub(super) fn warn_unmarked(context: &Context, repositories: &Repositories) {
+    for unmarked in repositories.unmarked() {
+        context.output.warn(format!("repository `{}`: {}", unmarked.name, unmarked.reason()));
+        context.output.note(format!(
+            "hint: No backup is written to it. Who removed `drctl-repository.json`? `drctl repository create {}` writes it again.",
+            unmarked.name
+        ));
+    }
+}
+
+/// What to do about copies that are gone.
+pub(super) const GONE_HINT: &str = "hint: `drctl copies sync` copies what another repository has. Where a backup was removed on purpose, `drctl copies forget` records that.";
+
+/// Says how many backups that were in a repository are not there any more, each time until they are back or that is
+/// acknowledged.
+pub(super) fn warn_gone(context: &Context, missing: &[MissingCopy]) {
     let mut gone: Vec<(&RepositoryName, u64)> = Vec::new();
-    for (name, _) in &refreshed.vanished {
-        match gone.iter_mut().find(|(known, _)| *known == name) {
+    for missing in missing.iter().filter(|missing| missing.is_gone()) {
+        match gone.iter_mut().find(|(known, _)| **known == missing.repository) {
             Some((_, number)) => *number += 1,
-            None => gone.push((name, 1)),
+            None => gone.push((&missing.repository, 1)),
         }
     }
     for (name, number) in gone {
         let backups = count(number, "backup");
         context.output.warn(format!("{backups} that `{name}` held before cannot be found there any more"));
-    }
-    for reason in &refreshed.unread {
-        context.output.warn(format!("a record of the journal was left out: {reason}"));
     }
 }
 
@@ -240,11 +301,10 @@ pub(super) fn copy_word(copy: Option<&CopyEntry>, reached: bool) -> &'static str
 pub(super) fn word_style(word: &str) -> anstyle::Style {
     match word {
         "checked" | "proven" | "ok" | "good" => style::GOOD,
-        "missing" | "not yet restorable" | "behind" | "late" | "stalled" | "unknown" | "not reached" => {
-            style::WARN
-        }
+        "missing" | "missing copy" | "bad copy" | "no marker" | "wrong clock" | "not yet restorable"
+        | "behind" | "late" | "stalled" | "unknown" | "not reached" => style::WARN,
         "gone" | "bad" | "broken" | "gap" | "bad log" | "lost" | "objective missed" | "another cluster"
-        | "nothing to restore" => style::BAD,
+        | "nothing to restore" | "damaged pages" | "no base backup" => style::BAD,
         _ => anstyle::Style::new(),
     }
 }

@@ -1,16 +1,20 @@
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::Context;
-use super::catalog_view::{brought_up, not_opened, recall, say_created, warn, warn_lost};
+use super::catalog_view::{brought_up, missing, not_opened, recall, say_created, warn, warn_lost};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::style;
 use crate::catalog::{Filter, Refreshed};
-use crate::copies::backups::SyncReport;
+use crate::copies::backups::{SyncReport, SyncedBackup};
 use crate::copies::wal::SyncedWal;
 use crate::copies::{self, CopiesReport, SourceWal};
-use crate::model::{BackupId, RepositoryName, SourceName};
+use crate::model::{BackupId, Outcome, RepositoryName, SourceName};
+use crate::recoverability::missing_copies::MissingCopy;
 use crate::repository::Unavailable;
+use crate::repository::journal::{Detail, RemovedCopy};
 use crate::run::RunContext;
 use crate::text::{count, error_chain, format_size};
 
@@ -26,11 +30,31 @@ enum CopiesCommand {
     /// Copy what one repository has and another lacks, as it is stored and without keys
     #[command(after_help = super::exit::HELP)]
     Sync,
+    /// Record that backups which are gone from a repository were removed on purpose
+    ///
+    /// `drctl verify` and `drctl status` report a backup that was there and is not any more, each time. This says that it
+    /// is no fault: they do not report it again, and `drctl copies sync` does not copy it back. Nothing is deleted.
+    #[command(after_help = super::exit::HELP)]
+    Forget(ForgetArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct ForgetArgs {
+    /// Backups that are gone, by id or prefix
+    #[arg(value_name = "ID", required_unless_present = "all")]
+    backups: Vec<String>,
+    /// Every backup that is gone
+    #[arg(long, conflicts_with = "backups")]
+    all: bool,
+    /// From this repository only
+    #[arg(long, value_name = "REPOSITORY")]
+    from: Option<RepositoryName>,
 }
 
 pub(super) async fn run(args: CopiesArgs, context: &Context) -> Result<Exit, CommandError> {
     match args.command {
         CopiesCommand::Sync => sync(context).await,
+        CopiesCommand::Forget(args) => forget(args, context).await,
     }
 }
 
@@ -44,6 +68,8 @@ async fn sync(context: &Context) -> Result<Exit, CommandError> {
     let (catalog, refreshed) = brought_up(context, &policy, catalog, &repositories).await?;
     warn(context, &refreshed);
     let entries = catalog.backups(&Filter::default()).await?;
+    let history = catalog.history().await?;
+    let lost = lost(missing(&policy, &catalog, Some(&refreshed), &history).await?);
     let run = RunContext::begin(
         policy.system.clone(),
         repositories,
@@ -52,20 +78,28 @@ async fn sync(context: &Context) -> Result<Exit, CommandError> {
         context.output.events(),
         context.cancel.clone(),
     );
-    let report = copies::sync(&run, &policy, &entries).await;
+    let report = copies::sync(&run, &policy, &entries, &history).await;
     let CopiesReport { backups, wal } = &report;
     run.clone().close().await;
     backups.unrecorded.iter().for_each(|lost| warn_lost(context, lost));
     if context.output.is_json() {
-        context.output.document("copies-sync", &document(&report, &refreshed));
+        context.output.document("copies-sync", &document(&report, &refreshed, &lost));
     } else {
-        show(context, backups, refreshed.is_complete());
+        show(context, backups, refreshed.is_complete(), !lost.is_empty());
+        show_lost(context, &lost);
         wal.iter().for_each(|wal| show_wal(context, wal));
     }
     reasons(backups, wal).iter().for_each(|reason| context.output.reason(reason));
+    lost.iter().for_each(|backup| context.output.reason(format!("no repository has {backup} any more")));
     Ok(match () {
         () if backups.interrupted => Exit::Interrupted,
-        () if report.is_complete() && refreshed.is_complete() && backups.unrecorded.is_empty() => Exit::Done,
+        () if report.is_complete()
+            && refreshed.is_complete()
+            && lost.is_empty()
+            && backups.unrecorded.is_empty() =>
+        {
+            Exit::Done
+        }
         () if !backups.backups.is_empty() && backups.backups.iter().all(|synced| synced.result.is_err()) => {
             Exit::Failed
         }
@@ -73,7 +107,96 @@ async fn sync(context: &Context) -> Result<Exit, CommandError> {
     })
 }
 
-/// Returns why the exit status is not 0. What could not be queried is in the warnings.
+/// Backups that no repository has any more.
+fn lost(missing: Vec<MissingCopy>) -> BTreeSet<BackupId> {
+    missing.into_iter().filter(|missing| missing.is_lost).map(|missing| missing.backup).collect()
+}
+
+/// `3 backups copied, 1 repaired`.
+fn done_words(report: &SyncReport) -> String {
+    let done = report.backups.iter().filter(|synced| synced.result.is_ok());
+    let (repaired, copied): (Vec<_>, Vec<_>) = done.partition(|synced| synced.is_repair);
+    let backups = |done: &[&SyncedBackup], word| format!("{} {word}", count(done.len() as u64, "backup"));
+    match (copied.is_empty(), repaired.is_empty()) {
+        (_, true) => backups(&copied, "copied"),
+        (true, false) => backups(&repaired, "repaired"),
+        (false, false) => format!("{}, {} repaired", backups(&copied, "copied"), repaired.len()),
+    }
+}
+
+fn show_lost(context: &Context, lost: &BTreeSet<BackupId>) {
+    for backup in lost {
+        let bad = style::BAD;
+        context.output.line(format!("{bad}lost{bad:#} {backup}: no repository has it any more"));
+    }
+    if !lost.is_empty() {
+        context.output.note(
+            "hint: Does a disk, or a bucket that keeps versions, still have it? Where it was removed on purpose, `drctl copies forget` records that.",
+        );
+    }
+}
+
+async fn forget(args: ForgetArgs, context: &Context) -> Result<Exit, CommandError> {
+    let policy = context.policy()?;
+    if let Some(name) = args.from.as_ref().filter(|name| policy.repository(name).is_none()) {
+        return Err(CommandError::usage(format!("the policy has no repository `{name}`")));
+    }
+    let (catalog, repositories) = recall(context, &policy, context.repositories(&policy).await).await;
+    let repositories = repositories.for_writing(&policy.system, None, context.clock.now()).await;
+    let repositories = repositories.map_err(|error| not_opened(context, error))?;
+    let (catalog, refreshed) = brought_up(context, &policy, catalog, &repositories).await?;
+    warn(context, &refreshed);
+    let history = catalog.history().await?;
+    let mut gone = missing(&policy, &catalog, Some(&refreshed), &history).await?;
+    gone.retain(|missing| {
+        missing.is_gone() && args.from.as_ref().is_none_or(|from| *from == missing.repository)
+    });
+    for prefix in &args.backups {
+        if !gone.iter().any(|missing| missing.backup.as_str().starts_with(prefix)) {
+            return Err(CommandError::usage(format!("no backup is gone whose id begins with `{prefix}`"))
+                .hint("`drctl verify` names those that are."));
+        }
+    }
+    let is_named = |missing: &MissingCopy| {
+        args.all || args.backups.iter().any(|prefix| missing.backup.as_str().starts_with(prefix))
+    };
+    gone.retain(is_named);
+    let removed = gone
+        .into_iter()
+        .map(|missing| RemovedCopy { backup: missing.backup, repository: missing.repository });
+    let removed: Vec<_> = removed.collect();
+    let run = RunContext::begin(
+        policy.system.clone(),
+        repositories,
+        Some(catalog),
+        context.clock.clone(),
+        context.output.events(),
+        context.cancel.clone(),
+    );
+    let unrecorded = match removed.is_empty() {
+        true => vec![],
+        false => {
+            let detail = Detail { removed: removed.clone(), ..Detail::default() };
+            run.conclude("copies-forget", Outcome::Succeeded, detail).await
+        }
+    };
+    run.close().await;
+    unrecorded.iter().for_each(|lost| warn_lost(context, lost));
+    if context.output.is_json() {
+        context.output.document("copies-forget", &serde_json::json!({ "removed": removed }));
+    } else if removed.is_empty() {
+        context.output.line("No backup is gone.");
+    }
+    for RemovedCopy { backup, repository } in removed.iter().filter(|_| !context.output.is_json()) {
+        let good = style::GOOD;
+        context
+            .output
+            .line(format!("{good}recorded{good:#} that {backup} was removed from {repository} on purpose"));
+    }
+    Ok(if unrecorded.is_empty() { Exit::Done } else { Exit::Partly })
+}
+
+/// Why it did not end well. What could not be asked is told by the warnings.
 fn reasons(report: &SyncReport, wal: &[SourceWal]) -> Vec<String> {
     let backups = report.backups.iter().filter_map(|synced| {
         let error = synced.result.as_ref().err()?;
@@ -103,7 +226,7 @@ fn show_wal(context: &Context, wal: &SourceWal) {
         let good = style::GOOD;
         let files = count(*mended as u64, "file");
         output.line(format!(
-            "{good}repaired{good:#} {files} of WAL of {} whose size differed from the recorded one",
+            "{good}repaired{good:#} {files} of WAL of {} that were not what was stored, or had lost what was kept with them",
             wal.source
         ));
     }
@@ -119,7 +242,7 @@ fn show_wal(context: &Context, wal: &SourceWal) {
     output.line(format!("{faint}{line}{faint:#}"));
 }
 
-fn show(context: &Context, report: &SyncReport, read_whole: bool) {
+fn show(context: &Context, report: &SyncReport, read_whole: bool, has_lost: bool) {
     let output = &context.output;
     for synced in &report.backups {
         let (backup, to) = (&synced.backup, &synced.to);
@@ -130,7 +253,15 @@ fn show(context: &Context, report: &SyncReport, read_whole: bool) {
                     stood => format!(", {} stood there already", count(stood as u64, "object")),
                 };
                 let (good, bytes, from) = (style::GOOD, format_size(copied.bytes), &copied.from);
-                output.line(format!("{good}copied{good:#} {backup} to {to} from {from}, {bytes}{stood}"));
+                let word = if synced.is_repair { "repaired" } else { "copied" };
+                let (link, replaced) = match (synced.is_repair, copied.replaced) {
+                    (true, 0) => ("in", String::new()),
+                    (true, number) => ("in", format!(", {} replaced", count(number as u64, "bad object"))),
+                    (false, _) => ("to", String::new()),
+                };
+                output.line(format!(
+                    "{good}{word}{good:#} {backup} {link} {to} from {from}, {bytes}{replaced}{stood}"
+                ));
             }
             Err(error) => {
                 let bad = style::BAD;
@@ -151,19 +282,20 @@ fn show(context: &Context, report: &SyncReport, read_whole: bool) {
         number => format!("; {} of the journal copied", count(number as u64, "record")),
     };
     let done = report.backups.iter().filter(|synced| synced.result.is_ok()).count();
+    let left = if has_lost { "backup that is left" } else { "backup" };
     let reached = if read_whole { "Every repository" } else { "Every repository that could be read" };
     let faint = style::FAINT;
     let line = match (report.backups.len(), done) {
         (0, _) if report.interrupted => "Nothing was copied.".to_owned(),
-        (0, _) => format!("{reached} has every backup{records}."),
+        (0, _) => format!("{reached} has every {left}{records}."),
         (all, done) if all == done && !report.interrupted => {
-            format!("{} copied{records}. {reached} has every backup now.", count(done as u64, "backup"))
+            format!("{}{records}. {reached} has every {left} now.", done_words(report))
         }
         (all, done) => format!("{done} of {} copied{records}.", count(all as u64, "backup")),
     };
     output.line(format!("{faint}{line}{faint:#}"));
     if done < report.backups.len() {
-        output.note("hint: `drctl verify` looks into each copy; nothing is ever overwritten.");
+        output.note("hint: `drctl verify` reads each copy again.");
     }
 }
 
@@ -174,6 +306,8 @@ struct SyncDocument<'a> {
     records_copied: usize,
     records_failed: &'a [String],
     not_reached: Vec<LostRow<'a>>,
+    /// Backups that no repository has any more.
+    lost: &'a BTreeSet<BackupId>,
     backups: Vec<SyncedRow<'a>>,
     wal: Vec<WalCopyRow<'a>>,
 }
@@ -203,7 +337,11 @@ struct SyncedRow<'a> {
     error: Option<String>,
 }
 
-fn document<'a>(report: &'a CopiesReport, refreshed: &'a Refreshed) -> SyncDocument<'a> {
+fn document<'a>(
+    report: &'a CopiesReport,
+    refreshed: &'a Refreshed,
+    lost: &'a BTreeSet<BackupId>,
+) -> SyncDocument<'a> {
     let CopiesReport { backups: synced_backups, wal } = report;
     let lost_row = |lost: &'a Unavailable| LostRow { repository: &lost.name, reason: lost.reason() };
     let backups = synced_backups.backups.iter().map(|synced| {
@@ -217,7 +355,8 @@ fn document<'a>(report: &'a CopiesReport, refreshed: &'a Refreshed) -> SyncDocum
         }
     });
     SyncDocument {
-        complete: report.is_complete() && refreshed.is_complete(),
+        complete: report.is_complete() && refreshed.is_complete() && lost.is_empty(),
+        lost,
         interrupted: synced_backups.interrupted,
         records_copied: synced_backups.records,
         records_failed: &synced_backups.records_failed,

@@ -2,7 +2,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::Context;
-use super::catalog_view::{CatalogView, Freshness, prefix_length, state_word, word_style};
+use super::catalog_view::{CatalogView, Freshness, GONE_HINT, prefix_length, state_word, word_style};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::style;
@@ -12,6 +12,7 @@ use crate::model::{
     AssuranceLevel, BackupId, BackupKind, CloudBackupCopy, RepositoryName, SourceName, parent,
 };
 use crate::recoverability::assess::KnownRepository;
+use crate::recoverability::missing_copies::MissingCopy;
 use crate::recoverability::missing_wal::MissingWal;
 use crate::text::{approximate_duration, count, format_size};
 
@@ -34,7 +35,7 @@ pub(super) async fn run(args: ListArgs, context: &Context) -> Result<Exit, Comma
     if let Some(source) = &args.source {
         check_source(source, &known).await?;
     }
-    let all = known.entries().await?;
+    let all = known.entries_with_lost().await?;
     let mut ids: Vec<_> = all.iter().map(|entry| entry.id().clone()).collect();
     ids.sort();
     let wanted = |entry: &BackupEntry| args.source.as_ref().is_none_or(|name| entry.manifest.source == *name);
@@ -47,10 +48,14 @@ pub(super) async fn run(args: ListArgs, context: &Context) -> Result<Exit, Comma
     } else {
         show(context, shown, chosen.len(), &places, &ids, &lacking);
     }
-    known.catalog.close().await;
     // That there is nothing can only be said when everyone was asked.
     let all_asked = places.iter().all(|place| place.reached);
-    Ok(if all.is_empty() && !all_asked { Exit::Partly } else { Exit::Done })
+    if known.missing.iter().any(MissingCopy::is_gone) {
+        context.output.note(GONE_HINT);
+    }
+    let is_done = known.is_whole() && (all_asked || !all.is_empty());
+    known.catalog.close().await;
+    Ok(if is_done { Exit::Done } else { Exit::Partly })
 }
 
 /// A source that neither the policy nor any backup knows is a slip of the pen.

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::Context;
-use super::catalog_view::{CatalogView, Freshness, word_style};
+use super::catalog_view::{CatalogView, Freshness, GONE_HINT, word_style};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::style;
@@ -16,7 +16,10 @@ use crate::recoverability::wal::ForeignCluster;
 use crate::status::{
     LocationStatus, LossImpact, ObjectiveVerdict, ReplacedCluster, SourceStatus, StatusSurvey, assess,
 };
-use crate::text::{approximate_duration, format_duration, format_time};
+use crate::text::{approximate_duration, count, format_duration, format_time};
+
+/// How many missing backups are named one by one.
+const LISTED: usize = 5;
 
 /// Say where we stand: what each repository could give back now, and what the loss of each would cost
 #[derive(Debug, clap::Args)]
@@ -34,10 +37,13 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
     let survey = match &known.refreshed {
         Some(_) => {
             let events = context.output.events();
-            StatusSurvey::ask(&known.policy, &known.repositories, &known.catalog, &entries, &events).await?
+            let (policy, repositories) = (&known.policy, &known.repositories);
+            StatusSurvey::ask(policy, repositories, &known.catalog, &entries, &*context.clock, &events)
+                .await?
         }
         None => StatusSurvey::offline(&known.policy, &entries),
     };
+    let survey = survey.with_missing(known.missing.clone());
     say_unknown(context, &known, &entries, &survey);
     let now = context.clock.now();
     let standings = assess(&sources, &known.places(), &entries, &survey, rpo, now);
@@ -58,8 +64,16 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
     }
     let exit = match worst {
         ObjectiveVerdict::Ok | ObjectiveVerdict::Late => Exit::Done,
-        ObjectiveVerdict::Behind | ObjectiveVerdict::Stalled | ObjectiveVerdict::NotReached => Exit::Partly,
-        ObjectiveVerdict::Gap
+        ObjectiveVerdict::Behind
+        | ObjectiveVerdict::MissingCopy
+        | ObjectiveVerdict::BadCopy
+        | ObjectiveVerdict::NoMarker
+        | ObjectiveVerdict::Stalled
+        | ObjectiveVerdict::NotReached => Exit::Partly,
+        ObjectiveVerdict::WrongClock => Exit::Undetermined,
+        ObjectiveVerdict::DamagedPages
+        | ObjectiveVerdict::NoBase
+        | ObjectiveVerdict::Gap
         | ObjectiveVerdict::BadLog
         | ObjectiveVerdict::Lost
         | ObjectiveVerdict::ObjectiveMissed
@@ -75,6 +89,15 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
 
 /// What could not be queried, and what that leaves unsaid.
 fn say_unknown(context: &Context, known: &CatalogView, entries: &[BackupEntry], survey: &StatusSurvey) {
+    for skew in &survey.clocks {
+        let by = approximate_duration(skew.ahead.abs().to_std().unwrap_or_default());
+        let direction = if skew.ahead > chrono::TimeDelta::zero() { "ahead of" } else { "behind" };
+        context.output.warn(format!(
+            "this host's clock is {by} {direction} that of repository `{}`: ages are counted by the later one",
+            skew.repository
+        ));
+        context.output.note("hint: Is an NTP client running on this host, and on the store's?");
+    }
     for (source, why) in &survey.servers_not_asked {
         context.output.note(format!(
             "note: the server of {source} could not be queried for its system identifier and its archiving: {why}"
@@ -204,6 +227,17 @@ fn show(
         ObjectiveVerdict::BadLog => output.note(
             "hint: Delete what is bad there, then `drctl copies sync` takes it from a copy that has it; where none has, take a new base backup: `drctl backup --kind base`. `drctl verify` reads it again.",
         ),
+        ObjectiveVerdict::MissingCopy => output.note(GONE_HINT),
+        ObjectiveVerdict::BadCopy | ObjectiveVerdict::DamagedPages if has_damaged(standings) => output.note(
+            "hint: The server itself may be damaged: `pg_amcheck` checks it. `drctl backup --kind base` takes another base backup.",
+        ),
+        ObjectiveVerdict::BadCopy => output.note(
+            "hint: `drctl copies sync` repairs a copy from one that is intact; `drctl verify` reads all of them again.",
+        ),
+        ObjectiveVerdict::NoBase => output.note("hint: `drctl backup --kind base` takes a base backup; `drctl doctor` checks what it needs."),
+        ObjectiveVerdict::WrongClock => output.note(
+            "hint: Correct the clock of this host, or of the host that took a backup dated in the future; until its time has come such a backup does not count.",
+        ),
         ObjectiveVerdict::OtherCluster => others(standings).iter().for_each(|hint| output.note(hint)),
         ObjectiveVerdict::Lost => output.note(
             "hint: `drctl wal configure` says whether `archive_command` is right; then take a new base backup: `drctl backup --kind base`.",
@@ -218,7 +252,11 @@ fn show(
         ObjectiveVerdict::Late | ObjectiveVerdict::ObjectiveMissed | ObjectiveVerdict::Nothing => {
             output.note("hint: `drctl backup` takes a new backup.")
         }
-        ObjectiveVerdict::Ok | ObjectiveVerdict::NotReached => {}
+        // The warnings say what to do.
+        ObjectiveVerdict::Ok
+        | ObjectiveVerdict::NotReached
+        | ObjectiveVerdict::NoMarker
+        | ObjectiveVerdict::DamagedPages => {}
     }
 }
 
@@ -232,6 +270,27 @@ fn told_verdict(known: &CatalogView, standings: &[SourceStatus], worst: Objectiv
         }
         ObjectiveVerdict::Behind => {
             format!("within {rpo} everywhere, but not every {} has the newest backup", kinds(standings))
+        }
+        ObjectiveVerdict::MissingCopy => {
+            format!(
+                "within {rpo} everywhere, but not every {} has every backup that was taken",
+                kinds(standings)
+            )
+        }
+        ObjectiveVerdict::BadCopy => format!(
+            "within {rpo} everywhere, but there are backups that cannot be counted on: the last `drctl verify` found them bad, or they hold damaged pages"
+        ),
+        ObjectiveVerdict::NoMarker => {
+            "a repository has lost its marker: no backup is written to it".to_owned()
+        }
+        ObjectiveVerdict::WrongClock => {
+            "a clock is wrong, so that it is not known how much a restore would lose".to_owned()
+        }
+        ObjectiveVerdict::DamagedPages => {
+            "the base backup that a restore would use holds damaged pages, and there is no other".to_owned()
+        }
+        ObjectiveVerdict::NoBase => {
+            "the policy asks for base backups and WAL, and no base backup can be restored".to_owned()
         }
         ObjectiveVerdict::Stalled => {
             format!("within {rpo} everywhere, but no WAL arrives from the server any more")
@@ -322,10 +381,50 @@ fn missed(standings: &[SourceStatus], rpo: &str) -> String {
     format!("a restore from {names} alone would lose more than the last {rpo}")
 }
 
-/// Describes what WAL adds in a location, and what keeps it from being replayed.
-fn details(place: &LocationStatus) -> Vec<String> {
+fn has_damaged(standings: &[SourceStatus]) -> bool {
+    places(standings).any(|place| !place.damaged.is_empty())
+}
+
+/// Backups that do not count in a place, and why.
+fn not_counted(place: &LocationStatus) -> Vec<String> {
     let name = &place.location;
     let mut lines = Vec::new();
+    lines.extend(place.bad_backups.iter().map(|backup| {
+        format!("  {name}: {backup} was bad when `drctl verify` read it last, and does not count")
+    }));
+    lines.extend(place.damaged.iter().map(|backup| {
+        let counts = place.log.as_ref().is_some_and(|log| log.base == *backup);
+        let but = if counts {
+            "; no other base backup can be used"
+        } else {
+            ", and an older one is used before it"
+        };
+        format!("  {name}: {backup} holds pages that were damaged when they were copied{but}")
+    }));
+    lines.extend(
+        place
+            .future
+            .iter()
+            .map(|backup| format!("  {name}: {backup} is dated in the future, and does not count")),
+    );
+    let (gone, absent): (Vec<_>, Vec<_>) = place.missing.iter().partition(|missing| missing.is_gone());
+    lines.extend(gone.iter().take(LISTED).map(|missing| format!("  {name}: {}: {missing}", missing.backup)));
+    let more = gone.len().saturating_sub(LISTED);
+    if more > 0 {
+        lines.push(format!("  {name}: {more} more are missing; `drctl verify` lists all"));
+    }
+    if !absent.is_empty() {
+        let is_or_are = if absent.len() == 1 { "is" } else { "are" };
+        let backups = count(absent.len() as u64, "backup");
+        lines.push(format!("  {name}: {backups} that another repository has {is_or_are} not there"));
+    }
+    lines
+}
+
+/// What log adds in a place, and what stands in its way.
+fn details(place: &LocationStatus) -> Vec<String> {
+    let name = &place.location;
+    let mut lines = not_counted(place);
     if let Some(automated) = &place.automated {
         let from = automated.earliest.map(|from| format!(" from {}", format_time(from))).unwrap_or_default();
         let until = format_time(automated.until);

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::Context;
-use super::catalog_view::{CatalogView, warn_lost};
+use super::catalog_view::{CatalogView, GONE_HINT, warn_lost};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::output::Output;
@@ -54,14 +54,24 @@ pub(super) async fn run(args: VerifyArgs, context: &Context) -> Result<Exit, Com
     let scope =
         VerifyScope { prefixes: args.backups, source: args.source, latest: args.latest, only: args.from };
     let rejected = known.refreshed.iter().flat_map(|refreshed| &refreshed.refused);
-    let found = scope.rejected(rejected);
+    let mut found = scope.rejected(rejected);
     let all = known.entries().await?;
+    let has_lost =
+        |prefix: &String| known.missing.iter().any(|copy| copy.backup.as_str().starts_with(prefix.as_str()));
     let named = match named(&scope.prefixes, &known).await {
-        // It is nowhere but where its manifest is not accepted.
-        Err(_) if !found.is_empty() => vec![],
+        // It is nowhere but where its manifest is not accepted, or not there any more.
+        Err(_) if !found.is_empty() || scope.prefixes.iter().all(has_lost) => vec![],
         named => named?,
     };
     let chosen = if scope.prefixes.is_empty() { scope.select(&all) } else { named.iter().collect() };
+    // A manifest that is not accepted is there.
+    let mut missing = scope.missing(&known.missing, &chosen);
+    let is_rejected = |copy: &VerifyFinding| {
+        found.iter().any(|found| (&found.backup, &found.repository) == (&copy.backup, &copy.repository))
+    };
+    missing.retain(|copy| !is_rejected(copy));
+    found.extend(missing);
+    let unmarked: Vec<_> = known.repositories.unmarked().to_vec();
     let plan = plan(&chosen, &all, found, scope.only.as_ref());
     if plan.is_empty() {
         return Err(CommandError::new(Exit::Nothing, "there is no backup to verify"));
@@ -87,7 +97,11 @@ pub(super) async fn run(args: VerifyArgs, context: &Context) -> Result<Exit, Com
         show_kept(&context.output, &report.kept);
     }
     reasons(&report).iter().for_each(|reason| context.output.reason(reason));
-    Ok(exit(&report))
+    unmarked.iter().for_each(|unmarked| context.output.reason(unmarked.reason()));
+    Ok(match exit(&report) {
+        Exit::Done if !unmarked.is_empty() => Exit::Partly,
+        exit => exit,
+    })
 }
 
 async fn named(prefixes: &[String], known: &CatalogView) -> Result<Vec<BackupEntry>, CommandError> {
@@ -126,6 +140,7 @@ fn reasons(report: &VerifyReport) -> Vec<String> {
                 format!("is not known to be good: {}", reasons.join("; "))
             }
             (CopyVerdict::Unaccepted { reason }, _) => format!("is bad: {reason}"),
+            (CopyVerdict::Missing { reason }, _) => format!("is missing: {reason}"),
             (CopyVerdict::Checked(check), _) if !check.is_good() => {
                 let told = |fault: &crate::model::ObjectFault| {
                     format!("{} is {}", fault.object, fault.fault.as_str())
@@ -158,6 +173,7 @@ fn show(context: &Context, report: &VerifyReport, items: &[VerifyItem]) {
         let (word, style, lines) = match &finding.verdict {
             CopyVerdict::Undetermined { reasons } => ("unknown", style::WARN, reasons.clone()),
             CopyVerdict::Unaccepted { reason } => ("bad", style::BAD, vec![reason.clone()]),
+            CopyVerdict::Missing { reason } => ("missing", style::BAD, vec![reason.clone()]),
             CopyVerdict::Checked(check) if check.is_good() && finding.broken.is_some() => {
                 ("broken", style::BAD, vec![])
             }
@@ -173,8 +189,9 @@ fn show(context: &Context, report: &VerifyReport, items: &[VerifyItem]) {
                 ("bad", style::BAD, check.faults.iter().map(told).collect())
             }
         };
+        let bytes = manifest.filter(|_| !matches!(finding.verdict, CopyVerdict::Missing { .. }));
         let bytes =
-            manifest.map(|manifest| format!(", {}", format_size(manifest.stored_size()))).unwrap_or_default();
+            bytes.map(|manifest| format!(", {}", format_size(manifest.stored_size()))).unwrap_or_default();
         let depth = match &finding.verdict {
             CopyVerdict::Checked(check) if check.depth == CheckDepth::Plain => ", decrypted",
             _ => "",
@@ -192,9 +209,11 @@ fn show(context: &Context, report: &VerifyReport, items: &[VerifyItem]) {
         }
     }
     report.logs.iter().for_each(|(item, finding)| show_log(output, item, finding));
+    let is_missing = |finding: &&VerifyFinding| matches!(finding.verdict, CopyVerdict::Missing { .. });
+    let missing = report.findings.iter().filter(is_missing).count();
     let good = report.findings.iter().filter(|finding| finding.is_good()).count();
     let bad = report.findings.iter().filter(|finding| finding.is_bad()).count();
-    let copies = report.findings.len();
+    let copies = report.findings.len() - missing;
     let faint = style::FAINT;
     let summary = match (copies - good - bad, good == copies) {
         (_, true) if report.logs.iter().all(|(_, finding)| finding.is_good()) => {
@@ -209,7 +228,14 @@ fn show(context: &Context, report: &VerifyReport, items: &[VerifyItem]) {
             format!("{} looked at: {good} good, {bad} bad, {unknown} unknown", count_copies(copies))
         }
     };
+    let summary = match missing {
+        0 => summary,
+        missing => format!("{summary}; {missing} missing"),
+    };
     output.line(format!("{faint}{summary}{faint:#}"));
+    if missing > 0 {
+        output.note(GONE_HINT);
+    }
     if report.logs.iter().any(|(_, finding)| finding.is_bad()) {
         output.note(
             "hint: `drctl copies sync` brings missing WAL from a copy that has it; what is altered is to be \
@@ -218,8 +244,7 @@ fn show(context: &Context, report: &VerifyReport, items: &[VerifyItem]) {
     }
     if report.findings.iter().any(|finding| finding.is_bad()) {
         output.note(
-            "hint: `drctl restore --from` takes another copy. `drctl copies sync` puts missing objects back; \
-             what is altered it does not overwrite: delete it there first, then verify again.",
+            "hint: `drctl restore --from` takes another copy. `drctl copies sync` repairs a copy from one that is intact.",
         );
     }
 }
@@ -335,6 +360,9 @@ fn document(report: &VerifyReport) -> VerifyDocument<'_> {
             CopyVerdict::Undetermined { reasons } => FindingRow { reasons, ..row },
             CopyVerdict::Unaccepted { reason } => {
                 FindingRow { verdict: "bad", reasons: std::slice::from_ref(reason), ..row }
+            }
+            CopyVerdict::Missing { reason } => {
+                FindingRow { verdict: "missing", reasons: std::slice::from_ref(reason), ..row }
             }
             CopyVerdict::Checked(check) => {
                 let verdict = match (check.is_good(), &finding.broken) {

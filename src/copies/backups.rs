@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use thiserror::Error;
 
-use crate::catalog::{BackupEntry, CopyEntry};
+use crate::catalog::{BackupEntry, BackupHistory, CopyEntry};
 use crate::event::{Event, Phase};
-use crate::model::{BackupId, CheckDepth, CopyCheck, CopyFault, Manifest, Outcome, RepositoryName, RunId};
+use crate::model::{
+    BackupId, CheckDepth, CopyCheck, CopyFault, Manifest, ObjectFault, Outcome, RepositoryName, RunId,
+};
 use crate::pipeline::Identities;
 use crate::policy::Transfer;
 use crate::repository::journal::{self, Detail, JournalError};
@@ -25,16 +27,19 @@ use crate::verify::read_copy::{Examined, examine};
 pub struct SyncItem {
     pub manifest: Manifest,
     pub to: RepositoryName,
-    /// Its manifest stands there, and the last check found objects missing: it is read again afterwards.
+    /// Its manifest is there, and the last check found objects missing or altered: what is not what was stored is
+    /// replaced, and the copy is read again afterwards.
     pub is_repair: bool,
+    /// Why it cannot be repaired from another copy.
+    pub unrepairable: Option<String>,
     /// Repositories that hold it and of which nothing bad is known, the surest first.
     pub from: Vec<RepositoryName>,
 }
 
 /// What is missing where, oldest backup first: a run that is stopped leaves no gap behind it.
 ///
-/// `names`: the policy's repositories that can be reached, in its order.
-pub fn plan(entries: &[BackupEntry], names: &[RepositoryName]) -> Vec<SyncItem> {
+/// `names`: the policy's repositories that can be reached, in its order. What was removed on purpose stays so.
+pub fn plan(entries: &[BackupEntry], names: &[RepositoryName], history: &BackupHistory) -> Vec<SyncItem> {
     let mut items = Vec::new();
     for entry in entries {
         let mut good: Vec<_> =
@@ -43,10 +48,12 @@ pub fn plan(entries: &[BackupEntry], names: &[RepositoryName]) -> Vec<SyncItem> 
         let from: Vec<_> = good.into_iter().map(|copy| copy.repository.clone()).collect();
         for to in names {
             let held = entry.copy(to).filter(|copy| copy.is_held());
-            let is_repair = held.is_some_and(lacks_objects_only);
-            if entry.is_held() && (held.is_none() || is_repair) {
+            let is_repair = held.is_some_and(|copy| !copy.is_good());
+            let is_wanted = held.is_none() && !history.is_removed(entry.id(), to);
+            if entry.is_held() && (is_wanted || is_repair) {
                 let (manifest, to, from) = (entry.manifest.clone(), to.clone(), from.clone());
-                items.push(SyncItem { manifest, to, is_repair, from });
+                let unrepairable = held.and_then(not_repairable);
+                items.push(SyncItem { manifest, to, is_repair, unrepairable, from });
             }
         }
     }
@@ -54,14 +61,28 @@ pub fn plan(entries: &[BackupEntry], names: &[RepositoryName]) -> Vec<SyncItem> 
     items
 }
 
-/// What stands there altered is not replaced: nothing is ever overwritten.
-fn lacks_objects_only(copy: &CopyEntry) -> bool {
+/// Why other copies do not help; `None`: they do, or nothing is wrong with it.
+fn not_repairable(copy: &CopyEntry) -> Option<String> {
     let faults = copy.last_check.as_ref().map(|check| check.faults.as_slice()).unwrap_or_default();
-    !faults.is_empty() && faults.iter().all(|fault| fault.fault == CopyFault::Missing)
+    let of_its_own = |fault: &&ObjectFault| {
+        fault.fault == CopyFault::Undecodable
+            || (fault.object == layout::MANIFEST && fault.fault != CopyFault::Missing)
+    };
+    let fault = faults.iter().find(of_its_own)?;
+    Some(match fault.fault {
+        CopyFault::Undecodable => {
+            format!("`{}` was stored as it is, and cannot be decoded: every copy is the same", fault.object)
+        }
+        _ => {
+            format!("`{}` there is not the one that is known, and a manifest is never replaced", fault.object)
+        }
+    })
 }
 
 #[derive(Debug, Error)]
 pub enum SyncError {
+    #[error("the copy is bad and cannot be repaired: {0}")]
+    Unrepairable(String),
     #[error("failed to find a good copy in a repository that can be reached")]
     NoSource,
     #[error("failed to accept the manifest in `{repository}`")]
@@ -81,6 +102,8 @@ pub enum SyncError {
 pub struct SyncedBackup {
     pub backup: BackupId,
     pub to: RepositoryName,
+    /// The copy was there, and bad.
+    pub is_repair: bool,
     pub result: Result<BackupCopy, SyncError>,
     /// Why other sources were given up before.
     pub tried: Vec<SyncError>,
@@ -93,6 +116,8 @@ pub struct BackupCopy {
     pub bytes: u64,
     /// Objects that stood there already, the same.
     pub stood: usize,
+    /// Objects that were not what was stored, and are now.
+    pub replaced: usize,
 }
 
 #[derive(Debug)]
@@ -147,10 +172,27 @@ pub async fn execute(
             Some(copier) => sync(run, copier, &item, &mut tried).await,
             None => Err(SyncError::NoSource),
         };
+        let mut result = result;
         if let (true, Ok(_), Some(copier)) = (item.is_repair, &result, copier) {
-            checks.extend(check_again(run, copier.repository(), &item.manifest).await);
+            let check = check_again(run, copier.repository(), &item.manifest).await;
+            let left = match &check {
+                None => Some("it could not be read again after it was copied".to_owned()),
+                Some(check) => check.faults.first().map(|fault| {
+                    format!("`{}` is {} after it was copied", fault.object, fault.fault.as_str())
+                }),
+            };
+            if let Some(left) = left {
+                result = Err(SyncError::Unrepairable(left));
+            }
+            checks.extend(check);
         }
-        backups.push(SyncedBackup { backup: item.manifest.id, to: item.to, result, tried });
+        backups.push(SyncedBackup {
+            backup: item.manifest.id,
+            to: item.to,
+            is_repair: item.is_repair,
+            result,
+            tried,
+        });
     }
     let (mut records, mut records_failed) = (0, Vec::new());
     if !run.cancel.is_cancelled() {
@@ -182,10 +224,13 @@ async fn sync(
     item: &SyncItem,
     tried: &mut Vec<SyncError>,
 ) -> Result<BackupCopy, SyncError> {
+    if let Some(reason) = &item.unrepairable {
+        return Err(SyncError::Unrepairable(reason.clone()));
+    }
     let mut last = SyncError::NoSource;
     for name in &item.from {
         let Some(from) = run.repositories.find(name) else { continue };
-        match copy_backup(run, copier, from, &item.manifest).await {
+        match copy_backup(run, copier, from, item).await {
             Ok(copied) => {
                 let holders = [item.to.clone()];
                 if let Some(catalog) = &run.catalog
@@ -224,8 +269,9 @@ async fn copy_backup(
     run: &RunContext,
     copier: &Copier,
     from: &Repository,
-    expected: &Manifest,
+    item: &SyncItem,
 ) -> Result<BackupCopy, SyncError> {
+    let expected = &item.manifest;
     let (to, id) = (copier.repository(), &expected.id);
     let refused = |source| SyncError::Manifest { repository: from.name.clone(), source };
     // The bytes as they stand: a manifest is the same in every repository.
@@ -243,11 +289,18 @@ async fn copy_backup(
         run.events.emit(&Event::Progress { subject, bytes, total: Some(total), estimated: false });
     };
     let failed = |source| SyncError::Copy { from: from.name.clone(), to: to.name.clone(), source };
-    let mut copied = BackupCopy { from: from.name.clone(), bytes: 0, stood: 0 };
+    let mut copied = BackupCopy { from: from.name.clone(), bytes: 0, stood: 0, replaced: 0 };
     for object in expected.artifacts.iter().flat_map(|artifact| &artifact.objects) {
-        let kept = copier.copy(from, &folder, object, &progress).await;
+        let kept = match item.is_repair {
+            true => copier.repair(from, &folder, object, &progress).await,
+            false => copier.copy(from, &folder, object, &progress).await,
+        };
         match kept.map_err(failed)? {
             CopyOutcome::Copied => copied.bytes += object.stored.size,
+            CopyOutcome::Replaced => {
+                copied.bytes += object.stored.size;
+                copied.replaced += 1;
+            }
             CopyOutcome::Stood => copied.stood += 1,
         }
     }
@@ -329,7 +382,7 @@ mod tests {
     use crate::verify::fixtures::{TestBench, transfer};
 
     async fn sync_all(bench: &TestBench) -> SyncReport {
-        let plan = plan(&bench.entries().await, &names(&bench.run.repositories));
+        let plan = plan(&bench.entries().await, &names(&bench.run.repositories), &BackupHistory::default());
         execute(&bench.run, plan, transfer(), &[]).await
     }
 
@@ -355,7 +408,7 @@ mod tests {
             backups::execute(&bench.run, bench.verify_plan().await, &[], &bench.identity.identities()).await;
         assert!(checked.is_good());
         // Nothing is left to do.
-        assert_eq!(plan(&entries, &names(&bench.run.repositories)), []);
+        assert_eq!(plan(&entries, &names(&bench.run.repositories), &BackupHistory::default()), []);
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -406,7 +459,7 @@ mod tests {
         fs::copy(&from, &to).unwrap();
         let mut again = bench.run.clone();
         again.id = RunId::new(manifest.begun, 3);
-        let plan = plan(&bench.entries().await, &names(&again.repositories));
+        let plan = plan(&bench.entries().await, &names(&again.repositories), &BackupHistory::default());
         let report = execute(&again, plan, transfer(), &[]).await;
         assert_eq!(report.backups[0].result.as_ref().unwrap().stood, 1);
         assert!(report.is_complete(), "{report:?}");
@@ -421,13 +474,70 @@ mod tests {
         assert!(!backups::execute(&bench.run, items, &[], &Identities::default()).await.is_good());
         let mut later = bench.run.clone();
         later.id = RunId::new(manifest.begun, 3);
-        let plan = plan(&bench.entries().await, &names(&later.repositories));
+        let plan = plan(&bench.entries().await, &names(&later.repositories), &BackupHistory::default());
         assert!(plan[0].is_repair);
         let report = execute(&later, plan, transfer(), &[]).await;
         assert!(report.is_complete(), "{report:?}");
         let entry = bench.entries().await.remove(0);
         let copy = entry.copy(&"copy".parse().unwrap()).unwrap();
         assert!(copy.is_good() && copy.state == AssuranceLevel::Checked, "{copy:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_was_altered_is_replaced_by_what_was_stored_and_only_that() {
+        let bench = TestBench::new(&["primary", "copy"]).await;
+        let manifest = bench.store(0, &["primary", "copy"]).await;
+        let large = bench.path("copy", &manifest, &manifest.artifacts[0].objects[0].name);
+        let small = bench.path("copy", &manifest, &manifest.artifacts[1].name);
+        let untouched = bench.path("copy", &manifest, &manifest.artifacts[0].objects[1].name);
+        let modified = |path: &std::path::Path| fs::metadata(path).unwrap().modified().unwrap();
+        let before = modified(&untouched);
+        let mut bytes = fs::read(&large).unwrap();
+        bytes[25_000] ^= 1;
+        fs::write(&large, bytes).unwrap();
+        fs::write(&small, "short").unwrap();
+        let items = bench.verify_plan().await;
+        assert!(!backups::execute(&bench.run, items, &[], &Identities::default()).await.is_good());
+        let mut later = bench.run.clone();
+        later.id = RunId::new(manifest.begun, 3);
+        let planned = plan(&bench.entries().await, &names(&later.repositories), &BackupHistory::default());
+        let report = execute(&later, planned, transfer(), &[]).await;
+        assert!(report.is_complete(), "{report:?}");
+        assert_eq!(report.backups[0].result.as_ref().unwrap().replaced, 2);
+        assert_eq!(modified(&untouched), before);
+        assert!(bench.entries().await[0].copies.iter().all(CopyEntry::is_good));
+        later.id = RunId::new(manifest.begun, 4);
+        let checked =
+            backups::execute(&later, bench.verify_plan().await, &[], &bench.identity.identities()).await;
+        assert!(checked.is_good(), "{checked:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_copy_that_no_other_one_repairs_is_never_said_to_be_complete() {
+        let bench = TestBench::new(&["primary", "copy"]).await;
+        let manifest = bench.store(0, &["primary", "copy"]).await;
+        for name in ["primary", "copy"] {
+            fs::write(bench.path(name, &manifest, &manifest.artifacts[1].name), "short").unwrap();
+        }
+        let items = bench.verify_plan().await;
+        backups::execute(&bench.run, items, &[], &Identities::default()).await;
+        let report = sync_all(&bench).await;
+        assert!(!report.is_complete());
+        assert_eq!(report.backups.len(), 2);
+        assert!(
+            report.backups.iter().all(|synced| matches!(synced.result, Err(SyncError::NoSource))),
+            "{report:?}"
+        );
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_was_removed_on_purpose_is_not_copied_back() {
+        let bench = TestBench::new(&["primary", "copy"]).await;
+        let [first, second] = [bench.store(0, &["primary"]).await, bench.store(1, &["primary"]).await];
+        let mut history = BackupHistory::default();
+        history.removed.insert((first.id, "copy".parse().unwrap()));
+        let planned = plan(&bench.entries().await, &names(&bench.run.repositories), &history);
+        assert_eq!(planned.iter().map(|item| &item.manifest.id).collect::<Vec<_>>(), [&second.id]);
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! Completing copies: what one repository holds and another lacks is copied as it is, without keys.
 //!
-//! *Invariants.* No object that exists is changed or deleted, but for a copy of WAL that is proven not to be what was
-//! stored, which an intact one replaces.
+//! *Invariants.* No object that exists is changed or deleted, but for one that is proven not to be what was stored,
+//! which an intact copy replaces.
 
 pub mod backups;
 mod sync;

@@ -1,6 +1,6 @@
 use super::backups::{self, SyncReport, names};
 use super::wal::{self, SyncedWal};
-use crate::catalog::BackupEntry;
+use crate::catalog::{BackupEntry, BackupHistory};
 use crate::model::SourceName;
 use crate::policy::{Policy, SourceConfig};
 use crate::repository::write_options;
@@ -36,9 +36,14 @@ impl CopiesReport {
 /// Completes the copies of all backups, then of the WAL: what is archived meanwhile is looked for after the backups.
 ///
 /// `run.repositories` must come from [`crate::repository::Repositories::for_writing`].
-pub async fn sync(run: &RunContext, policy: &Policy, entries: &[BackupEntry]) -> CopiesReport {
+pub async fn sync(
+    run: &RunContext,
+    policy: &Policy,
+    entries: &[BackupEntry],
+    history: &BackupHistory,
+) -> CopiesReport {
     let locks = write_options(&policy.repositories, run.clock.now());
-    let planned = backups::plan(entries, &names(&run.repositories));
+    let planned = backups::plan(entries, &names(&run.repositories), history);
     let backups = backups::execute(run, planned, policy.transfer, &locks).await;
     let mut synced = Vec::new();
     for source in policy.sources.iter().filter(|_| !backups.interrupted) {

@@ -16,6 +16,8 @@ use crate::wal::listing::strays;
 /// Objects that go with one request.
 pub(crate) const WHOLE: u64 = 40 << 20;
 const PART: u64 = 8 << 20;
+/// Files that are looked at a time.
+const LOOKED_AT_ONCE: usize = 16;
 
 /// Why one file was not copied.
 #[derive(Debug, Error)]
@@ -27,7 +29,7 @@ pub enum SyncFault {
     )]
     Altered { key: String, location: String, found: Sha256Hex, expected: Sha256Hex },
     #[error(
-        "`{key}` in {location} has another size than another copy of it, and nothing was kept with it that says which is right"
+        "`{key}` in {location} differs from another copy of it, and nothing was kept with it that says which is right: if the other one is, delete it there and run `drctl copies sync` again"
     )]
     Unsaid { key: String, location: String },
     #[error("failed to go on: the run was interrupted")]
@@ -47,13 +49,15 @@ pub struct MissingWalCopies {
 #[derive(Debug, Default)]
 pub struct WalListing {
     pub held: Vec<(RepositoryName, BTreeMap<String, u64>)>,
+    /// Files that nothing is kept with any more, as in a directory that was copied without its `.drctl`.
+    pub bare: BTreeSet<(RepositoryName, String)>,
     pub unlisted: Vec<Unavailable>,
 }
 
 /// What is done about one source's WAL, in this order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WalSyncPlan {
-    /// Files of which not every copy can be what was stored.
+    /// Files of which not every copy can be what was stored, or not every copy has what was kept with it.
     pub differing: Vec<DifferingCopies>,
     /// The oldest first: what says which cluster it is of, then the WAL.
     pub missing: Vec<MissingWalCopies>,
@@ -72,16 +76,49 @@ pub async fn survey(repositories: &Repositories, system: &SystemName, source: &S
             Err(error) => listing.unlisted.push(Unavailable::new(repository, error)),
         }
     }
+    let has_others = listing.held.len() > 1;
+    for repository in repositories.writable().filter(|_| has_others) {
+        if let Err(error) = look_for_bare(repository, &mut listing).await {
+            listing.unlisted.push(Unavailable::new(repository, error));
+        }
+    }
     listing
 }
 
+async fn look_for_bare(repository: &Repository, listing: &mut WalListing) -> Result<(), StoreError> {
+    let keeps_apart = repository.store.admin().is_some_and(|admin| admin.keeps_metadata_apart());
+    let files = listing.held.iter().find(|(name, _)| *name == repository.name).map(|(_, files)| files);
+    let (true, Some(files)) = (keeps_apart, files) else { return Ok(()) };
+    let mut looked = stream::iter(files.keys().filter(|key| is_wal(key)))
+        .map(async |key| (key, repository.store.head(key).await))
+        .buffered(LOOKED_AT_ONCE);
+    let mut bare = BTreeSet::new();
+    while let Some((key, info)) = looked.next().await {
+        if info?.is_some_and(|info| info.metadata.is_empty()) {
+            bare.insert((repository.name.clone(), key.clone()));
+        }
+    }
+    drop(looked);
+    listing.bare.extend(bare);
+    Ok(())
+}
+
 pub fn plan(listing: &WalListing) -> WalSyncPlan {
-    let differing = differing(&listing.held).into_iter().filter(|differing| is_wal(&differing.key));
+    let mut differing = differing(&listing.held);
+    differing.retain(|differing| is_wal(&differing.key));
+    for (_, key) in &listing.bare {
+        let holders = listing.held.iter().filter(|(_, files)| files.contains_key(key)).map(|(name, _)| name);
+        let holders: Vec<_> = holders.cloned().collect();
+        let is_bare = |name: &RepositoryName| listing.bare.contains(&(name.clone(), key.clone()));
+        if !holders.iter().all(is_bare) && !differing.iter().any(|known| known.key == *key) {
+            differing.push(DifferingCopies { key: key.clone(), holders });
+        }
+    }
     let keys = |(name, files): &(RepositoryName, BTreeMap<String, u64>)| {
         (name.clone(), files.keys().cloned().collect::<BTreeSet<_>>())
     };
     let held: Vec<_> = listing.held.iter().map(keys).collect();
-    WalSyncPlan { differing: differing.collect(), missing: missing(&held) }
+    WalSyncPlan { differing, missing: missing(&held) }
 }
 
 /// `held`: the keys of each repository.

@@ -36,14 +36,19 @@ pub(crate) fn differing(held: &[(RepositoryName, BTreeMap<String, u64>)]) -> Vec
 /// What a repository has, by what was kept with it when it was stored.
 enum Copy {
     Good(Bytes, ObjectInfo),
-    Altered { etag: String, found: Sha256Hex, expected: Sha256Hex },
-    Unsaid,
+    Altered {
+        etag: String,
+        found: Sha256Hex,
+        expected: Sha256Hex,
+    },
+    /// Nothing is kept with it that says what it should be; `None`: it is too large to be read at once.
+    Unsaid(Option<(String, Sha256Hex)>),
 }
 
 async fn look(repository: &Repository, key: &str) -> Result<Copy, SyncFault> {
     let (bytes, info) = match repository.store.get(key, WHOLE).await {
         Ok(read) => read,
-        Err(error) if error.kind == StoreErrorKind::TooLarge => return Ok(Copy::Unsaid),
+        Err(error) if error.kind == StoreErrorKind::TooLarge => return Ok(Copy::Unsaid(None)),
         Err(error) => return Err(error.into()),
     };
     let found = Sha256Hex::digest(&bytes);
@@ -58,7 +63,7 @@ async fn look(repository: &Repository, key: &str) -> Result<Copy, SyncFault> {
     Ok(match earlier {
         Some(expected) if expected == found && own.is_some() => Copy::Good(bytes, info),
         Some(expected) if expected != found => Copy::Altered { etag: info.etag, found, expected },
-        _ => Copy::Unsaid,
+        _ => Copy::Unsaid(Some((info.etag, found))),
     })
 }
 
@@ -77,30 +82,39 @@ pub(crate) async fn mend(
         match look(repository, key).await {
             Ok(Copy::Good(bytes, info)) => good = good.or(Some((bytes, info))),
             Ok(Copy::Altered { etag, found, expected }) => altered.push((repository, etag, found, expected)),
-            Ok(Copy::Unsaid) => unsaid.push(repository),
+            Ok(Copy::Unsaid(found)) => unsaid.push((repository, found)),
             Err(fault) => outcomes.push(Err((lacking(&repository.name), fault))),
         }
     }
-    for (repository, etag, found, expected) in altered {
-        let location = repository.store.location();
-        let Some((bytes, info)) = &good else {
-            let fault = SyncFault::Altered { key: key.clone(), location, found, expected };
-            outcomes.push(Err((lacking(&repository.name), fault)));
-            continue;
-        };
+    let put = async |repository: &Repository, etag: String, (bytes, info): &(Bytes, ObjectInfo)| {
         let own = options.iter().find(|(name, _)| *name == repository.name);
         let options = PutOptions {
             precondition: Precondition::Unchanged(etag),
             metadata: info.metadata.clone(),
             ..own.map(|(_, options)| options.clone()).unwrap_or_default()
         };
-        let put = repository.store.put(key, bytes.clone(), &options).await;
-        outcomes.push(match put {
+        match repository.store.put(key, bytes.clone(), &options).await {
             Ok(_) => Ok(info.size),
             Err(error) => Err((lacking(&repository.name), error.into())),
-        });
+        }
+    };
+    for (repository, etag, found, expected) in altered {
+        let location = repository.store.location();
+        let Some(good) = &good else {
+            let fault = SyncFault::Altered { key: key.clone(), location, found, expected };
+            outcomes.push(Err((lacking(&repository.name), fault)));
+            continue;
+        };
+        outcomes.push(put(repository, etag, good).await);
     }
-    for repository in unsaid {
+    for (repository, found) in unsaid {
+        // The same bytes: only what was kept with them was lost.
+        if let (Some(good), Some((etag, found))) = (&good, found)
+            && Sha256Hex::digest(&good.0) == found
+        {
+            outcomes.push(put(repository, etag, good).await);
+            continue;
+        }
         let fault = SyncFault::Unsaid { key: key.clone(), location: repository.store.location() };
         outcomes.push(Err((lacking(&repository.name), fault)));
     }
@@ -110,6 +124,50 @@ pub(crate) async fn mend(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_directory_that_lost_what_was_kept_with_its_files_gets_it_again() {
+        use crate::copies::wal::{execute, plan, survey};
+        use crate::platform::CancellationToken;
+        use crate::repository::fixtures::{repositories, system};
+        let root = tempfile::tempdir().unwrap();
+        let set = repositories(root.path(), &["primary", "west"]).await;
+        let [primary, west] = &set.iter().cloned().collect::<Vec<_>>()[..] else { panic!() };
+        let tags = SegmentTags {
+            plain: crate::model::Digest::compute(b"plain"),
+            stored: Some(Sha256Hex::digest(b"stored")),
+            completed: "2026-11-20T12:00:00Z".parse().unwrap(),
+            witnessed: true,
+            known_until: None,
+            newest_commit: None,
+            notable: None,
+            damaged: None,
+            parent: None,
+        };
+        let key = |n: u32| format!("shop/db/wal/7/00000001/0000000100000000000000{n:02}.zst");
+        let options = PutOptions { metadata: tags.to_metadata(), ..PutOptions::absent() };
+        for n in [1, 2] {
+            for repository in [primary, west] {
+                repository.store.put(&key(n), Bytes::from_static(b"stored"), &options).await.unwrap();
+            }
+        }
+        std::fs::remove_dir_all(root.path().join("west/.drctl")).unwrap();
+        // One of them is not the same any more, and nothing says which is right.
+        std::fs::write(root.path().join("west").join(key(2)), "st0red").unwrap();
+        let sync = async || {
+            let planned = plan(&survey(&set, &system(), &"db".parse().unwrap()).await);
+            execute(&set, planned, &[], 2, &CancellationToken::new()).await
+        };
+        let synced = sync().await;
+        assert_eq!((synced.mended, synced.failed.len()), (1, 1), "{synced:?}");
+        assert!(synced.failed[0].1.reason().contains("delete it there"), "{synced:?}");
+        let info = west.store.head(&key(1)).await.unwrap().unwrap();
+        assert_eq!(SegmentTags::from_metadata(&info.metadata), Some(tags));
+        std::fs::remove_file(root.path().join("west").join(key(2))).unwrap();
+        assert_eq!(sync().await.copied, 1);
+        let again = sync().await;
+        assert_eq!((again.mended, again.copied, again.failed.len()), (0, 0, 0));
+    }
 
     #[test]
     fn only_what_several_have_in_other_sizes_differs() {

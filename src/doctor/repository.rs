@@ -5,7 +5,7 @@ use chrono::TimeDelta;
 use super::{Area, DoctorFinding};
 use crate::platform::{CancellationToken, Clock, free_space};
 use crate::policy::{Policy, RepositoryConfig, RepositoryLocation};
-use crate::repository::store_probe::capability::{Capabilities, Capability, probe};
+use crate::repository::store_probe::capability::{Capabilities, Capability, ChecksumProbe, probe};
 use crate::repository::{MarkerError, Repositories, RepositoryMarker, layout};
 use crate::store::StoreErrorKind;
 use crate::text::error_chain;
@@ -213,10 +213,25 @@ fn judge(config: &RepositoryConfig, found: &Capabilities) -> Vec<DoctorFinding> 
 /// What the store proves of what arrives, beside the digests drctl compares itself.
 fn proof(config: &RepositoryConfig, found: &Capabilities) -> Option<DoctorFinding> {
     let RepositoryLocation::S3(place) = &config.place else { return None };
-    let name = config.name.as_str();
-    let wanted = place.checksum.as_str();
-    let asked = found.checksums.iter().find(|checksum| checksum.checksum == wanted)?;
-    let better = found.checksums.iter().find(|checksum| checksum.compared.is_yes());
+    checksum_finding(config.name.as_str(), place.checksum.as_str(), &found.checksums)
+}
+
+fn checksum_finding(name: &str, wanted: &str, found: &[ChecksumProbe]) -> Option<DoctorFinding> {
+    let asked = found.iter().find(|checksum| checksum.checksum == wanted)?;
+    let better = found.iter().find(|checksum| checksum.compared.is_yes());
+    // An answer that the store gives to any request, as when it is overloaded, says nothing about a checksum.
+    let unknown = match (&asked.taken, &asked.compared) {
+        (Capability::Unknown(reason), _) | (Capability::Yes, Capability::Unknown(reason)) => Some(reason),
+        _ => None,
+    };
+    if let Some(reason) = unknown {
+        return Some(DoctorFinding::warning(
+            Area::Repository,
+            name,
+            format!("whether it verifies uploads by the policy's checksum `{wanted}` is not known: {reason}"),
+            "Run `drctl doctor` again when the store answers without errors; leave `checksum` as it is.",
+        ));
+    }
     Some(match (&asked.compared, better) {
         (Capability::Yes, _) => {
             DoctorFinding::good(Area::Repository, name, format!("it verifies uploads by their {wanted}"))
@@ -314,4 +329,33 @@ fn clock(name: &str, found: &Capabilities) -> DoctorFinding {
         text,
         "Run an NTP client: from five minutes on backups are rejected.",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::FindingSeverity;
+
+    fn probed(checksum: &'static str, taken: Capability, compared: Capability) -> ChecksumProbe {
+        ChecksumProbe { checksum, taken, compared }
+    }
+
+    #[test]
+    fn another_checksum_is_advised_only_where_the_store_refused_the_policys_own() {
+        let unknown = || Capability::Unknown("the store answered that it cannot do it now".to_owned());
+        let no = || Capability::No("it is not taken at all".to_owned());
+        let other = probed("crc32c", Capability::Yes, Capability::Yes);
+        let found = |taken, compared| {
+            let probes = [probed("crc64nvme", taken, compared), other.clone()];
+            checksum_finding("primary", "crc64nvme", &probes).unwrap()
+        };
+        for finding in [found(unknown(), unknown()), found(Capability::Yes, unknown())] {
+            assert!(finding.message.contains("is not known"), "{finding:?}");
+            assert!(!finding.remedy.unwrap().contains("crc32c"));
+        }
+        for finding in [found(no(), unknown()), found(Capability::Yes, no())] {
+            assert!(finding.remedy.as_ref().unwrap().contains("crc32c"), "{finding:?}");
+        }
+        assert_eq!(found(Capability::Yes, Capability::Yes).severity, FindingSeverity::Good);
+    }
 }

@@ -68,7 +68,12 @@ impl Manifest {
         self.server.as_ref()?.system_identifier.as_ref()?.parse().ok()
     }
 
-    /// Returns an artifact by its name without the suffixes of its encoding.
+    /// Whether it is a base backup with pages whose checksums did not fit when they were copied.
+    pub fn has_damaged_pages(&self) -> bool {
+        self.physical.as_ref().is_some_and(|physical| !physical.damaged.is_empty())
+    }
+
+    /// An artifact by the name it has without the endings of its encoding.
     pub fn artifact_of(&self, name: &str) -> Option<&Artifact> {
         let endings = ["", ".zst", ".zst.age", ".age"];
         let is_it = |rest: &str| endings.contains(&rest);

@@ -1,3 +1,4 @@
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
@@ -17,7 +18,13 @@ pub fn load(path: &Path) -> Result<Policy, PolicyFaults> {
     let unreadable = |error: std::io::Error| {
         PolicyFaults::whole(path, format!("cannot be read: {error}"), "name the policy with `--policy FILE`")
     };
-    let size = std::fs::metadata(path).map_err(unreadable)?.len();
+    let metadata = std::fs::metadata(path).map_err(unreadable)?;
+    if !metadata.is_file() {
+        // Reading a FIFO or a device may never end.
+        let message = format!("is {}, and a policy is a regular file", kind_of(metadata.file_type()));
+        return Err(PolicyFaults::whole(path, message, "name the policy with `--policy FILE`"));
+    }
+    let size = metadata.len();
     if size > MOST_BYTES {
         let message = format!("is {size} bytes long, which no policy is");
         return Err(PolicyFaults::whole(path, message, "name the policy with `--policy FILE`"));
@@ -27,7 +34,16 @@ pub fn load(path: &Path) -> Result<Policy, PolicyFaults> {
     parse(path, &text)
 }
 
-/// Decodes the bytes of a file, or returns what is wrong with them and a hint.
+fn kind_of(kind: std::fs::FileType) -> &'static str {
+    match () {
+        () if kind.is_dir() => "a directory",
+        () if kind.is_fifo() => "a FIFO",
+        () if kind.is_socket() => "a socket",
+        () => "a device",
+    }
+}
+
+/// The text of a file, or what is wrong with its bytes and what to do.
 fn text(bytes: Vec<u8>) -> Result<String, (String, &'static str)> {
     let utf_8 = "save it as UTF-8; `iconv -t UTF-8` converts it";
     let utf_16 = |order: &str| Err((format!("is UTF-16 ({order}), and a policy is UTF-8"), utf_8));
@@ -287,6 +303,20 @@ mod tests {
             faults.to_string().starts_with("/nowhere/shop.toml: cannot be read: No such file"),
             "{faults}"
         );
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_refused_without_reading_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = folder.path().join("policy.toml");
+        let mode = rustix::fs::Mode::RUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        for (path, kind) in
+            [(&*fifo, "a FIFO"), (folder.path(), "a directory"), (Path::new("/dev/zero"), "a device")]
+        {
+            let faults = load(path).unwrap_err().to_string();
+            assert!(faults.contains(&format!("is {kind}, and a policy is a regular file")), "{faults}");
+        }
     }
 
     proptest! {

@@ -347,6 +347,72 @@ mod tests {
         assert_eq!(windows(&bases, &segments)[0].until, reach.until);
     }
 
+    fn newest_first(bases: &[Manifest]) -> Vec<&Manifest> {
+        bases.iter().rev().collect()
+    }
+
+    fn damage(mut manifest: Manifest) -> Manifest {
+        let page = crate::model::DamagedPage { file: "base/5/1259".to_owned(), block: Some(0) };
+        manifest.physical.as_mut().unwrap().damaged.push(page);
+        manifest
+    }
+
+    #[test]
+    fn a_base_with_damaged_pages_counts_only_where_no_other_leads_anywhere() {
+        let segments: BTreeSet<u64> = (1..20).collect();
+        let status = |bases: &[Manifest]| {
+            let bases = newest_first(bases);
+            settled(&segments, |evidence| assess_wal(&bases, evidence, None, &[]))
+        };
+        // So does one that builds on it.
+        let bases = [base(2, None), damage(base(8, None)), base(12, Some(8))];
+        let found = status(&bases);
+        assert_eq!(found.reach.unwrap().base, bases[0].id);
+        assert_eq!(found.damaged, [bases[2].id.clone(), bases[1].id.clone()]);
+        let found = status(&bases[1..]);
+        assert_eq!(found.reach.unwrap().base, bases[2].id);
+        assert_eq!(found.damaged, [bases[2].id.clone()]);
+        // An older one that is damaged stands in nobody's way.
+        let found = status(&[damage(base(2, None)), base(8, None)]);
+        assert!(found.damaged.is_empty(), "{:?}", found.damaged);
+    }
+
+    #[test]
+    fn of_two_servers_that_archive_the_base_of_the_policys_own_timeline_counts() {
+        let segments: BTreeSet<u64> = (1..20).collect();
+        let server = crate::wal::ArchiverFacts {
+            asked: minute(20),
+            system_identifier: crate::model::SystemIdentifier(7),
+            timeline: Timeline::FIRST,
+            lsn: SIZE.begin_of(20),
+            segment_size: SIZE,
+            is_standby: false,
+            archive_mode: "on".to_owned(),
+            archive_command: None,
+            archive_timeout: Duration::ZERO,
+            last_archived: None,
+            last_archived_file: None,
+            failed_count: 0,
+            last_failed: None,
+            last_failed_file: None,
+            slots: vec![],
+            backlog: crate::wal::Waiting::default(),
+        };
+        let mut other = base(12, None);
+        other.physical.as_mut().unwrap().timeline = Timeline::new(2).unwrap();
+        let bases = [base(2, None), other];
+        let assess = |server: Option<&crate::wal::ArchiverFacts>| {
+            let bases = newest_first(&bases);
+            settled(&segments, |evidence| assess_wal(&bases, evidence, server, &[]))
+        };
+        let found = assess(Some(&server));
+        assert_eq!(found.reach.unwrap().base, bases[0].id);
+        let divergence = found.beside.unwrap();
+        assert_eq!((divergence.newest, divergence.server), (Timeline::new(2).unwrap(), Timeline::FIRST));
+        assert_eq!(found.waiting.len(), 1, "{:?}", found.waiting);
+        assert!(found.waiting[0].1.contains("timeline 2"), "{:?}", found.waiting);
+    }
+
     fn location(name: &str, points: &[u64], window: Option<(u64, u64)>) -> LocationRecoverability {
         let points = points.iter().rev().map(|at| RecoverablePoint { backup: None, at: minute(*at) });
         let window = window.map(|(from, until)| RecoveryWindow {

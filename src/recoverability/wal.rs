@@ -37,6 +37,9 @@ pub struct WalStatus {
     pub beside: Option<TimelineDivergence>,
     /// Files on the way that were bad when they were last read, and have not been written since.
     pub bad: BTreeSet<String>,
+    /// Base backups there with pages that were damaged when they were copied, or that build on one: as new as the one
+    /// that counts, or that one itself.
+    pub damaged: Vec<BackupId>,
 }
 
 /// A server that nothing is kept of.
@@ -83,7 +86,8 @@ enum AssessedBase {
 }
 
 /// Assesses up to when a repository, alone, could bring a cluster back. `bases`: its intact ones, the newest first;
-/// older ones are looked at only where the newer ones cannot be used.
+/// older ones are looked at only where the newer ones cannot be used. One with damaged pages, and one of a timeline
+/// that the server is not on, count only where no other leads anywhere.
 pub fn assess_wal(
     bases: &[&Manifest],
     evidence: &Evidence,
@@ -91,7 +95,9 @@ pub fn assess_wal(
     checks: &[&WalCheck],
 ) -> Result<WalStatus, Question> {
     let mut status = WalStatus::default();
-    for base in bases {
+    let mut ordered = bases.to_vec();
+    ordered.sort_by_key(|base| (is_of_later_timeline(base, server), is_damaged(base, bases)));
+    for base in ordered {
         match assess_base(base, bases, evidence, server, checks, &mut status)? {
             None => {}
             Some(AssessedBase::Foreign(foreign)) => {
@@ -101,11 +107,56 @@ pub fn assess_wal(
             Some(AssessedBase::Restorable { reach, .. }) => {
                 status.reach = Some(reach);
                 status.stranger = None;
+                enter_passed_over(base, bases, server, &mut status);
                 break;
             }
         }
     }
     Ok(status)
+}
+
+/// A timeline has a higher number than those it comes from: the server's does not come from this backup's.
+fn is_of_later_timeline(base: &Manifest, server: Option<&ArchiverFacts>) -> bool {
+    let Some((physical, server)) = base.physical.as_ref().zip(server) else { return false };
+    let is_of_it = base.cluster() == Some(server.system_identifier);
+    is_of_it && physical.timeline > server.timeline
+}
+
+/// Whether it holds pages whose checksums did not fit when they were copied, or builds on a backup that does.
+fn is_damaged(base: &Manifest, bases: &[&Manifest]) -> bool {
+    let find = |id: &BackupId| bases.iter().copied().find(|other| other.id == *id);
+    match chain(base, find) {
+        Ok(chain) => chain.iter().any(|link| link.has_damaged_pages()),
+        Err(_) => base.has_damaged_pages(),
+    }
+}
+
+/// Enters why those that are newer than the one that counts do not count.
+fn enter_passed_over(
+    counts: &Manifest,
+    bases: &[&Manifest],
+    server: Option<&ArchiverFacts>,
+    status: &mut WalStatus,
+) {
+    for base in bases {
+        if is_of_later_timeline(base, server) && !is_of_later_timeline(counts, server) {
+            let Some((physical, server)) = base.physical.as_ref().zip(server) else { continue };
+            let divergence = TimelineDivergence::detect(Some(physical.timeline), server.timeline);
+            status.beside = status.beside.max(divergence);
+            let why = format!(
+                "it is of timeline {}, and the server is on timeline {}",
+                physical.timeline, server.timeline
+            );
+            status.waiting.push((base.id.clone(), why));
+        } else if is_damaged(base, bases) {
+            status.damaged.push(base.id.clone());
+        }
+        if base.id == counts.id {
+            break;
+        }
+    }
+    status.waiting.sort_by(|(a, _), (b, _)| b.cmp(a));
+    status.waiting.dedup_by(|(a, _), (b, _)| a == b);
 }
 
 /// Returns every window that base backups and WAL of a repository, alone, bring back, the newest first.

@@ -13,7 +13,7 @@ use crate::model::ObjectPart;
 use crate::pipeline::{Budget, Piece};
 use crate::platform::CancellationToken;
 use crate::policy::Transfer;
-use crate::store::{PutOptions, StoreError, StoreErrorKind};
+use crate::store::{Precondition, PutOptions, StoreError, StoreErrorKind};
 
 /// Reads in smaller chunks than it sends, since read-ahead adds to the parts: memory holds at most
 /// `Transfer::parallel` parts in flight, the one being filled, and 10 MiB of read-ahead.
@@ -42,7 +42,9 @@ pub enum ObjectCopyError {
 pub enum CopyOutcome {
     /// It did not exist.
     Copied,
-    /// It already existed with the same bytes, which were read and compared.
+    /// Something else was there, which is not what was stored: it was replaced.
+    Replaced,
+    /// The same bytes stood there already: they were read and compared.
     Stood,
 }
 
@@ -66,7 +68,7 @@ impl Copier {
             upload: for_uploads(&to, &transfer),
             to,
             transfer,
-            options: PutOptions { precondition: crate::store::Precondition::Absent, ..options },
+            options: PutOptions { precondition: Precondition::Absent, ..options },
             // An object's first part waits for its second, which decides how it is sent.
             budget: Budget::of_parts(transfer.parallel.max(2)),
             cancel,
@@ -95,7 +97,45 @@ impl Copier {
         if standing.is_some() {
             return self.compare(folder, object, progress).await.map(|()| CopyOutcome::Stood);
         }
-        // A part size that fits the object into the part limit, although it was written with larger parts.
+        self.send_whole(from, folder, object, &self.options, progress).await
+    }
+
+    /// As [`Self::copy`], of an object that is known to be bad: what stands there is read, and replaced where it is
+    /// proven not to be what was stored, unless anyone changes it meanwhile.
+    pub async fn repair(
+        &self,
+        from: &Repository,
+        folder: &str,
+        object: &ObjectPart,
+        progress: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<CopyOutcome, ObjectCopyError> {
+        let key = format!("{folder}{}", object.name);
+        let standing = self.to.store.head(&key).await.map_err(ObjectCopyError::Destination)?;
+        let Some(standing) = standing else { return self.copy(from, folder, object, progress).await };
+        match self.compare(folder, object, progress).await {
+            Ok(()) => Ok(CopyOutcome::Stood),
+            Err(ObjectCopyError::Different(_)) => {
+                let precondition = Precondition::Unchanged(standing.etag);
+                let options = PutOptions { precondition, ..self.options.clone() };
+                let sent = self.send_whole(from, folder, object, &options, progress).await;
+                sent.map(
+                    |outcome| if outcome == CopyOutcome::Copied { CopyOutcome::Replaced } else { outcome },
+                )
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn send_whole(
+        &self,
+        from: &Repository,
+        folder: &str,
+        object: &ObjectPart,
+        options: &PutOptions,
+        progress: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<CopyOutcome, ObjectCopyError> {
+        let key = format!("{folder}{}", object.name);
+        // A size that allows for the object's parts although it was written with larger ones.
         let part_size = self.transfer.part_size.max(object.stored.size.div_ceil(PARTS));
         let part_size = usize::try_from(part_size).unwrap_or(usize::MAX);
         let mut stream =
@@ -103,7 +143,7 @@ impl Copier {
         let target = UploadWorker::begin(
             &self.upload,
             key,
-            self.options.clone(),
+            options.clone(),
             self.transfer.parallel,
             self.cancel.clone(),
         );

@@ -47,6 +47,11 @@ pub enum MarkerError {
     )]
     Emptied { location: String, name: RepositoryName, seen: Option<DateTime<Utc>> },
     #[error(
+        "{location} has no `{}`, and holds objects of system `{system}`: its marker was removed",
+        layout::MARKER
+    )]
+    MarkerRemoved { location: String, system: SystemName },
+    #[error(
         "{location} is the same place as repository `{other}`: what is written to one appears in the other"
     )]
     SamePlace { location: String, other: RepositoryName },

@@ -2,19 +2,25 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use chrono::{DateTime, Days, Months, Utc};
+use futures_util::StreamExt as _;
 use futures_util::future::join_all;
+use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::layout;
 use super::{FormatError, FormatVersion, Repositories, Unavailable};
 use crate::event::PhaseSeconds;
-use crate::model::{CopyCheck, Outcome, RepositoryName, RunId, Sha256Hex, SystemName, WalCheck};
+use crate::model::{BackupId, CopyCheck, Outcome, RepositoryName, RunId, Sha256Hex, SystemName, WalCheck};
 use crate::store::list_all;
 use crate::store::{PutOptions, Store, StoreError, StoreErrorKind};
 
 /// Each record names every repository; of versions that did not, a check may name one.
 const LOOKED_BACK: usize = 8;
+/// Records that a restore reads to learn which copies were found bad.
+const CHECKS_LOOKED_BACK: usize = 64;
+/// Records that are read at a time.
+const AT_ONCE: usize = 8;
 /// A record larger than this is not one.
 pub const RECORD_LIMIT: u64 = 16 * 1024 * 1024;
 
@@ -56,7 +62,7 @@ impl Detail {
     /// Of a run that restored backups.
     pub fn restored(
         method: &str,
-        backups: Vec<crate::model::BackupId>,
+        backups: Vec<BackupId>,
         phases: &[PhaseSeconds],
         reasons: Vec<String>,
     ) -> Self {
@@ -81,7 +87,7 @@ pub struct Detail {
     pub log_checks: Vec<WalCheck>,
     /// Backups that were taken, copied or restored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub backups: Vec<crate::model::BackupId>,
+    pub backups: Vec<BackupId>,
     /// How a restore was done: `logical`, `physical`, `rds`, `aws-backup`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
@@ -97,6 +103,16 @@ pub struct Detail {
     /// Seconds of each phase, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub phases: Vec<(String, f64)>,
+    /// Copies that were removed on purpose: that they are missing is no fault.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<RemovedCopy>,
+}
+
+/// A backup that is not in a repository any more, on purpose.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemovedCopy {
+    pub backup: BackupId,
+    pub repository: RepositoryName,
 }
 
 #[derive(Debug, Error)]
@@ -255,6 +271,37 @@ pub async fn repositories(
     Ok(named)
 }
 
+/// Returns what the newest records of these repositories say of copies that were read again, the latest check of each
+/// copy only. A record or a repository that cannot be read is left out.
+pub async fn recent_checks(repositories: &Repositories, system: &SystemName) -> Vec<CopyCheck> {
+    let listed =
+        repositories.iter().map(async |repository| (repository, runs(&*repository.store, system).await));
+    let mut known = BTreeMap::new();
+    for (repository, listed) in join_all(listed).await {
+        match listed {
+            Ok(listed) => listed.into_iter().for_each(|run| {
+                known.entry(run).or_insert(repository);
+            }),
+            Err(error) => tracing::info!("{}", crate::text::error_chain(&error)),
+        }
+    }
+    let newest = known.into_iter().rev().take(CHECKS_LOOKED_BACK);
+    let mut records = stream::iter(newest)
+        .map(async |(run, repository)| read(&*repository.store, system, &run).await)
+        .buffered(AT_ONCE);
+    let mut latest: BTreeMap<(BackupId, RepositoryName), CopyCheck> = BTreeMap::new();
+    while let Some(record) = records.next().await {
+        let Ok((record, _)) = record else { continue };
+        for check in record.detail.checks {
+            let copy = (check.backup.clone(), check.repository.clone());
+            if latest.get(&copy).is_none_or(|known| known.at < check.at) {
+                latest.insert(copy, check);
+            }
+        }
+    }
+    latest.into_values().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -304,6 +351,30 @@ mod tests {
         assert!(lost.reason().contains("no such bucket or directory"), "{}", lost.reason());
         let copy = repositories.iter().nth(1).unwrap();
         assert_eq!(runs(&*copy.store, &system()).await.unwrap(), [record(0).run]);
+    }
+
+    #[tokio::test]
+    async fn of_checks_the_latest_of_each_copy_is_known_on_every_host() {
+        use crate::model::{CheckDepth, CopyFault, ObjectFault};
+        let root = tempfile::tempdir().unwrap();
+        let repositories = repositories(root.path(), &["primary", "copy"]).await;
+        let backup = crate::repository::fixtures::backup(0).0.id;
+        for (minutes, name, is_good) in [(1, "primary", false), (2, "primary", true), (3, "copy", false)] {
+            let fault = ObjectFault { object: "x".into(), fault: CopyFault::Short, detail: String::new() };
+            let check = CopyCheck {
+                backup: backup.clone(),
+                repository: name.parse().unwrap(),
+                at: noon() + chrono::TimeDelta::minutes(minutes),
+                depth: CheckDepth::Stored,
+                faults: if is_good { vec![] } else { vec![fault] },
+            };
+            let mut record = record(minutes);
+            record.detail.checks.push(check);
+            append(&repositories, &system(), record).await.unwrap();
+        }
+        let found = recent_checks(&repositories, &system()).await;
+        let shown: Vec<_> = found.iter().map(|check| (check.repository.as_str(), check.is_good())).collect();
+        assert_eq!(shown, [("copy", false), ("primary", true)]);
     }
 
     #[tokio::test]

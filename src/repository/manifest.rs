@@ -8,6 +8,7 @@ use thiserror::Error;
 use super::layout;
 use crate::model::{BackupId, Manifest, SystemName};
 use crate::store::{PutOptions, Store, StoreError, StoreErrorKind, Written};
+use crate::text::visible;
 
 /// A larger object is no manifest.
 pub const MANIFEST_LIMIT: u64 = 4 * 1024 * 1024;
@@ -199,7 +200,7 @@ fn agrees<T: PartialEq<U> + fmt::Display, U: fmt::Display>(
     if found == expected {
         return Ok(());
     }
-    let (found, expected) = (found.to_string(), expected.to_string());
+    let (found, expected) = (visible(&found.to_string()).into_owned(), expected.to_string());
     Err(ManifestError::Disagrees { backup: id.clone(), field, found, expected })
 }
 
@@ -212,7 +213,7 @@ fn check_artifacts(manifest: &Manifest) -> Result<(), String> {
     let mut names = std::collections::BTreeSet::new();
     for artifact in &manifest.artifacts {
         if !is_object_name(&artifact.name) {
-            return Err(format!("`{}` is not a name", artifact.name));
+            return Err(format!("`{}` is not a name", visible(&artifact.name)));
         }
         if artifact.objects.is_empty() {
             return Err(format!("`{}` has no objects", artifact.name));
@@ -220,10 +221,10 @@ fn check_artifacts(manifest: &Manifest) -> Result<(), String> {
         plain = plain.checked_add(artifact.plain.size).ok_or("they are too large")?;
         for (n, object) in artifact.objects.iter().enumerate() {
             if object.name != layout::object_name(&artifact.name, n) {
-                return Err(format!("`{}` is not object {n} of `{}`", object.name, artifact.name));
+                return Err(format!("`{}` is not object {n} of `{}`", visible(&object.name), artifact.name));
             }
             if !names.insert(&object.name) {
-                return Err(format!("`{}` is named twice", object.name));
+                return Err(format!("`{}` is named twice", visible(&object.name)));
             }
             stored = stored.checked_add(object.stored.size).ok_or("they are too large")?;
         }

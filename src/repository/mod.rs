@@ -10,6 +10,7 @@
 //!
 //! *Not here.* What the bytes mean ([`crate::pipeline`], [`crate::source`]), and what to keep or delete.
 
+mod clock_skew;
 mod copier;
 #[cfg(test)]
 pub(crate) mod fixtures;
@@ -29,6 +30,7 @@ pub mod store_probe;
 mod upload_worker;
 mod writer;
 
+pub use clock_skew::{CLOCK_TOLERANCE, ClockSkew};
 pub use copier::{Copier, CopyOutcome, ObjectCopyError};
 
 pub use header::{MarkerError, RepositoryMarker};

@@ -10,10 +10,11 @@ use super::header::{MarkerError, RepositoryMarker};
 use super::known_locations::{KnownLocations, WasRepository};
 use super::layout;
 use super::nested::NestedError;
+use super::manifest;
 use super::same_location::{LocationProbe, twin};
 use crate::model::{RepositoryName, SystemName};
 use crate::policy::{RepositoryConfig, RepositoryLocation};
-use crate::store::{Lock, PutOptions, Store, StoreError, StoreErrorKind};
+use crate::store::{Lock, PutOptions, Store, StoreError, StoreErrorKind, list_all};
 use crate::text::format_duration;
 
 /// How long a reader waits for a repository's first response.
@@ -76,7 +77,9 @@ pub struct Repositories {
     remembered: KnownLocations,
     /// Repositories whose marker was seen or written in this run.
     marked: Vec<RepositoryName>,
-    /// Repositories whose marker was written in this run.
+    /// Without a marker, although objects of the system are there: for reading only.
+    unmarked: Vec<Unavailable>,
+    /// Whose marker was written in this run.
     created: Vec<RepositoryName>,
     /// The repository to create even if one is known to have existed there.
     create: Option<RepositoryName>,
@@ -180,8 +183,14 @@ impl Repositories {
         self.usable.iter().filter(|repository| self.marked.contains(&repository.name))
     }
 
-    /// Drops all other repositories, for `--from`.
+    /// Those that lost their marker: what they hold can be read, and nothing is written to them.
+    pub fn unmarked(&self) -> &[Unavailable] {
+        &self.unmarked
+    }
+
+    /// Leaves out the others, for `--from`.
     pub fn only(mut self, name: &RepositoryName) -> Self {
+        self.unmarked.retain(|unmarked| unmarked.name == *name);
         self.usable.retain(|repository| repository.name == *name);
         self.lost.retain(|lost| lost.name == *name);
         self
@@ -248,12 +257,20 @@ impl Repositories {
         accepted: &[(Repository, RepositoryMarker)],
         was: &WasRepository,
     ) -> Result<Option<RepositoryMarker>, MarkerError> {
-        let Some(marker) = marker? else {
-            // A repository that lost nothing but its marker can still be restored from.
-            return match was.emptied(repository) {
-                Some(emptied) if !holds_any(repository, system).await? => Err(emptied),
-                _ => Ok(None),
-            };
+        let marker = match marker? {
+            Some(marker) => marker,
+            None if !holds_any(repository, system).await? => {
+                return was.emptied(repository).map_or(Ok(None), Err);
+            }
+            // Another host may have begun it meanwhile.
+            None => match RepositoryMarker::read(&*repository.store).await? {
+                Some(marker) => marker,
+                // What lost its marker and nothing else can still be restored from.
+                None => {
+                    self.unmarked.push(Unavailable::new(repository, marker_removed(repository, system)));
+                    return Ok(None);
+                }
+            },
         };
         marker.check(&*repository.store, system, self.id.as_deref())?;
         if let Some(other) = twin(repository, &marker, accepted, LocationProbe::Look).await {
@@ -303,11 +320,10 @@ impl Repositories {
                     id.get_or_insert_with(|| marker.repository_id.clone());
                     accepted.push((repository, marker));
                 }
+                Ok(None) if self.create.as_ref() == Some(&repository.name) => unmarked.push(repository),
                 Ok(None) => match was.emptied(&repository) {
-                    Some(emptied) if self.create.as_ref() != Some(&repository.name) => {
-                        self.lose(Unavailable::new(&repository, emptied));
-                    }
-                    _ => unmarked.push(repository),
+                    Some(emptied) => self.lose(Unavailable::new(&repository, emptied)),
+                    None => unmarked.push(repository),
                 },
                 Err(error) if error.is_store_fault() || was.is_known(&repository.name) => {
                     self.lose(Unavailable::new(&repository, error));
@@ -326,6 +342,10 @@ impl Repositories {
         let mut marker = RepositoryMarker::new(system, now);
         for repository in unmarked {
             marker = marker.in_another_store();
+            if id.is_none() {
+                // Backups that lost their marker would be another repository's under a new id.
+                id = id_of_backups(&repository, system).await?;
+            }
             if let Some(id) = &id {
                 marker.repository_id.clone_from(id);
             }
@@ -411,7 +431,22 @@ fn unanswered(store: &dyn Store, patience: Duration) -> String {
     }
 }
 
-/// Returns whether the repository has any object of the system.
+fn marker_removed(repository: &Repository, system: &SystemName) -> MarkerError {
+    MarkerError::MarkerRemoved { location: repository.store.location(), system: system.clone() }
+}
+
+/// The repository id that the newest backup there was stored under.
+async fn id_of_backups(repository: &Repository, system: &SystemName) -> Result<Option<String>, MarkerError> {
+    let objects = list_all(&*repository.store, &layout::system(system)).await.map_err(MarkerError::Read)?;
+    let newest = objects.iter().filter_map(|object| layout::parse_manifest(&object.key)).max();
+    let Some(newest) = newest else { return Ok(None) };
+    Ok(manifest::read(&*repository.store, system, &newest)
+        .await
+        .ok()
+        .map(|(manifest, _)| manifest.repository_id))
+}
+
+/// Whether anything of the system is there.
 async fn holds_any(repository: &Repository, system: &SystemName) -> Result<bool, MarkerError> {
     let page = repository.store.list(&layout::system(system), None).await;
     Ok(!page.map_err(MarkerError::Read)?.objects.is_empty())
@@ -446,6 +481,37 @@ mod tests {
             let (text, _) = repository.store.get(layout::BY_HAND, 1 << 20).await.unwrap();
             assert!(text.starts_with(b"HOW TO GET DATA BACK"));
         }
+    }
+
+    #[tokio::test]
+    async fn a_repository_that_lost_its_marker_is_read_said_and_keeps_its_id() {
+        use crate::repository::fixtures::{REPOSITORY_ID, store_backup};
+        let root = tempfile::tempdir().unwrap();
+        let set = repositories(root.path(), &["primary", "copy"]).await;
+        let set = set.for_writing(&system(), Some(REPOSITORY_ID), noon()).await.unwrap();
+        for repository in set.iter() {
+            store_backup(repository, 0).await;
+        }
+        let marker = |name: &str| root.path().join(name).join(layout::MARKER);
+        std::fs::remove_file(marker("copy")).unwrap();
+        let names = |unmarked: &[Unavailable]| {
+            unmarked.iter().map(|unmarked| unmarked.name.to_string()).collect::<Vec<_>>()
+        };
+        let fresh = async || repositories(root.path(), &["primary", "copy"]).await;
+        let read = fresh().await.for_reading(&system(), None).await;
+        assert_eq!((read.iter().len(), names(read.unmarked())), (2, vec!["copy".to_owned()]));
+        assert!(read.unmarked()[0].reason().contains("its marker was removed"));
+        assert!(read.writable().all(|repository| repository.name.as_str() == "primary"));
+        // With both gone, and nothing known, the backups say whose they are.
+        std::fs::remove_file(marker("primary")).unwrap();
+        let read = fresh().await.for_reading(&system(), None).await;
+        assert_eq!(names(read.unmarked()), ["primary", "copy"]);
+        let created = fresh().await.creating(&"primary".parse().unwrap());
+        let created = created.for_writing(&system(), None, noon()).await.unwrap();
+        assert_eq!(created.id(), Some(REPOSITORY_ID));
+        // One that was never used lost nothing.
+        let new = repositories(root.path(), &["new"]).await.for_reading(&system(), None).await;
+        assert_eq!(names(new.unmarked()), [""; 0]);
     }
 
     #[tokio::test]

@@ -8,10 +8,12 @@ use serde::Serialize;
 
 use super::location::{LocationStatus, Objective, in_region, in_repository};
 use super::{ObjectiveVerdict, StatusSurvey};
-use crate::catalog::{BackupEntry, intact_copies};
+use crate::catalog::{BackupEntry, CopyEntry};
 use crate::model::{Location, SourceName};
 use crate::recoverability::assess::{KnownRepository, Recoverability};
 use crate::recoverability::cloud::CloudInventory;
+use crate::recoverability::missing_copies::MissingCopy;
+use crate::recoverability::time_check::countable_copies;
 use crate::repository::Inventory;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -62,7 +64,8 @@ pub fn assess(
     rpo: Duration,
     now: DateTime<Utc>,
 ) -> Vec<SourceStatus> {
-    let inventory = intact_copies(entries);
+    let now = survey.now(now);
+    let inventory = countable_copies(entries, now);
     let objective = Objective { rpo, now };
     let assess = |source| assess_source(source, repositories, (entries, &inventory), survey, objective);
     sources.iter().map(assess).collect()
@@ -115,14 +118,55 @@ fn locations(
         Location::Region(name) => {
             let cloud = cloud?;
             let region = cloud.regions.iter().find(|region| region.region == *name)?;
-            Some(in_region(location, region, cloud.live.as_ref(), &own, objective))
+            let status = in_region(location, region, cloud.live.as_ref(), &own, objective);
+            Some(with_defects(status, survey, false))
         }
         Location::Repository(name) => {
             let archive = survey.wal.get(&(source.clone(), name.clone()));
-            Some(in_repository(location, name, &in_repositories, archive, objective))
+            let status = in_repository(location, name, &in_repositories, archive, objective);
+            let missing = survey.missing.iter().filter(|missing| {
+                let is_kept_by_aws = cloud.is_some() && missing.backup.kind().is_managed();
+                missing.repository == *name && missing.backup.source() == source && !is_kept_by_aws
+            });
+            let status = LocationStatus { missing: missing.cloned().collect(), ..status };
+            let has_base = in_repositories.iter().any(|entry| {
+                entry.manifest.physical.is_some() && entry.copy(name).is_some_and(CopyEntry::is_good)
+            });
+            let wants_base = survey.wants_base.contains(source) && (survey.wal_asked || !has_base);
+            Some(with_defects(status, survey, wants_base))
         }
     });
     assessed.collect()
+}
+
+/// Makes the verdict as bad as the worst of what stands against the location, whatever the age of its newest data is.
+fn with_defects(mut place: LocationStatus, survey: &StatusSurvey, wants_base: bool) -> LocationStatus {
+    use ObjectiveVerdict as Verdict;
+    if place.verdict == Verdict::NotReached {
+        return place;
+    }
+    // What is dated in the future can be restored: only how old it is, is not known.
+    if place.verdict == Verdict::Nothing && !place.future.is_empty() {
+        place.verdict = Verdict::WrongClock;
+    }
+    let is_unmarked = survey.unmarked.iter().any(|name| place.location == Location::Repository(name.clone()));
+    let defects = [
+        (place.missing.iter().any(|missing| missing_counts(missing, &place)), Verdict::MissingCopy),
+        (place.bad > 0 || !place.damaged.is_empty(), Verdict::BadCopy),
+        (is_unmarked, Verdict::NoMarker),
+        (!survey.clocks.is_empty() || !place.future.is_empty(), Verdict::WrongClock),
+        (place.newest_is_damaged(), Verdict::DamagedPages),
+        (wants_base && place.log.is_none(), Verdict::NoBase),
+    ];
+    let found = defects.into_iter().filter(|(is_found, _)| *is_found).map(|(_, verdict)| verdict);
+    place.verdict = found.fold(place.verdict, Ord::max);
+    place
+}
+
+/// One that is newer than all there is, and was not there yet, is on its way: the location is behind.
+fn missing_counts(missing: &MissingCopy, place: &LocationStatus) -> bool {
+    let is_newer = place.newest.as_ref().is_none_or(|newest| missing.backup.begun() > newest.backup.begun());
+    missing.is_gone() || !is_newer
 }
 
 /// WAL grows while copies of it are on their way: only the backups themselves are compared.
@@ -149,7 +193,6 @@ fn if_lost(lost: &Location, recoverable: &Recoverability, now: DateTime<Utc>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::CopyEntry;
     use crate::model::{AssuranceLevel, CheckDepth, CopyCheck, CopyFault, ObjectFault, RepositoryName};
     use crate::recoverability::cloud::{
         AutomatedReach, ForeignBackup, LiveDatabase, NewestPoint, RegionInventory, Regions, Service,
@@ -157,6 +200,8 @@ mod tests {
     use crate::recoverability::wal::{WalArchivesStatus, WalReach, WalStatus};
     use crate::repository::fixtures::{backup, noon};
     use chrono::TimeDelta;
+
+    use crate::model::BackupId;
 
     const RPO: Duration = Duration::from_secs(3600);
 
@@ -201,7 +246,7 @@ mod tests {
 
     #[test]
     fn each_place_is_judged_by_the_newest_it_could_give_back() {
-        use ObjectiveVerdict::{Behind, Late, NotReached, Nothing, ObjectiveMissed, Ok};
+        use ObjectiveVerdict::{BadCopy, Behind, Late, NotReached, Nothing, ObjectiveMissed, Ok};
         let both = [("primary", true), ("copy", true)];
         let all = [true, true];
         assert_eq!(verdicts(&[entry(0, &both)], all, 45), (Ok, Ok, Ok));
@@ -221,9 +266,9 @@ mod tests {
         assert_eq!(verdicts(&[], [true, false], 5), (NotReached, Nothing, NotReached));
         // A backup known to be bad does not count.
         let bad = [entry(0, &both), entry(30, &[("primary", true), ("copy", false)])];
-        assert_eq!(verdicts(&bad, all, 50), (Behind, Ok, Behind));
-        // A clock that was set back does not make it older.
-        assert_eq!(verdicts(&[entry(30, &both)], all, 0), (Ok, Ok, Ok));
+        assert_eq!(verdicts(&bad, all, 50), (BadCopy, Ok, BadCopy));
+        // A clock that is a little behind does not make it older.
+        assert_eq!(verdicts(&[entry(3, &both)], all, 0), (Ok, Ok, Ok));
     }
 
     fn base(minutes: i64, copies: &[(&str, bool)]) -> BackupEntry {
@@ -277,6 +322,161 @@ mod tests {
         // Without having asked for the log, nothing is promised of base backups.
         let standing = assess(&[source], &places, &entries, &StatusSurvey::default(), RPO, now).remove(0);
         assert_eq!(standing.verdict, ObjectiveVerdict::Nothing);
+    }
+
+    /// One source in `primary` and `copy`, at that minute.
+    fn judged(entries: &[BackupEntry], survey: &StatusSurvey, minutes: i64) -> SourceStatus {
+        let places =
+            ["primary", "copy"].map(|name| KnownRepository { name: name.parse().unwrap(), reached: true });
+        let source = "database".parse().unwrap();
+        assess(&[source], &places, entries, survey, RPO, noon() + TimeDelta::minutes(minutes)).remove(0)
+    }
+
+    fn shown(status: &SourceStatus) -> Vec<(ObjectiveVerdict, Option<BackupId>)> {
+        let row =
+            |place: &LocationStatus| (place.verdict, place.newest.as_ref().map(|new| new.backup.clone()));
+        status.places.iter().map(row).collect()
+    }
+
+    #[test]
+    fn a_copy_that_is_missing_is_never_ok_whatever_the_age_of_the_others() {
+        use crate::recoverability::missing_copies::MissingCopy;
+        use ObjectiveVerdict::{Behind, Ok};
+        const MISSING: ObjectiveVerdict = ObjectiveVerdict::MissingCopy;
+        let both = [("primary", true), ("copy", true)];
+        let entries = [entry(0, &both), entry(30, &both)];
+        let missing = |minutes, since: Option<DateTime<Utc>>, is_lost| MissingCopy {
+            backup: backup(minutes).0.id,
+            repository: "copy".parse().unwrap(),
+            since,
+            is_lost,
+        };
+        let with = |missing: MissingCopy| StatusSurvey::default().with_missing(vec![missing]);
+        let verdicts = |entries: &[BackupEntry], survey: &StatusSurvey| {
+            judged(entries, survey, 40).places.iter().map(|place| place.verdict).collect::<Vec<_>>()
+        };
+        for survey in [
+            with(missing(10, Some(noon()), false)),
+            with(missing(10, None, false)),
+            with(missing(35, Some(noon()), true)),
+            with(missing(35, None, true)),
+        ] {
+            assert_eq!(verdicts(&entries, &survey), [Ok, MISSING], "{survey:?}");
+        }
+        // One that is on its way is behind, as long as it was not there before.
+        let lagging = [entry(0, &both), entry(30, &both[..1])];
+        assert_eq!(verdicts(&lagging, &with(missing(30, None, false))), [Ok, Behind]);
+        assert_eq!(verdicts(&lagging, &with(missing(30, Some(noon()), false))), [Ok, MISSING]);
+    }
+
+    #[test]
+    fn what_was_found_bad_in_every_repository_is_not_the_newest_and_not_ok() {
+        use ObjectiveVerdict::{BadCopy, ObjectiveMissed};
+        let both = [("primary", true), ("copy", true)];
+        let bad = [("primary", false), ("copy", false)];
+        let entries = [entry(0, &both), entry(30, &bad)];
+        let status = judged(&entries, &StatusSurvey::default(), 40);
+        let good = Some(entries[0].id().clone());
+        assert_eq!(shown(&status), [(BadCopy, good.clone()), (BadCopy, good)]);
+        assert_eq!((status.verdict, status.places[0].loses_seconds), (BadCopy, Some(40 * 60)));
+        assert_eq!(status.places[0].bad_backups, [entries[1].id().clone()]);
+        // The objective is judged by the good one.
+        assert_eq!(judged(&entries, &StatusSurvey::default(), 61).verdict, ObjectiveMissed);
+        // An older one that is bad is not ok, either.
+        let older = [entry(0, &bad), entry(30, &both)];
+        assert_eq!(judged(&older, &StatusSurvey::default(), 40).verdict, BadCopy);
+    }
+
+    #[test]
+    fn a_backup_that_is_dated_in_the_future_does_not_count_and_a_clock_that_is_wrong_is_never_ok() {
+        use ObjectiveVerdict::{ObjectiveMissed, Ok, WrongClock};
+        let both = [("primary", true), ("copy", true)];
+        let entries = [entry(0, &both), entry(300, &both)];
+        let status = judged(&entries, &StatusSurvey::default(), 40);
+        let old = Some(entries[0].id().clone());
+        assert_eq!(shown(&status), [(WrongClock, old.clone()), (WrongClock, old)]);
+        assert_eq!(status.places[0].loses_seconds, Some(40 * 60));
+        assert_eq!(judged(&entries, &StatusSurvey::default(), 70).verdict, ObjectiveMissed);
+        assert_eq!(judged(&entries, &StatusSurvey::default(), 301).verdict, Ok);
+        // All of them: they can be restored, and nobody knows how old they are.
+        assert_eq!(judged(&entries[1..], &StatusSurvey::default(), 40).verdict, WrongClock);
+        // A host whose clock is behind the store's judges by the store's.
+        let behind = |minutes| StatusSurvey {
+            clocks: vec![crate::repository::ClockSkew {
+                repository: "copy".parse().unwrap(),
+                ahead: -TimeDelta::minutes(minutes),
+            }],
+            ..StatusSurvey::default()
+        };
+        let status = judged(&entries[..1], &behind(20), 10);
+        assert_eq!((status.verdict, status.places[1].loses_seconds), (WrongClock, Some(30 * 60)));
+        assert_eq!(judged(&entries[..1], &behind(120), 10).verdict, ObjectiveMissed);
+        assert_eq!(judged(&entries[..1], &behind(-20), 10).verdict, WrongClock);
+    }
+
+    #[test]
+    fn where_base_backups_are_wanted_a_dump_alone_is_not_ok() {
+        use ObjectiveVerdict::{NoBase, Nothing, Ok};
+        let both = [("primary", true), ("copy", true)];
+        let source: SourceName = "database".parse().unwrap();
+        let wanting = |wal_asked| StatusSurvey {
+            wants_base: [source.clone()].into(),
+            wal_asked,
+            ..StatusSurvey::default()
+        };
+        let dump = entry(30, &both);
+        for wal_asked in [true, false] {
+            assert_eq!(judged(std::slice::from_ref(&dump), &wanting(wal_asked), 40).verdict, NoBase);
+        }
+        assert_eq!(judged(&[], &wanting(true), 40).verdict, Nothing);
+        // One that is there and whose WAL is not counts for nothing; without asking for the WAL nobody knows.
+        let with_base = [dump, base(20, &both)];
+        assert_eq!(judged(&with_base, &wanting(true), 40).verdict, NoBase);
+        assert_eq!(judged(&with_base, &wanting(false), 40).verdict, Ok);
+        let mut survey = wanting(true);
+        for name in ["primary", "copy"] {
+            let reach = WalReach {
+                base: with_base[1].id().clone(),
+                until: noon() + TimeDelta::minutes(39),
+                newest_commit: None,
+                gap: None,
+            };
+            let status = WalStatus { reach: Some(reach), ..WalStatus::default() };
+            survey.wal.insert((source.clone(), name.parse().unwrap()), status);
+        }
+        assert_eq!(judged(&with_base, &survey, 40).verdict, Ok);
+    }
+
+    #[test]
+    fn a_repository_without_its_marker_and_a_base_with_damaged_pages_are_not_ok() {
+        use ObjectiveVerdict::{BadCopy, DamagedPages, NoMarker, Ok};
+        let both = [("primary", true), ("copy", true)];
+        let unmarked = StatusSurvey { unmarked: ["copy".parse().unwrap()].into(), ..StatusSurvey::default() };
+        let status = judged(&[entry(0, &both)], &unmarked, 10);
+        assert_eq!(
+            (status.verdict, status.places[0].verdict, status.places[1].verdict),
+            (NoMarker, Ok, NoMarker)
+        );
+
+        let (old, new) = (base(0, &both), base(10, &both));
+        let survey = |counts: &BackupEntry| {
+            let mut survey = StatusSurvey::default();
+            for name in ["primary", "copy"] {
+                let reach = WalReach {
+                    base: counts.id().clone(),
+                    until: noon() + TimeDelta::minutes(19),
+                    newest_commit: None,
+                    gap: None,
+                };
+                let damaged = vec![new.id().clone()];
+                let status = WalStatus { reach: Some(reach), damaged, ..WalStatus::default() };
+                survey.wal.insert(("database".parse().unwrap(), name.parse().unwrap()), status);
+            }
+            survey
+        };
+        let entries = [old.clone(), new.clone()];
+        assert_eq!(judged(&entries, &survey(&old), 20).verdict, BadCopy);
+        assert_eq!(judged(&entries, &survey(&new), 20).verdict, DamagedPages);
     }
 
     #[test]

@@ -13,6 +13,8 @@ use crate::recoverability::assess::LocationRecoverability;
 use crate::recoverability::cloud::{
     AutomatedReach, ForeignBackup, LiveDatabase, NewestPoint, RegionInventory,
 };
+use crate::recoverability::missing_copies::MissingCopy;
+use crate::recoverability::time_check::{is_dated_in_future, is_future};
 use crate::recoverability::wal::{ForeignCluster, WalReach, WalStatus};
 use crate::wal::TimelineDivergence;
 
@@ -54,8 +56,20 @@ pub struct LocationStatus {
     pub loses_seconds: Option<u64>,
     /// A newer one is elsewhere.
     pub behind: bool,
-    /// Newer ones there that cannot be restored: the last check found them bad.
+    /// Copies there that the last check found bad.
     pub bad: usize,
+    /// Which those are, the newest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub bad_backups: Vec<BackupId>,
+    /// Base backups there that hold damaged pages: as new as the one that counts, or that one itself.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub damaged: Vec<BackupId>,
+    /// Backups there that are dated in the future: they do not count.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub future: Vec<BackupId>,
+    /// Backups that should be there and are not, the newest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<MissingCopy>,
     /// Newer base backups there that cannot be restored yet, and why.
     pub waiting: Vec<(BackupId, String)>,
     /// What the server has and the newest that can be restored from there does not hold.
@@ -86,6 +100,10 @@ impl LocationStatus {
             loses_seconds: recoverable.age(objective.now).map(|age| age.as_secs()),
             behind: false,
             bad: 0,
+            bad_backups: vec![],
+            damaged: vec![],
+            future: vec![],
+            missing: vec![],
             waiting: vec![],
             left_out: vec![],
         }
@@ -95,6 +113,11 @@ impl LocationStatus {
     pub(super) fn recovery_point(&self) -> Option<DateTime<Utc>> {
         let newest = self.newest.as_ref().map(|newest| newest.recovery_point);
         newest.max(self.point.as_ref().map(|point| point.created))
+    }
+
+    /// Whether the base backup that counts holds damaged pages.
+    pub(super) fn newest_is_damaged(&self) -> bool {
+        self.log.as_ref().is_some_and(|log| self.damaged.contains(&log.base))
     }
 
     pub fn loses(&self) -> Option<Duration> {
@@ -152,7 +175,9 @@ pub(super) fn in_region(
         age => ObjectiveVerdict::of_age(age, objective.rpo),
     };
     let newest = newest(recoverable, own, BackupEntry::state);
+    let there = own.iter().filter(|entry| region.backups.contains(entry.id()));
     LocationStatus {
+        future: dated_in_future(there, objective),
         automated: region.automated,
         point: region.point.clone(),
         replaced,
@@ -181,13 +206,26 @@ pub(super) fn in_repository(
     };
     let state = |entry: &BackupEntry| entry.copy(repository).map(|copy| copy.state);
     let newest = newest(recoverable, own, state);
-    let point = newest.as_ref().map(|newest| newest.recovery_point);
     let is_bad = |copy: &CopyEntry| copy.is_held() && !copy.is_good();
-    let newer = own.iter().filter(|entry| Some(entry.manifest.recovery_point) > point);
+    let bad = own.iter().filter(|entry| entry.copy(repository).is_some_and(is_bad));
+    let bad: Vec<_> = bad.map(|entry| entry.id().clone()).collect();
+    let good = own.iter().filter(|entry| entry.copy(repository).is_some_and(CopyEntry::is_good));
+    let mut future = dated_in_future(good, objective);
+    // The WAL tells the time by other clocks than its base backup does.
+    future.extend(
+        known
+            .reach
+            .iter()
+            .filter(|reach| is_future(reach.until, objective.now))
+            .map(|reach| reach.base.clone()),
+    );
     let of_newest = own.iter().find(|entry| Some(entry.id()) == recoverable.newest_backup());
     let physical = of_newest.and_then(|entry| entry.manifest.physical.as_ref());
     LocationStatus {
-        bad: newer.filter(|entry| entry.copy(repository).is_some_and(is_bad)).count(),
+        bad: bad.len(),
+        bad_backups: bad,
+        damaged: known.damaged,
+        future,
         left_out: physical.map(|physical| physical.left_out.clone()).unwrap_or_default(),
         log: known.reach,
         lost: known.lost,
@@ -198,6 +236,14 @@ pub(super) fn in_repository(
         waiting: known.waiting,
         ..LocationStatus::new(recoverable, verdict, newest, objective)
     }
+}
+
+fn dated_in_future<'e>(
+    entries: impl Iterator<Item = &'e &'e BackupEntry>,
+    objective: Objective,
+) -> Vec<BackupId> {
+    let future = entries.filter(|entry| is_dated_in_future(&entry.manifest, objective.now));
+    future.map(|entry| entry.id().clone()).collect()
 }
 
 fn newest(

@@ -1,12 +1,20 @@
-use crate::catalog::{BackupEntry, Catalog, CatalogError, intact_copies};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::catalog::{BackupEntry, Catalog, CatalogError};
 use crate::event::Events;
-use crate::model::{SourceName, WalCheck};
-use crate::policy::Policy;
+use crate::model::{RepositoryName, SourceName, WalCheck};
+use crate::platform::Clock;
+use crate::policy::{Policy, SourceConfig};
 use crate::recoverability::cloud::{self, Regions};
+use crate::recoverability::missing_copies::MissingCopy;
 use crate::recoverability::servers::Servers;
 use crate::recoverability::survey::{enter_server_reports, wal_archives};
+use crate::recoverability::time_check::countable_copies;
 use crate::recoverability::wal::WalArchivesStatus;
-use crate::repository::Repositories;
+use crate::repository::{ClockSkew, Repositories};
 
 /// Everything that is asked before a system is judged.
 #[derive(Clone, Debug, Default)]
@@ -15,7 +23,20 @@ pub struct StatusSurvey {
     pub cloud: Regions,
     /// Sources whose server could not be asked, and why.
     pub servers_not_asked: Vec<(SourceName, String)>,
+    /// Whether the repositories were asked for their WAL.
+    pub wal_asked: bool,
+    /// Sources that base backups are taken of, or whose WAL is archived.
+    pub wants_base: BTreeSet<SourceName>,
+    /// Stores whose clock this host's is too far from.
+    pub clocks: Vec<ClockSkew>,
+    /// Repositories that lost their marker.
+    pub unmarked: BTreeSet<RepositoryName>,
+    /// Copies that are not where they should be.
+    pub missing: Vec<MissingCopy>,
 }
+
+/// For the time of a store, at most.
+const CLOCK_WITHIN: Duration = Duration::from_secs(15);
 
 impl StatusSurvey {
     /// Asks the servers, the repositories for their WAL, and AWS. `entries`: of all sources.
@@ -24,21 +45,55 @@ impl StatusSurvey {
         repositories: &Repositories,
         catalog: &Catalog,
         entries: &[BackupEntry],
+        clock: &dyn Clock,
         events: &Events,
     ) -> Result<Self, CatalogError> {
+        let clocks = ClockSkew::find(repositories, CLOCK_WITHIN, clock).await;
+        let now = latest_clock(clock.now(), &clocks);
         // What is archived is asked for after the servers: they go on meanwhile.
         let servers = Servers::ask(policy).await;
         let checks = wal_checks(catalog, entries).await?;
-        let mut wal = wal_archives(repositories, &intact_copies(entries), &servers, &checks).await;
+        let mut wal = wal_archives(repositories, &countable_copies(entries, now), &servers, &checks).await;
         enter_server_reports(&servers, repositories, &mut wal).await;
         let cloud = cloud::ask(policy, entries, events).await;
-        Ok(Self { wal, cloud, servers_not_asked: servers.not_asked })
+        Ok(Self {
+            wal,
+            cloud,
+            servers_not_asked: servers.not_asked,
+            wal_asked: true,
+            wants_base: wanting_base(policy),
+            clocks,
+            unmarked: repositories.unmarked().iter().map(|unmarked| unmarked.name.clone()).collect(),
+            missing: vec![],
+        })
     }
 
     /// Asks nobody: of backups that AWS keeps, what their manifests say.
     pub fn offline(policy: &Policy, entries: &[BackupEntry]) -> Self {
-        Self { cloud: cloud::as_recorded(policy, entries), ..Self::default() }
+        let cloud = cloud::as_recorded(policy, entries);
+        Self { cloud, wants_base: wanting_base(policy), ..Self::default() }
     }
+
+    pub fn with_missing(self, missing: Vec<MissingCopy>) -> Self {
+        Self { missing, ..self }
+    }
+
+    /// Returns the time by the clock that is the latest: no backup is younger than by that.
+    pub fn now(&self, by_host: DateTime<Utc>) -> DateTime<Utc> {
+        latest_clock(by_host, &self.clocks)
+    }
+}
+
+fn latest_clock(by_host: DateTime<Utc>, clocks: &[ClockSkew]) -> DateTime<Utc> {
+    clocks.iter().map(|skew| by_host - skew.ahead).chain([by_host]).max().unwrap_or(by_host)
+}
+
+fn wanting_base(policy: &Policy) -> BTreeSet<SourceName> {
+    let wanting = policy.sources.iter().filter(|source| match &source.config {
+        SourceConfig::Postgres(postgres) => postgres.base.is_some() || postgres.wal.is_some(),
+        _ => false,
+    });
+    wanting.map(|source| source.name.clone()).collect()
 }
 
 /// What was found when WAL was read again, as far as there are base backups that it matters to.

@@ -1,8 +1,10 @@
 use thiserror::Error;
 
-/// A store call that failed after its retries.
+use crate::text::visible;
+
+/// A call to a store that failed, after the retries.
 #[derive(Clone, Debug, Error)]
-#[error("failed to {operation} `{key}` in {location}: {kind}{}", in_brackets(.detail))]
+#[error("failed to {operation} `{}` in {location}: {kind}{}", visible(.key), in_brackets(.detail))]
 pub struct StoreError {
     /// A verb: `read`, `write`, `list`, …
     pub operation: &'static str,
@@ -48,4 +50,21 @@ pub enum StoreErrorKind {
     Unsupported,
     #[error("the request failed")]
     Other,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_with_control_characters_does_not_look_like_another_line() {
+        let error = StoreError {
+            operation: "read",
+            key: "shop/a\nerror: all is lost".to_owned(),
+            location: "/b".to_owned(),
+            kind: StoreErrorKind::NotFound,
+            detail: None,
+        };
+        assert_eq!(error.to_string().lines().count(), 1, "{error}");
+    }
 }

@@ -96,8 +96,13 @@ pub trait StoreAdmin: Send + Sync {
         Ok(vec![])
     }
 
-    /// Returns an ID that distinguishes the write of this object from every other write, in this store and in
-    /// others; `None` if there is none.
+    /// Whether what is kept with an object can be lost while the object is there.
+    fn keeps_metadata_apart(&self) -> bool {
+        false
+    }
+
+    /// Tells the write that made this object from every other write, in this store and in others; `None` where
+    /// nothing does.
     async fn write_id(&self, _key: &str) -> Result<Option<String>, StoreError> {
         Ok(None)
     }

@@ -6,6 +6,7 @@ mod list;
 mod size;
 mod suggest;
 mod time;
+mod visible;
 
 pub use duration::{approximate_duration, format_duration};
 pub use error_chain::error_chain;
@@ -13,3 +14,4 @@ pub use list::{bullet_list, count, quoted_list};
 pub use size::format_size;
 pub use suggest::{nearest, suggest};
 pub use time::format_time;
+pub use visible::visible;

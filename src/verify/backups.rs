@@ -66,13 +66,17 @@ pub async fn execute(
         .iter()
         .filter_map(|finding| match &finding.verdict {
             CopyVerdict::Checked(check) => Some(check.clone()),
-            CopyVerdict::Unaccepted { .. } | CopyVerdict::Undetermined { .. } => None,
+            CopyVerdict::Unaccepted { .. }
+            | CopyVerdict::Missing { .. }
+            | CopyVerdict::Undetermined { .. } => None,
         })
         .collect();
     let reasons = findings.iter().flat_map(|finding| {
         let mut told = match &finding.verdict {
             CopyVerdict::Checked(_) => Vec::new(),
-            CopyVerdict::Unaccepted { reason } => told_of(finding, std::slice::from_ref(reason)),
+            CopyVerdict::Unaccepted { reason } | CopyVerdict::Missing { reason } => {
+                told_of(finding, std::slice::from_ref(reason))
+            }
             CopyVerdict::Undetermined { reasons } => told_of(finding, reasons),
         };
         told.extend(finding.broken.iter().flat_map(|broken| told_of(finding, &[broken.to_string()])));
@@ -177,7 +181,9 @@ mod tests {
     fn faults(report: &VerifyReport) -> Vec<(String, String, CopyFault)> {
         let checks = report.findings.iter().filter_map(|finding| match &finding.verdict {
             CopyVerdict::Checked(check) => Some(check),
-            CopyVerdict::Unaccepted { .. } | CopyVerdict::Undetermined { .. } => None,
+            CopyVerdict::Unaccepted { .. }
+            | CopyVerdict::Missing { .. }
+            | CopyVerdict::Undetermined { .. } => None,
         });
         checks
             .flat_map(|check| {

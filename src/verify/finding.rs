@@ -30,6 +30,10 @@ pub enum CopyVerdict {
     Unaccepted {
         reason: String,
     },
+    /// It is not there, and was not removed on purpose.
+    Missing {
+        reason: String,
+    },
     /// It could not be read to its end, for reasons that are not its own.
     Undetermined {
         reasons: Vec<String>,
@@ -45,7 +49,7 @@ impl CopyVerdict {
         match self {
             Self::Checked(check) => !check.is_good(),
             Self::Unaccepted { .. } => true,
-            Self::Undetermined { .. } => false,
+            Self::Undetermined { .. } | Self::Missing { .. } => false,
         }
     }
 }

@@ -5,6 +5,7 @@ use super::wal;
 use super::wal::WalItem;
 use crate::catalog::{BackupEntry, CopyEntry};
 use crate::model::{BackupId, BackupKind, BrokenChain, Manifest, RepositoryName, SourceName, chain, parent};
+use crate::recoverability::missing_copies::MissingCopy;
 use crate::repository::{ManifestError, RejectedManifest};
 use crate::text::error_chain;
 
@@ -31,6 +32,30 @@ impl VerifyScope {
                 && (self.prefixes.is_empty() || self.prefixes.iter().any(has_prefix))
         };
         rejected.filter(is_asked).map(unaccepted).collect()
+    }
+
+    /// Returns what is to be said of copies that are not where they should be. `chosen`: the backups that are asked for.
+    pub fn missing(&self, missing: &[MissingCopy], chosen: &[&BackupEntry]) -> Vec<VerifyFinding> {
+        let is_asked = |missing: &&MissingCopy| {
+            let has_prefix = |prefix: &String| missing.backup.as_str().starts_with(prefix.as_str());
+            let is_older = |entry: &&&BackupEntry| {
+                entry.manifest.source == *missing.backup.source()
+                    && entry.manifest.kind == missing.backup.kind()
+                    && *entry.id() > missing.backup
+            };
+            self.only.as_ref().is_none_or(|only| *only == missing.repository)
+                && self.source.as_ref().is_none_or(|source| source == missing.backup.source())
+                && (self.prefixes.is_empty() || self.prefixes.iter().any(has_prefix))
+                && !(self.latest && chosen.iter().any(|entry| is_older(&entry)))
+        };
+        let finding = |missing: &MissingCopy| VerifyFinding {
+            backup: missing.backup.clone(),
+            repository: missing.repository.clone(),
+            verdict: CopyVerdict::Missing { reason: missing.to_string() },
+            broken: None,
+            not_opened: false,
+        };
+        missing.iter().filter(is_asked).map(finding).collect()
     }
 
     /// Returns those of all backups that are asked for, the newest first as they come.

@@ -82,7 +82,7 @@ impl Shop {
             format: "1.0".to_owned(),
             repository_id: REPOSITORY_ID.to_owned(),
             system: self.name()?,
-            id: BackupId::new(begun, &source, BackupKind::Logical, u32::try_from(hours)?),
+            id: BackupId::new(begun, &source, BackupKind::Logical, u32::try_from(hours.unsigned_abs())?),
             source,
             kind: BackupKind::Logical,
             run: RunId::new(begun, 1),

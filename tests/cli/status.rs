@@ -43,3 +43,15 @@ async fn a_repository_that_cannot_be_asked_promises_nothing() -> Outcome<()> {
     assert_eq!(shop.json(0, &["status", "--offline"]).await?["refreshed"], false);
     Ok(())
 }
+
+#[tokio::test]
+async fn a_backup_that_is_dated_in_the_future_is_not_the_newest() -> Outcome<()> {
+    let shop = Shop::new().await?;
+    shop.backup(-30, &["primary", "west"]).await?;
+    shop.system.expect(22, &["status"]).await?.says("a clock is wrong")?;
+    let good = shop.backup(2, &["primary", "west"]).await?;
+    assert_shown!(shop, ["status"]);
+    let document = shop.json(22, &["status"]).await?;
+    assert_eq!(document["sources"][0]["places"][0]["newest"]["backup"], good.id.as_str());
+    Ok(())
+}

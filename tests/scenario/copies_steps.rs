@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use drctl::catalog::{Catalog, CatalogLocation, Depth, Filter, refresh};
+use drctl::catalog::{BackupHistory, Catalog, CatalogLocation, Depth, Filter, refresh};
 use drctl::copies::backups;
 use drctl::event::Events;
 use drctl::model::{
@@ -126,7 +126,7 @@ impl Bench {
         let Ok(repositories) = repositories else { return Ok(false) };
         let refreshed = refresh(&catalog, &self.system, &repositories, Depth::New, now).await?;
         let entries = catalog.backups(&Filter::default()).await?;
-        let plan = backups::plan(&entries, &backups::names(&repositories));
+        let plan = backups::plan(&entries, &backups::names(&repositories), &BackupHistory::default());
         let (clock, cancel) = (Arc::new(SystemClock), CancellationToken::new());
         let run = RunContext::begin(
             self.system.clone(),

@@ -203,3 +203,39 @@ async fn keys_that_are_wrong_missing_or_the_second() -> Outcome<()> {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn a_restore_passes_over_a_backup_that_was_found_bad_and_takes_it_only_by_name() -> Outcome<()> {
+    let stage = Stage::new().await?;
+    stage.cluster.execute("shop", &["CREATE TABLE newer (n int)"]).await?;
+    stage.system.expect(0, &["backup"]).await?;
+    let newest = stage.system.backups_in("primary").into_iter().max().ok_or("no backup")?;
+    assert_ne!(newest, stage.backup);
+    let newest = Stage { backup: newest, ..stage };
+    let mut spoiled = Vec::new();
+    for repository in ["primary", "west"] {
+        let path = newest.object(repository, "globals.sql.zst.age");
+        spoiled.push(Spoiled::object(&path, Damage::Flipped(50))?);
+    }
+    let (system, cluster) = (&newest.system, &newest.cluster);
+    system.expect(1, &["verify"]).await?;
+    let arguments = restore_arguments(system, &["restored"])?;
+    let named = [&arguments[..], &["--backup", &newest.backup]].concat();
+    let has_newer =
+        async || cluster.text("restored", "SELECT (to_regclass('newer') IS NOT NULL)::text").await;
+    // Also on a host that has only the journal.
+    for forget in [false, true] {
+        if forget {
+            std::fs::remove_dir_all(system.path().join("state"))?;
+        }
+        let run = system.expect(0, &arguments).await?;
+        run.says(&format!("{} is newer and is not used", newest.backup))?;
+        assert_eq!(has_newer().await?, "false");
+        cluster.execute("postgres", &["DROP DATABASE restored"]).await?;
+    }
+    // Its dump is whole: who names it is warned, and gets it.
+    let run = system.expect(0, &named).await?;
+    run.says(&format!("{} is restored, although", newest.backup))?;
+    assert_eq!(has_newer().await?, "true");
+    Ok(())
+}

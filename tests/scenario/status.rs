@@ -154,7 +154,7 @@ async fn a_file_that_was_cut_short_is_found_without_a_key_and_mended() -> Outcom
         // Without anything in it, it is none: nobody needs to have read it.
         let verdict = if left == 0 { "gap" } else { "bad-log" };
         assert_eq!(verdicts(archiving, 21).await?, [verdict, "ok"]);
-        shown(archiving, 0, &["copies", "sync"]).await?.says("mended 1 file")?;
+        shown(archiving, 0, &["copies", "sync"]).await?.says("repaired 1 file")?;
         assert!(std::fs::read(&path)? == whole);
         assert_eq!(verdicts(archiving, 0).await?, ["ok", "ok"]);
         shown(archiving, 0, &["verify"]).await?;
@@ -224,6 +224,17 @@ async fn a_restored_server_that_archives_beside_production_does_not_take_its_pla
     let all = numbers(production).await?;
     let restored = archiving.recovered("latest", &["--latest", "--timeline", "1"]).await?;
     insists(restored, &all).await?;
+
+    // Nor does a newer base backup of the other one.
+    let (ours, theirs) = (production.url("postgres"), beside.url("postgres"));
+    archiving.system.rewrite(&ours, &theirs)?;
+    archiving.backup(0, &[]).await?;
+    archiving.system.rewrite(&theirs, &ours)?;
+    let other = archiving.system.backups_in("primary").pop().ok_or("no backup")?;
+    let [primary, _] = places(&archiving, 0).await?;
+    assert_eq!(primary["newest"]["backup"], id.as_str(), "{primary:#}");
+    assert_eq!(primary["waiting"][0][0], other, "{primary:#}");
+    shown(&archiving, 0, &["status"]).await?.says("the policy's server is on timeline 1")?;
     Ok(())
 }
 

@@ -6,6 +6,10 @@ const ANOTHER_DATABASE: &str =
 
 /// By code, in order; `{name}` is a fact of the refusal. What needs no advice is not in it.
 const HINTS: &[(&str, &str)] = &[
+    (
+        "all-bad",
+        "`drctl copies sync` repairs a copy from one that is intact. `--backup ID` restores what can be read of a bad one.",
+    ),
     ("already-restored", "Choose another name with `--to-instance`."),
     ("ambiguous-backup", "Give more of the id; `drctl list` shows how much is enough."),
     (

@@ -27,7 +27,9 @@ pub(super) async fn begin(
     let mut request = request(command, target)?;
     let run = command.open(identities).await?;
     if let Some(catalog) = &run.catalog {
-        request.known = known(catalog, context, command.source).await;
+        request.known = known(catalog, context, &run, command.source).await;
+    } else {
+        request.known.doubtful = super::doubtful(&run, &[]).await;
     }
     Ok((run, request))
 }
@@ -132,17 +134,17 @@ fn parse_url(text: &str) -> Result<ConnectionParameters, CommandError> {
 
 /// What the catalog knows: copies that were found bad, how fast earlier restores were. It helps, and a restore goes
 /// on without it.
-async fn known(catalog: &Catalog, context: &Context, source: &SourceName) -> CatalogHints {
+async fn known(catalog: &Catalog, context: &Context, run: &RunContext, source: &SourceName) -> CatalogHints {
     let entries = catalog.backups(&Filter { source: Some(source.clone()), vanished: false }).await;
     let since = context.clock.now().checked_sub_days(MEASURED_WITHIN);
     let (entries, records) = match (entries, catalog.runs(since).await) {
         (Ok(entries), Ok(records)) => (entries, records),
         (Err(error), _) | (_, Err(error)) => {
             context.output.warn(format!("going on without the catalog: {}", error_chain(&error)));
-            return CatalogHints::default();
+            return CatalogHints { doubtful: super::doubtful(run, &[]).await, ..CatalogHints::default() };
         }
     };
-    let doubtful = super::doubtful(&entries);
+    let doubtful = super::doubtful(run, &entries).await;
     let weigh = |entry: &BackupEntry| LoadCost {
         stored: entry.manifest.stored_size(),
         plain: entry.manifest.plain_size(),

@@ -7,7 +7,7 @@ mod physical;
 mod rds;
 mod source;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -23,10 +23,10 @@ use super::hints::Hints;
 use super::render::restore::{Render, show_plan, show_report};
 use crate::catalog::{BackupEntry, Catalog};
 use crate::checks;
-use crate::model::{BackupId, Judgement, RepositoryName, SourceName};
+use crate::model::{BackupId, CopyCheck, Judgement, RepositoryName, SourceName};
 use crate::pipeline::Identities;
 use crate::policy::{Policy, PostgresSource, Source, SourceConfig};
-use crate::repository::Repositories;
+use crate::repository::{Repositories, journal};
 use crate::restore::{Aftermath as _, RestoreError as _, prepare};
 use crate::run::RunContext;
 
@@ -360,11 +360,56 @@ pub(crate) fn seconds(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }
 
-/// Copies that were found bad, or incomplete, and not good since.
-fn doubtful(entries: &[BackupEntry]) -> BTreeSet<(BackupId, RepositoryName)> {
-    let bad = |entry: &BackupEntry| {
-        let copies = entry.copies.iter().filter(|copy| copy.is_held() && !copy.is_good());
-        copies.map(|copy| (entry.id().clone(), copy.repository.clone())).collect::<Vec<_>>()
-    };
-    entries.iter().flat_map(bad).collect()
+/// For what the journal says of copies that were read again.
+const CHECKS_WITHIN: Duration = Duration::from_secs(20);
+
+/// Copies that were found bad, or incomplete, and not good since: by what the catalog of this host knows, and by what
+/// the journal says of other hosts' checks.
+async fn doubtful(run: &RunContext, entries: &[BackupEntry]) -> BTreeSet<(BackupId, RepositoryName)> {
+    let of_journal = journal::recent_checks(&run.repositories, &run.system);
+    let of_journal = tokio::time::timeout(CHECKS_WITHIN, of_journal).await.unwrap_or_default();
+    let held = entries.iter().flat_map(|entry| &entry.copies).filter(|copy| copy.is_held());
+    doubtful_copies(held.filter_map(|copy| copy.last_check.clone()).chain(of_journal))
+}
+
+fn doubtful_copies(checks: impl Iterator<Item = CopyCheck>) -> BTreeSet<(BackupId, RepositoryName)> {
+    let mut latest: BTreeMap<(BackupId, RepositoryName), CopyCheck> = BTreeMap::new();
+    for check in checks {
+        let copy = (check.backup.clone(), check.repository.clone());
+        if latest.get(&copy).is_none_or(|known| known.at < check.at) {
+            latest.insert(copy, check);
+        }
+    }
+    latest.into_iter().filter(|(_, check)| !check.is_good()).map(|(copy, _)| copy).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{CheckDepth, CopyFault, ObjectFault};
+
+    #[test]
+    fn the_latest_check_of_a_copy_counts_whoever_made_it() {
+        let id: BackupId = "20261120T120000Z-database-logical-2222".parse().unwrap();
+        let check = |repository: &str, minute: u32, is_good: bool| {
+            let fault =
+                ObjectFault { object: "x".to_owned(), fault: CopyFault::Short, detail: String::new() };
+            CopyCheck {
+                backup: id.clone(),
+                repository: repository.parse().unwrap(),
+                at: format!("2026-11-20T13:{minute:02}:00Z").parse().unwrap(),
+                depth: CheckDepth::Stored,
+                faults: if is_good { vec![] } else { vec![fault] },
+            }
+        };
+        let checks = [
+            check("primary", 1, true),
+            check("west", 1, false),
+            check("primary", 2, false),
+            check("west", 2, true),
+        ];
+        let expected = BTreeSet::from([(id.clone(), "primary".parse().unwrap())]);
+        assert_eq!(doubtful_copies(checks.clone().into_iter()), expected);
+        assert_eq!(doubtful_copies(checks.into_iter().rev()), expected);
+    }
 }

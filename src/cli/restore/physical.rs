@@ -130,15 +130,17 @@ pub(super) async fn begin(
     let identities = Identities::read(&command.args.identity).map_err(no_identity)?;
     let mut request = request(command).await?;
     let run = command.open(identities).await?;
+    let mut known = Vec::new();
     if let Some(catalog) = &run.catalog {
         let filter = Filter { source: Some(command.source.clone()), vanished: false };
         match catalog.backups(&filter).await {
-            Ok(entries) => request.doubtful = super::doubtful(&entries),
+            Ok(entries) => known = entries,
             Err(error) => {
                 context.output.warn(format!("going on without the catalog: {}", error_chain(&error)))
             }
         }
     }
+    request.doubtful = super::doubtful(&run, &known).await;
     Ok((run, request))
 }
 

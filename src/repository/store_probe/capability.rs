@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::super::layout;
 pub use super::answer::Capability;
 pub use super::checksum::ChecksumProbe;
-use super::checksum::checksums;
+use super::checksum::{checksums, is_about_the_store};
 use crate::platform::CancellationToken;
 use crate::store::{
     Precondition, PutOptions, Store, StoreError, StoreErrorKind, StoreProtection, delete_object, list_all,
@@ -155,6 +155,7 @@ async fn try_all(
 /// unrelated message.
 fn with_another_checksum(error: StoreError, checksums: &[ChecksumProbe]) -> StoreError {
     match checksums.iter().find(|found| found.taken.is_yes()) {
+        _ if is_about_the_store(&error) => error,
         Some(found) => {
             let detail = error.detail.map(|detail| format!("{detail}; ")).unwrap_or_default();
             let detail = Some(format!("{detail}with `checksum = \"{}\"` it is taken", found.checksum));

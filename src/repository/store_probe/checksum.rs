@@ -72,8 +72,8 @@ fn refusal(error: &StoreError) -> Capability {
     }
 }
 
-/// Returns whether the failure says nothing about the checksum.
-fn is_about_the_store(error: &StoreError) -> bool {
+/// Whether a request failed for a reason that says nothing about what was asked.
+pub(super) fn is_about_the_store(error: &StoreError) -> bool {
     use StoreErrorKind as Kind;
     matches!(
         error.kind,

@@ -3,8 +3,8 @@
 use super::fetch::read_ahead;
 use super::globals::locations;
 use super::preflight::no_artifact;
-use super::select::{RepositoryCopy, choose};
-use super::{DumpRestoreError, DumpRestoreRequest, DumpSurvey, target};
+use super::select::{RepositoryCopy, SelectedBackup, choose};
+use super::{DumpRestoreError, DumpRestoreRequest, DumpSurvey, SuspectCopies, target};
 use crate::model::{Artifact, BackupId, Details, Manifest, RepositoryName};
 use crate::platform::free_space;
 use crate::postgres::Tools;
@@ -22,8 +22,17 @@ pub(super) async fn survey(
     request: &DumpRestoreRequest,
 ) -> Result<DumpSurvey, DumpRestoreError> {
     let holdings = holdings(run, request).await?;
-    let (id, holders) = choose(&holdings, request, &request.known.doubtful)
+    let selected = choose(&holdings, request, &request.known.doubtful, run.clock.now())
         .map_err(|refusal| DumpRestoreError::Refused(vec![refusal]))?;
+    let SelectedBackup { id, holders, passed_over, doubt } = selected;
+    for (newer, why) in passed_over {
+        run.events.warning(format!(
+            "{newer} is newer and is not used: {why}; `--backup {newer}` restores it all the same"
+        ));
+    }
+    if let Some(doubt) = doubt {
+        run.events.warning(format!("{id} is restored, although {doubt}"));
+    }
     let (manifest, repositories) = manifest(run, &id, holders).await?;
     let details = manifest
         .artifact_of(DETAILS)

@@ -152,8 +152,8 @@ pub(super) async fn survey(
             format!("{target} is before the end of every base backup there is{}", restorable(&windows));
         return Err(refused(Refusal::nothing(code, message)));
     }
-    let mut passed = Vec::new();
-    let (mut chosen, mut doubted) = (None, None);
+    let (mut passed, mut not_good) = (Vec::new(), Vec::new());
+    let (mut chosen, mut damaged, mut doubted) = (None, None, None);
     let fitting = nearest_to_name(run, request, fitting, timeline, &log).await?;
     let mut fitting = fitting.into_iter().peekable();
     while let Some(base) = fitting.next() {
@@ -176,19 +176,51 @@ pub(super) async fn survey(
                 passed.push((base.manifest.id.clone(), format!("in the WAL after it {why}")));
             }
             Ok((parents, reach)) => {
-                let bad = std::iter::once(&base).chain(&parents).find(|base| base.is_bad(&request.doubtful));
-                let Some(bad) = bad.filter(|_| request.backup == BaseBackupSelector::Fitting) else {
-                    chosen = Some((base, parents, reach));
-                    break;
-                };
-                let why =
-                    format!("the last `drctl verify` found {} bad in every repository", bad.manifest.id);
-                passed.push((base.manifest.id.clone(), why));
-                doubted.get_or_insert((base, parents, reach));
+                let links = || std::iter::once(&base).chain(&parents);
+                let is_free = request.backup == BaseBackupSelector::Fitting;
+                if let Some(bad) = links().find(|base| base.is_bad(&request.doubtful)).filter(|_| is_free) {
+                    let why =
+                        format!("the last `drctl verify` found {} bad in every repository", bad.manifest.id);
+                    not_good.push((base.manifest.id.clone(), why.clone()));
+                    passed.push((base.manifest.id.clone(), why));
+                    doubted.get_or_insert((base, parents, reach));
+                    continue;
+                }
+                let with_damage = links().find(|base| base.manifest.has_damaged_pages());
+                let with_damage = with_damage.map(|base| base.manifest.id.clone());
+                match with_damage {
+                    Some(with_damage) if is_free => {
+                        let why =
+                            format!("{with_damage} holds pages that were damaged when they were copied");
+                        not_good.push((base.manifest.id.clone(), why.clone()));
+                        passed.push((base.manifest.id.clone(), why));
+                        damaged.get_or_insert((base, parents, reach));
+                    }
+                    with_damage => {
+                        if let Some(with_damage) = with_damage {
+                            run.events.warning(format!(
+                                "{with_damage} holds pages that were damaged when they were copied"
+                            ));
+                        }
+                        chosen = Some((base, parents, reach));
+                        break;
+                    }
+                }
             }
             Err(unfit) => passed.push((base.manifest.id.clone(), unfit.why(timeline))),
         }
     }
+    for (id, why) in not_good.iter().filter(|_| chosen.is_some()) {
+        run.events.warning(format!("{id} is not used: {why}; `--backup {id}` restores it all the same"));
+    }
+    if let (None, Some((base, ..))) = (&chosen, &damaged) {
+        run.events.warning(format!(
+            "{} is used, although it, or one that it builds on, holds pages that were damaged when they were copied: nothing else leads there",
+            base.manifest.id
+        ));
+        passed.retain(|(id, _)| *id != base.manifest.id);
+    }
+    let chosen = chosen.or(damaged);
     if let (None, Some((base, ..))) = (&chosen, &doubted) {
         run.events.warning(format!(
             "{} is used, although the last `drctl verify` found it, or one that it builds on, bad in every repository: nothing else leads there",

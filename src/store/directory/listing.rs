@@ -1,5 +1,7 @@
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
 use super::super::fault::StoreFault;
 use super::super::{ObjectInfo, Page};
@@ -19,7 +21,10 @@ impl ObjectFiles {
             }
             None => String::new(),
         };
-        let mut listing = DirectoryListing { prefix, after, objects: Vec::new() };
+        let mut listing = DirectoryListing { prefix, after, objects: Vec::new(), within: Vec::new() };
+        let above = Path::new(&folder).ancestors().skip(1);
+        let above = above.filter_map(|above| fs::metadata(self.root.join(above)).ok());
+        listing.within.extend(above.map(|metadata| (metadata.dev(), metadata.ino())));
         listing.walk(self, &folder)?;
         let mut objects = listing.objects;
         let more = objects.len() > PAGE;
@@ -34,11 +39,30 @@ struct DirectoryListing<'a> {
     prefix: &'a str,
     after: Option<&'a str>,
     objects: Vec<ObjectInfo>,
+    /// Device and inode of each folder that is being read, the root first: a link that leads back to one of them would
+    /// be followed for ever.
+    within: Vec<(u64, u64)>,
 }
 
 impl DirectoryListing<'_> {
     /// Walks `folder`, a key that ends with `/`, or empty for the root.
     fn walk(&mut self, files: &ObjectFiles, folder: &str) -> Result<(), StoreFault> {
+        let here = match fs::metadata(files.root.join(folder)) {
+            Ok(metadata) => (metadata.dev(), metadata.ino()),
+            Err(error) if is_gone(&error) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        if self.within.contains(&here) {
+            tracing::warn!("`{}` leads back to a folder above it, and is left out", folder.escape_debug());
+            return Ok(());
+        }
+        self.within.push(here);
+        let walked = self.walk_entries(files, folder);
+        self.within.pop();
+        walked
+    }
+
+    fn walk_entries(&mut self, files: &ObjectFiles, folder: &str) -> Result<(), StoreFault> {
         let entries = match fs::read_dir(files.root.join(folder)) {
             Err(error) if is_gone(&error) => return Ok(()),
             entries => entries?,
@@ -89,6 +113,36 @@ impl DirectoryListing<'_> {
     }
 }
 
+/// Whether there is no file or folder: it was removed meanwhile, or is a link that leads nowhere or to itself.
 fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+        || rustix::io::Errno::from_io_error(error) == Some(rustix::io::Errno::LOOP)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn links_that_lead_in_a_circle_or_nowhere_are_left_out() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("shop/db");
+        fs::create_dir_all(&folder).unwrap();
+        fs::create_dir(root.path().join("elsewhere")).unwrap();
+        for file in ["shop/db/a", "elsewhere/b"] {
+            fs::write(root.path().join(file), "x").unwrap();
+        }
+        symlink("itself", folder.join("itself")).unwrap();
+        symlink("nowhere", folder.join("dangling")).unwrap();
+        symlink("../..", folder.join("up")).unwrap();
+        symlink(".", folder.join("here")).unwrap();
+        symlink("../../elsewhere", folder.join("other")).unwrap();
+        symlink("../shop/db", root.path().join("elsewhere/back")).unwrap();
+        let files = ObjectFiles::new(root.path().to_owned(), false);
+        let page = files.list("shop/", None).unwrap();
+        let keys: Vec<_> = page.objects.iter().map(|object| object.key.as_str()).collect();
+        assert_eq!(keys, ["shop/db/a", "shop/db/other/b"]);
+    }
 }

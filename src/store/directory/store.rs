@@ -120,6 +120,10 @@ impl StoreAdmin for DirectoryStore {
         Err(self.no_lock("hold", key))
     }
 
+    fn keeps_metadata_apart(&self) -> bool {
+        true
+    }
+
     async fn pending_uploads(&self, prefix: &str) -> Result<Vec<UploadInfo>, StoreError> {
         let owned = prefix.to_owned();
         self.run("list the uploads below", prefix, QUICK, move |files| files.pending(&owned)).await

@@ -1,0 +1,24 @@
+//! Backups that are dated in the future. Pure.
+
+use chrono::{DateTime, Utc};
+
+use crate::catalog::{BackupEntry, intact_copies};
+use crate::model::Manifest;
+use crate::repository::{CLOCK_TOLERANCE, Inventory};
+
+/// Whether a time is later than any clock that is right could have told.
+pub fn is_future(time: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    time > now + CLOCK_TOLERANCE
+}
+
+/// Whether some clock was wrong when a backup was taken, or is wrong now: how old it is, is not known.
+pub fn is_dated_in_future(manifest: &Manifest, now: DateTime<Utc>) -> bool {
+    is_future(manifest.recovery_point, now)
+}
+
+/// Returns the intact copies of all backups whose age is known.
+pub fn countable_copies(entries: &[BackupEntry], now: DateTime<Utc>) -> Inventory {
+    let mut inventory = intact_copies(entries);
+    inventory.backups.retain(|record| !is_dated_in_future(&record.manifest, now));
+    inventory
+}
