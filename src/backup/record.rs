@@ -2,7 +2,7 @@ use super::report::BackupReport;
 use super::run::Run;
 use crate::model::{Manifest, RepositoryName};
 use crate::platform::host_name;
-use crate::repository::journal;
+use crate::repository::{journal, run_record};
 use crate::text::error_chain;
 
 /// A manifest, and the repositories that have it.
@@ -23,7 +23,7 @@ impl Run<'_> {
         let times = (report.begun, report.ended);
         let record =
             journal::JournalRecord::new(&self.id, "backup", times, &host_name(), report.outcome, detail);
-        match journal::append(&self.repositories, &self.policy.system, record.clone()).await {
+        match run_record::append(&self.repositories, &self.policy.system, record.clone()).await {
             Ok(lost) => {
                 for lost in lost {
                     self.events.warning(format!(

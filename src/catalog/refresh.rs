@@ -231,6 +231,7 @@ mod tests {
     use crate::repository::fixtures::{noon, repositories, store_backup, system};
     use crate::repository::journal::{Detail, JournalRecord};
     use crate::repository::layout;
+    use crate::repository::run_record;
     use crate::store::PutOptions;
 
     async fn catalog(root: &std::path::Path) -> Catalog {
@@ -271,7 +272,7 @@ mod tests {
         let newer = store_backup(primary, 5).await;
         let bad = ObjectFault { object: "x".into(), fault: CopyFault::Short, detail: String::new() };
         let checks = vec![check(&older.id, "primary", vec![]), check(&older.id, "copy", vec![bad])];
-        journal::append(&set, &system(), verified(checks)).await.unwrap();
+        run_record::append(&set, &system(), verified(checks)).await.unwrap();
 
         let catalog = catalog(root.path()).await;
         let refreshed = run(&catalog, &set, Depth::New).await;
@@ -294,7 +295,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let set = repositories(root.path(), &["primary", "copy"]).await;
         let manifest = store_backup(set.iter().next().unwrap(), 0).await;
-        journal::append(&set, &system(), verified(vec![check(&manifest.id, "primary", vec![])]))
+        run_record::append(&set, &system(), verified(vec![check(&manifest.id, "primary", vec![])]))
             .await
             .unwrap();
         let first = catalog(root.path()).await;
@@ -374,7 +375,7 @@ mod tests {
         let manifest = store_backup(set.iter().next().unwrap(), 0).await;
         let mut record = verified(vec![]);
         (record.verb, record.detail.backups) = ("backup".to_owned(), vec![manifest.id.clone()]);
-        journal::append(&set, &system(), record).await.unwrap();
+        run_record::append(&set, &system(), record).await.unwrap();
         let known = catalog(root.path()).await;
         run(&known, &set, Depth::New).await;
         let key = layout::manifest(&system(), &manifest.id);
@@ -397,7 +398,7 @@ mod tests {
             journal::RemovedCopy { backup: manifest.id.clone(), repository: "primary".parse().unwrap() };
         (record.verb, record.run) = ("expire".to_owned(), RunId::new(record.begun, 9));
         record.detail.removed = vec![removed];
-        journal::append(&set, &system(), record).await.unwrap();
+        run_record::append(&set, &system(), record).await.unwrap();
         run(&anew, &set, Depth::New).await;
         assert!(anew.history().await.unwrap().is_removed(&manifest.id, &"primary".parse().unwrap()));
     }

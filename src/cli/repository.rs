@@ -6,7 +6,7 @@ use super::style;
 use crate::model::{Outcome, RepositoryName, RunId};
 use crate::platform::{host_name, seed};
 use crate::policy::{Policy, RepositoryLocation};
-use crate::repository::{Repositories, journal};
+use crate::repository::{Repositories, journal, run_record};
 use crate::store::directory::DirectoryStore;
 
 /// Administer the repositories
@@ -96,7 +96,7 @@ async fn record(context: &Context, policy: &Policy, repositories: &Repositories)
         Outcome::Succeeded,
         detail,
     );
-    match journal::append(repositories, &policy.system, record).await {
+    match run_record::append(repositories, &policy.system, record).await {
         Ok(lost) => lost.iter().for_each(|lost| super::catalog_view::warn_lost(context, lost)),
         Err(error) => context.output.warn(crate::text::error_chain(&error)),
     }

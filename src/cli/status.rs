@@ -11,7 +11,7 @@ use super::exit::Exit;
 use super::style;
 use super::table::{Cell, TextTable};
 use crate::catalog::BackupEntry;
-use crate::recoverability::cloud::{NewestPoint, Regions, Service};
+use crate::recoverability::region::{NewestPoint, Regions, Service};
 use crate::recoverability::wal::ForeignCluster;
 use crate::status::{
     LocationStatus, LossImpact, ObjectiveVerdict, ReplacedCluster, SourceStatus, StatusSurvey, assess,

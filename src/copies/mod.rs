@@ -4,6 +4,7 @@
 //! which an intact copy replaces.
 
 pub mod backups;
+pub mod missing_wal;
 mod sync;
 pub mod wal;
 pub mod wal_repair;

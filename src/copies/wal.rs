@@ -3,8 +3,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _};
-use thiserror::Error;
 
+use super::missing_wal::{MissingWalCopies, SyncFault, WHOLE};
 use super::wal_repair::{DifferingCopies, differing, mend};
 use crate::model::{RepositoryName, Sha256Hex, SourceName, SystemName, WalName};
 use crate::platform::CancellationToken;
@@ -13,37 +13,9 @@ use crate::store::{ObjectInfo, Precondition, PutOptions, Store, StoreError, Stor
 use crate::wal::SegmentTags;
 use crate::wal::listing::strays;
 
-/// Objects that go with one request.
-pub(crate) const WHOLE: u64 = 40 << 20;
 const PART: u64 = 8 << 20;
 /// Files that are looked at a time.
 const LOOKED_AT_ONCE: usize = 16;
-
-/// Why one file was not copied.
-#[derive(Debug, Error)]
-pub enum SyncFault {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(
-        "`{key}` in {location} is not what was stored: it has SHA-256 {found}, and {expected} was stored"
-    )]
-    Altered { key: String, location: String, found: Sha256Hex, expected: Sha256Hex },
-    #[error(
-        "`{key}` in {location} differs from another copy of it, and nothing was kept with it that says which is right: if the other one is, delete it there and run `drctl copies sync` again"
-    )]
-    Unsaid { key: String, location: String },
-    #[error("failed to go on: the run was interrupted")]
-    Interrupted,
-}
-
-/// A file that one repository lacks and others have.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MissingWalCopies {
-    pub key: String,
-    pub to: RepositoryName,
-    /// Where it stands, in the policy's order.
-    pub from: Vec<RepositoryName>,
-}
 
 /// The WAL files of one source in each repository that could be listed, and their sizes.
 #[derive(Debug, Default)]

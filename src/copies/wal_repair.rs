@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::wal::{MissingWalCopies, SyncFault, WHOLE};
+use super::missing_wal::{MissingWalCopies, SyncFault, WHOLE};
 use crate::model::{RepositoryName, Sha256Hex};
 use crate::repository::{Repositories, Repository};
 use crate::store::{ObjectInfo, Precondition, PutOptions, StoreErrorKind};

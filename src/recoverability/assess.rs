@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::cloud::{CloudInventory, LiveDatabase, RegionInventory};
+use super::region::{CloudInventory, LiveDatabase, RegionInventory};
 use super::wal::{WalArchivesStatus, WalReach, WalStatus};
 use super::window::RecoveryWindow;
 use crate::model::{BackupId, Location, RepositoryName, SourceName};
@@ -389,6 +389,7 @@ mod tests {
             is_standby: false,
             archive_mode: "on".to_owned(),
             archive_command: None,
+            host: crate::wal::ServerHost::ELSEWHERE,
             archive_timeout: Duration::ZERO,
             last_archived: None,
             last_archived_file: None,

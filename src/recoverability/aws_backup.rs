@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::cloud::{NewestPoint, RegionInventory};
+use super::region::{NewestPoint, RegionInventory};
 use crate::event::Events;
 use crate::model::{SourceName, SystemName};
 use crate::policy::AwsBackupSource;

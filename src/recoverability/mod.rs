@@ -13,6 +13,7 @@ pub mod evidence;
 pub mod missing_copies;
 pub mod missing_wal;
 pub mod rds;
+pub mod region;
 pub mod servers;
 pub mod survey;
 pub mod time_check;

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 
-use super::cloud::{AutomatedReach, ForeignBackup, LiveDatabase, RegionInventory};
+use super::region::{AutomatedReach, ForeignBackup, LiveDatabase, RegionInventory};
 use crate::aws::rds::{AutomatedBackup, Database, Rds, Snapshot};
 use crate::aws::{AwsFailure, RESTORED_FROM, while_asked};
 use crate::catalog::BackupEntry;

@@ -3,7 +3,9 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{FormatError, FormatVersion, Unavailable, layout};
+use super::layout;
+use super::manifest::{FormatError, FormatVersion};
+use super::opened::{Repository, Unavailable};
 use crate::model::{RepositoryName, SystemName};
 use crate::store::{PutOptions, Store, StoreError, StoreErrorKind};
 use crate::text::format_time;
@@ -64,6 +66,9 @@ pub enum MarkerError {
     #[error("no repository can be used{}", Unavailable::reasons(.0))]
     NoneReachable(Vec<Unavailable>),
 }
+
+/// A repository and its marker, if it has one.
+pub(super) type HeaderLookup = (Repository, Result<Option<RepositoryMarker>, MarkerError>);
 
 impl MarkerError {
     /// Whether the store could not be asked or answered what is no marker at all (as a proxy's page is), as

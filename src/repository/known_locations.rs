@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use super::repositories::HeaderLookup;
+use super::header::HeaderLookup;
 use super::{MarkerError, Repository, journal};
 use crate::model::{RepositoryName, SystemName};
 

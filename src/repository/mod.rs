@@ -22,8 +22,10 @@ pub mod layout;
 pub mod lease;
 pub mod manifest;
 mod nested;
+mod opened;
 pub mod reader;
 mod repositories;
+pub mod run_record;
 mod same_location;
 mod small_artifact;
 pub mod store_probe;
@@ -40,7 +42,8 @@ pub use nested::{NestedError, nested};
 
 pub use manifest::{FormatError, FormatVersion, ManifestError};
 
-pub use repositories::{Repositories, Repository, Unavailable, write_options};
+pub use opened::{Repository, Unavailable};
+pub use repositories::{Repositories, write_options};
 pub use small_artifact::{SmallError, SmallReader, is_interrupted_read, is_interruption};
 
 pub use writer::{BackupWriter, WriteError};

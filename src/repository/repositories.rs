@@ -6,11 +6,12 @@ use chrono::{DateTime, Utc};
 use futures_util::future::{BoxFuture, join_all};
 
 use super::header;
-use super::header::{MarkerError, RepositoryMarker};
+use super::header::{HeaderLookup, MarkerError, RepositoryMarker};
 use super::known_locations::{KnownLocations, WasRepository};
 use super::layout;
-use super::nested::NestedError;
 use super::manifest;
+use super::nested::NestedError;
+use super::opened::{Repository, Unavailable};
 use super::same_location::{LocationProbe, twin};
 use crate::model::{RepositoryName, SystemName};
 use crate::policy::{RepositoryConfig, RepositoryLocation};
@@ -19,36 +20,6 @@ use crate::text::format_duration;
 
 /// How long a reader waits for a repository's first response.
 const ANSWER: Duration = Duration::from_secs(15);
-
-/// A store and its name in the policy.
-#[derive(Clone, Debug)]
-pub struct Repository {
-    pub name: RepositoryName,
-    pub store: Arc<dyn Store>,
-}
-
-/// A repository that cannot be used in this run, and why.
-#[derive(Clone, Debug)]
-pub struct Unavailable {
-    pub name: RepositoryName,
-    pub error: Arc<dyn Error + Send + Sync>,
-}
-
-impl Unavailable {
-    pub fn new(repository: &Repository, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { name: repository.name.clone(), error: Arc::from(error.into()) }
-    }
-
-    /// Returns the whole error chain in one line.
-    pub fn reason(&self) -> String {
-        crate::text::error_chain(&*self.error)
-    }
-
-    /// Lists the reasons, to be appended to an error message.
-    pub fn reasons(lost: &[Self]) -> String {
-        lost.iter().map(|lost| format!("; `{}`: {}", lost.name, lost.reason())).collect()
-    }
-}
 
 /// Returns the options for writes to each repository: never overwriting, and locked if the policy says so.
 pub fn write_options(configs: &[RepositoryConfig], now: DateTime<Utc>) -> Vec<(RepositoryName, PutOptions)> {
@@ -84,9 +55,6 @@ pub struct Repositories {
     /// The repository to create even if one is known to have existed there.
     create: Option<RepositoryName>,
 }
-
-/// A repository and its marker, if it has one.
-pub(super) type HeaderLookup = (Repository, Result<Option<RepositoryMarker>, MarkerError>);
 
 impl Repositories {
     /// Opens every repository; one that cannot even be opened is unavailable and does not affect the others.
@@ -458,7 +426,7 @@ mod tests {
 
     use super::*;
     use crate::repository::fixtures::{noon, repositories, system};
-    use crate::repository::{FormatError, journal};
+    use crate::repository::{FormatError, journal, run_record};
 
     async fn put_marker(repository: &Repository, change: impl FnOnce(&mut serde_json::Value)) {
         let mut marker = serde_json::to_value(RepositoryMarker::new(&system(), noon())).unwrap();
@@ -667,13 +635,13 @@ mod tests {
                 journal::Detail::default(),
             )
         };
-        journal::append(&begun, &system(), record(1)).await.unwrap();
+        run_record::append(&begun, &system(), record(1)).await.unwrap();
         empty(root.path(), "copy");
         // Every later record keeps what an earlier one knew.
         for n in 2..20 {
             let left = repositories(root.path(), &names).await.for_reading(&system(), None).await;
             assert_eq!(left.lost().len(), 1, "{n}");
-            journal::append(&left, &system(), record(n)).await.unwrap();
+            run_record::append(&left, &system(), record(n)).await.unwrap();
         }
         let set = repositories(root.path(), &names).await;
         let opened = set.for_writing(&system(), None, noon()).await.unwrap();

@@ -8,8 +8,8 @@ use crate::event::Events;
 use crate::model::{Outcome, RunId, SystemName};
 use crate::pipeline::Identities;
 use crate::platform::{CancellationToken, Clock, host_name, seed};
-use crate::repository::journal;
 use crate::repository::journal::{Detail, JournalRecord};
+use crate::repository::run_record;
 use crate::repository::{Repositories, Unavailable};
 use crate::text::error_chain;
 
@@ -64,8 +64,9 @@ impl RunContext {
     pub async fn conclude(&self, verb: &str, outcome: Outcome, detail: Detail) -> Vec<Unavailable> {
         let times = (self.begun, self.clock.now());
         let record = JournalRecord::new(&self.id, verb, times, &self.host, outcome, detail);
-        let unrecorded =
-            journal::append(&self.repositories, &self.system, record.clone()).await.unwrap_or_else(|error| {
+        let unrecorded = run_record::append(&self.repositories, &self.system, record.clone())
+            .await
+            .unwrap_or_else(|error| {
                 // No repository has it: that is no success.
                 let reason = error_chain(&error);
                 let all = self.repositories.writable();

@@ -11,8 +11,8 @@ use super::{ObjectiveVerdict, StatusSurvey};
 use crate::catalog::{BackupEntry, CopyEntry};
 use crate::model::{Location, SourceName};
 use crate::recoverability::assess::{KnownRepository, Recoverability};
-use crate::recoverability::cloud::CloudInventory;
 use crate::recoverability::missing_copies::MissingCopy;
+use crate::recoverability::region::CloudInventory;
 use crate::recoverability::time_check::countable_copies;
 use crate::repository::Inventory;
 
@@ -194,7 +194,7 @@ fn if_lost(lost: &Location, recoverable: &Recoverability, now: DateTime<Utc>) ->
 mod tests {
     use super::*;
     use crate::model::{AssuranceLevel, CheckDepth, CopyCheck, CopyFault, ObjectFault, RepositoryName};
-    use crate::recoverability::cloud::{
+    use crate::recoverability::region::{
         AutomatedReach, ForeignBackup, LiveDatabase, NewestPoint, RegionInventory, Regions, Service,
     };
     use crate::recoverability::wal::{WalArchivesStatus, WalReach, WalStatus};

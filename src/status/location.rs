@@ -10,10 +10,10 @@ use super::ObjectiveVerdict;
 use crate::catalog::{BackupEntry, CopyEntry};
 use crate::model::{AssuranceLevel, BackupId, Excluded, Location, RepositoryName};
 use crate::recoverability::assess::LocationRecoverability;
-use crate::recoverability::cloud::{
+use crate::recoverability::missing_copies::MissingCopy;
+use crate::recoverability::region::{
     AutomatedReach, ForeignBackup, LiveDatabase, NewestPoint, RegionInventory,
 };
-use crate::recoverability::missing_copies::MissingCopy;
 use crate::recoverability::time_check::{is_dated_in_future, is_future};
 use crate::recoverability::wal::{ForeignCluster, WalReach, WalStatus};
 use crate::wal::TimelineDivergence;

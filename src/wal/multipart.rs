@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::push::PushRejection;
+use super::push_rejection::PushRejection;
 use super::{FileError, SegmentTags, WalFile};
 use crate::model::Digest;
 use crate::pipeline::{Budget, PartLayout, Piece, PipelineError, Produce, Recipe, seal};

@@ -3,7 +3,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures_util::future::{join_all, try_join_all};
 use thiserror::Error;
@@ -12,7 +11,8 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::archive::WHILE_WRITTEN;
 use super::cluster::{self, ClusterError};
 use super::multipart;
-use super::{Archive, Backlog, FileError, LsnTimeline, SealedFile, SegmentTags, WalFile, WalOrigin};
+use super::push_rejection::PushRejection;
+use super::{Archive, Backlog, FileError, LsnTimeline, Memory, SealedFile, SegmentTags, WalFile, WalOrigin};
 use crate::model::{Digest, Lsn, RepositoryName, SourceName, SystemIdentifier, SystemName, WalName};
 use crate::pipeline::Recipe;
 use crate::platform::{CancellationToken, Clock};
@@ -96,26 +96,6 @@ fn listed(lost: &[Unavailable]) -> String {
     lost.iter().map(|lost| format!("`{}`", lost.name)).collect::<Vec<_>>().join(" and ")
 }
 
-/// Why one repository does not have a file.
-#[derive(Debug, Error)]
-pub(super) enum PushRejection {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Cluster(#[from] ClusterError),
-    #[error(
-        "`{key}` already exists in {location} and is different: {} bytes with SHA-256 {}, and this one has {} bytes with {}",
-        .found.size, .found.sha256, .given.size, .given.sha256
-    )]
-    Different { key: String, location: String, found: Digest, given: Digest },
-    #[error(
-        "`{key}` already exists in {location} without digest metadata: cannot verify that it is identical"
-    )]
-    Untold { key: String, location: String },
-    #[error("failed to read the file to archive")]
-    File(#[source] FileError),
-}
-
 /// Archives files of one source in every repository.
 #[derive(Debug)]
 pub struct Pusher {
@@ -137,26 +117,6 @@ pub struct Pusher {
     pub known: Arc<SeenSegments>,
     /// Asked where a repository seems to be used for the first time.
     pub memory: Arc<dyn Memory>,
-}
-
-/// What is kept of the repositories from run to run.
-#[async_trait]
-pub trait Memory: Send + Sync + std::fmt::Debug {
-    /// The repositories with what is known of them.
-    async fn recall(&self, repositories: Repositories) -> Repositories;
-
-    /// Keeps that these are there.
-    async fn keep(&self, repositories: &Repositories);
-}
-
-/// Nothing is kept.
-#[async_trait]
-impl Memory for () {
-    async fn recall(&self, repositories: Repositories) -> Repositories {
-        repositories
-    }
-
-    async fn keep(&self, _repositories: &Repositories) {}
 }
 
 /// What this process has asked the repositories already.

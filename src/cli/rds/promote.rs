@@ -12,8 +12,8 @@ use crate::policy::Source;
 use crate::rds_admin::promote::{
     CompletedStep, PromoteError, PromoteRefusal, PromoteRequest, Promoter, Promotion, PromotionSurvey, plan,
 };
-use crate::repository::journal;
 use crate::repository::journal::{Detail, JournalRecord};
+use crate::repository::run_record;
 use crate::text::approximate_duration;
 use crate::text::{bullet_list, error_chain};
 
@@ -175,7 +175,7 @@ async fn record(
     let record = JournalRecord::new(&run, "promote", times, &host_name(), outcome, detail);
     let (catalog, repositories) = context.recall(policy).await;
     let repositories = repositories.for_reading(&policy.system, None).await;
-    match journal::append(&repositories, &policy.system, record.clone()).await {
+    match run_record::append(&repositories, &policy.system, record.clone()).await {
         Ok(lost) => lost.iter().for_each(|lost| warn_lost(context, lost)),
         Err(error) => context.output.warn(error_chain(&error)),
     }

@@ -1,5 +1,6 @@
 //! How plans and reports look on a terminal.
 
+mod duration;
 pub(super) mod restore;
 mod restore_aws_backup;
 mod restore_logical;

@@ -2,7 +2,7 @@
 
 use super::super::output::Output;
 use super::super::style;
-use crate::cli::restore::seconds;
+use super::duration::seconds;
 use crate::event::Phase;
 use crate::model::{Judgement, Reason};
 use crate::restore::{PreparedRestore, RestoreReport, Restorer};

@@ -1,7 +1,7 @@
 //! How the plan and the report of a resource's restore look.
 
+use super::duration::seconds;
 use super::restore::{Render, notes};
-use crate::cli::restore::seconds;
 use crate::restore::RestoreReport;
 use crate::restore::aws_backup::{EarlierJob, ResourceDetails, ResourceRestorePlan, ResourceRestoreRequest};
 use crate::text::{approximate_duration, format_time};

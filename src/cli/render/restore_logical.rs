@@ -1,7 +1,7 @@
 //! How the plan and the report of a dump's restore look.
 
+use super::duration::seconds;
 use super::restore::{Render, notes};
-use crate::cli::restore::seconds;
 use crate::restore::RestoreReport;
 use crate::restore::logical::{
     DumpDetails, DumpRestorePlan, DumpRestoreRequest, DumpTransfer, GlobalsPlan, LeftoverDatabase, LoadsInto,

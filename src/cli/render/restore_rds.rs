@@ -1,7 +1,7 @@
 //! How the plan and the report of a restore into an RDS instance look.
 
+use super::duration::seconds;
 use super::restore::{Render, notes};
-use crate::cli::restore::seconds;
 use crate::restore::RestoreReport;
 use crate::restore::physical::shown;
 use crate::restore::rds::{Changed, NewGroup, RdsDetails, RdsRestorePlan, RdsRestoreRequest};

@@ -26,7 +26,7 @@ use crate::checks;
 use crate::model::{BackupId, CopyCheck, Judgement, RepositoryName, SourceName};
 use crate::pipeline::Identities;
 use crate::policy::{Policy, PostgresSource, Source, SourceConfig};
-use crate::repository::{Repositories, journal};
+use crate::repository::{Repositories, run_record};
 use crate::restore::{Aftermath as _, RestoreError as _, prepare};
 use crate::run::RunContext;
 
@@ -355,18 +355,13 @@ impl RestoreArgs {
     }
 }
 
-/// Seconds as a duration; a clock that was set back gives none.
-pub(crate) fn seconds(seconds: f64) -> Duration {
-    Duration::try_from_secs_f64(seconds).unwrap_or_default()
-}
-
 /// For what the journal says of copies that were read again.
 const CHECKS_WITHIN: Duration = Duration::from_secs(20);
 
 /// Copies that were found bad, or incomplete, and not good since: by what the catalog of this host knows, and by what
 /// the journal says of other hosts' checks.
 async fn doubtful(run: &RunContext, entries: &[BackupEntry]) -> BTreeSet<(BackupId, RepositoryName)> {
-    let of_journal = journal::recent_checks(&run.repositories, &run.system);
+    let of_journal = run_record::recent_checks(&run.repositories, &run.system);
     let of_journal = tokio::time::timeout(CHECKS_WITHIN, of_journal).await.unwrap_or_default();
     let held = entries.iter().flat_map(|entry| &entry.copies).filter(|copy| copy.is_held());
     doubtful_copies(held.filter_map(|copy| copy.last_check.clone()).chain(of_journal))

@@ -4,7 +4,7 @@ use super::fetch::read_ahead;
 use super::globals::locations;
 use super::preflight::no_artifact;
 use super::select::{RepositoryCopy, SelectedBackup, choose};
-use super::{DumpRestoreError, DumpRestoreRequest, DumpSurvey, SuspectCopies, target};
+use super::{DumpRestoreError, DumpRestoreRequest, DumpSurvey, target};
 use crate::model::{Artifact, BackupId, Details, Manifest, RepositoryName};
 use crate::platform::free_space;
 use crate::postgres::Tools;

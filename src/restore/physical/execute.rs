@@ -25,8 +25,8 @@ use super::tablespaces::beside;
 use super::unpack::{UnpackError, UnpackMode, Unpacked, Unpacker};
 use super::{
     DirectoryCleanup, PhysicalDetails, PhysicalRestoreError, PhysicalRestoreRequest, RecoveryTarget,
-    ServerState, Started, TablespacePlan, combine_incrementals, delta, manual_restore, preload, release, resume,
-    settings, start,
+    ServerState, Started, TablespacePlan, combine_incrementals, delta, manual_restore, preload, release,
+    resume, settings, start,
 };
 use crate::checks::CheckResult;
 use crate::event::{Event, Phase};

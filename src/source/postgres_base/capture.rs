@@ -11,7 +11,7 @@ use super::prepare::{BaseBackupCapture, SettingsReader};
 use super::query::ask;
 use super::replication::Expected;
 use super::{data_directory, increment, manual_restore, relations, replication, settings};
-use crate::event::{Events, Phase, PhaseTimer};
+use crate::event::{Phase, PhaseTimer};
 use crate::model::{Details, Manifest, Physical};
 use crate::pipeline::MemoryProducer;
 use crate::platform::CancellationToken;
