@@ -95,7 +95,7 @@ async fn a_database_with_anything_in_it_is_not_empty() -> Outcome<()> {
 async fn tablespaces_are_not_made_in_directories_that_another_cluster_uses() -> Outcome<()> {
     let (cluster, target) = tokio::try_join!(Cluster::start(15), Cluster::start(15))?;
     let directory = cluster.data().with_file_name("fast");
-    let copy = format!("COPY (SELECT 1) TO PROGRAM 'mkdir {}'", directory.display());
+    let copy = format!("COPY (SELECT 1) TO PROGRAM 'cat >/dev/null; mkdir {}'", directory.display());
     cluster.execute("postgres", &[&copy]).await?;
     let tablespace = format!("CREATE TABLESPACE fast LOCATION '{}'", directory.display());
     cluster.execute("postgres", &[&tablespace]).await?;
@@ -119,7 +119,7 @@ async fn tablespaces_are_not_made_in_directories_that_another_cluster_uses() -> 
     let again = target.url("again");
     let planned = system.restore(0, &["--to", &again, "--globals", "--plan"]).await?;
     planned.says(&format!("tablespace fast in {path}"))?;
-    let remove = format!("COPY (SELECT 1) TO PROGRAM 'rmdir {path}'");
+    let remove = format!("COPY (SELECT 1) TO PROGRAM 'cat >/dev/null; rmdir {path}'");
     cluster.execute("postgres", &[&remove]).await?;
     let missing = system.restore(1, &["--to", &again, "--globals"]).await?;
     missing.says(&format!("the directory `{path}` of tablespace `fast` does not exist"))?;
