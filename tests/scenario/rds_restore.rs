@@ -288,7 +288,7 @@ async fn an_instance_that_is_available_and_out_of_reach_is_not_called_usable() -
         run.says("login failed, and is retried for")?.says(reason)?;
         run.says("the login failed in")?.says("security groups")?;
         run.says("the same command resumes it")?;
-        let notices = run.stderr.matches("nobody can log in yet").count();
+        let notices = run.stderr.matches("login failed, and is retried").count();
         assert_eq!(notices, 1, "{name}: {run:#?}");
         assert!(!run.stdout.contains("usable"), "{name}: {run:#?}");
     }

@@ -85,6 +85,40 @@ pub use server_directory::ServerDirectory;
 pub use situation::DumpSurvey;
 pub use target::{DatabaseServerFacts, LeftoverDatabase};
 
+impl Restorer for DumpRestoreRequest {
+    const METHOD: Method = Method::Logical;
+    type Survey = DumpSurvey;
+    type Plan = DumpRestorePlan;
+    type Details = DumpDetails;
+    type Error = DumpRestoreError;
+    type Aftermath = DumpAftermath;
+
+    async fn survey(&self, run: &RunContext) -> Result<DumpSurvey, DumpRestoreError> {
+        survey::survey(run, self).await
+    }
+
+    fn plan(
+        &self,
+        survey: DumpSurvey,
+        now: DateTime<Utc>,
+        seed: u32,
+    ) -> Result<DumpRestorePlan, Vec<Refusal>> {
+        plan::plan(self, survey, now, seed)
+    }
+
+    async fn execute(
+        run: &RunContext,
+        plan: &DumpRestorePlan,
+        progress: &mut RestoreProgress<'_>,
+    ) -> Executed<Self> {
+        execute::execute(run, plan, progress).await
+    }
+
+    async fn remove(&self, run: &RunContext, object: &CreatedObject) -> Result<(), String> {
+        teardown::remove(run, self, object).await
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,39 +241,5 @@ mod tests {
             }],
             by_hand: vec![],
         }
-    }
-}
-
-impl Restorer for DumpRestoreRequest {
-    const METHOD: Method = Method::Logical;
-    type Survey = DumpSurvey;
-    type Plan = DumpRestorePlan;
-    type Details = DumpDetails;
-    type Error = DumpRestoreError;
-    type Aftermath = DumpAftermath;
-
-    async fn survey(&self, run: &RunContext) -> Result<DumpSurvey, DumpRestoreError> {
-        survey::survey(run, self).await
-    }
-
-    fn plan(
-        &self,
-        survey: DumpSurvey,
-        now: DateTime<Utc>,
-        seed: u32,
-    ) -> Result<DumpRestorePlan, Vec<Refusal>> {
-        plan::plan(self, survey, now, seed)
-    }
-
-    async fn execute(
-        run: &RunContext,
-        plan: &DumpRestorePlan,
-        progress: &mut RestoreProgress<'_>,
-    ) -> Executed<Self> {
-        execute::execute(run, plan, progress).await
-    }
-
-    async fn remove(&self, run: &RunContext, object: &CreatedObject) -> Result<(), String> {
-        teardown::remove(run, self, object).await
     }
 }
