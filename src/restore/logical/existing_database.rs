@@ -58,22 +58,25 @@ pub(super) fn setting_words(setting: &RoleSetting) -> String {
     }
 }
 
+/// Owner, whether it takes connections, connections, encoding, collation, character type, comment, whether it has
+/// grants, and the connection limit.
+type DatabaseRow = (String, bool, i64, String, String, String, Option<String>, bool, i32);
+
 /// Reads what is known of the database under the name asked for.
 pub(super) async fn existing(
     connection: &mut PgConnection,
     target: &ConnectionParameters,
 ) -> Result<Option<ExistingDatabase>, DumpRestoreError> {
-    let row: Option<(String, bool, i64, String, String, String, Option<String>, bool, i32)> =
-        ask(sqlx::query_as(
-            "SELECT pg_get_userbyid(d.datdba)::text, d.datallowconn,
+    let row: Option<DatabaseRow> = ask(sqlx::query_as(
+        "SELECT pg_get_userbyid(d.datdba)::text, d.datallowconn,
                 (SELECT count(*) FROM pg_stat_activity a WHERE a.datid = d.oid),
                 pg_encoding_to_char(d.encoding)::text, d.datcollate::text, d.datctype::text,
                 shobj_description(d.oid, 'pg_database'), d.datacl IS NOT NULL, d.datconnlimit
            FROM pg_database d WHERE d.datname = $1",
-        )
-        .bind(&target.database)
-        .fetch_optional(&mut *connection))
-        .await?;
+    )
+    .bind(&target.database)
+    .fetch_optional(&mut *connection))
+    .await?;
     let Some((
         owner,
         takes_connections,
