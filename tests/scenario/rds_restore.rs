@@ -294,7 +294,7 @@ async fn an_instance_that_is_available_and_out_of_reach_is_not_called_usable() -
     }
     board.system.set("RDS_PASSWORD", "not that one");
     let run = restore(&board, "classboard-other").await?;
-    run.says("nobody can log in yet")?.says("password authentication failed")?;
+    run.says("login failed, and is retried")?.says("password authentication failed")?;
     assert_eq!(board.server.look_up(HOME, "classboard-other")?.settings.class, board.settings.class);
     Ok(())
 }

@@ -82,6 +82,7 @@ fn dump_request(cluster: &Cluster, database: &str) -> Outcome<DumpRestoreRequest
         keeps_name: false,
         incomplete: None,
         scratch: "/tmp".into(),
+        preload: None,
         drop_leftovers: false,
         known: CatalogHints::default(),
     })
@@ -129,6 +130,7 @@ fn physical_request(to: PathBuf) -> Outcome<PhysicalRestoreRequest> {
         start: None,
         owner: None,
         delta: false,
+        preload: None,
         drop_leftovers: false,
         command: RestoreCommand::default(),
         tools: None,
