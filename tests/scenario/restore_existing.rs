@@ -52,7 +52,6 @@ async fn a_database_with_anything_in_it_is_not_empty() -> Outcome<()> {
     let cluster = Cluster::start(15).await?;
     let system = origin(&cluster, SMALL, &[Place::Directory]).await?;
     system.expect(0, &["backup"]).await?;
-    let function = "CREATE FUNCTION f(int, int) RETURNS bool LANGUAGE sql AS 'SELECT true';";
     let operator = "CREATE FUNCTION f(int, int) RETURNS bool LANGUAGE sql AS 'SELECT true';
         CREATE OPERATOR pg_catalog.=== (leftarg = int, rightarg = int, function = f)";
     let all = [
