@@ -1,6 +1,6 @@
 //! The database that has the final name already: what it holds that a new one would not, and what it has of its own.
 
-use sqlx::{AssertSqlSafe, PgConnection};
+use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 
 use super::DumpRestoreError;
 use super::query::{all, ask, one};
@@ -58,39 +58,37 @@ pub(super) fn setting_words(setting: &RoleSetting) -> String {
     }
 }
 
-/// Owner, whether it takes connections, connections, encoding, collation, character type, comment, whether it has
-/// grants, and the connection limit.
-type DatabaseRow = (String, bool, i64, String, String, String, Option<String>, bool, i32);
+/// A row of `pg_database`.
+#[derive(FromRow)]
+struct Row {
+    owner: String,
+    takes_connections: bool,
+    connections: i64,
+    encoding: String,
+    collate: String,
+    ctype: String,
+    comment: Option<String>,
+    has_grants: bool,
+    connection_limit: i32,
+}
 
 /// Reads what is known of the database under the name asked for.
 pub(super) async fn existing(
     connection: &mut PgConnection,
     target: &ConnectionParameters,
 ) -> Result<Option<ExistingDatabase>, DumpRestoreError> {
-    let row: Option<DatabaseRow> = ask(sqlx::query_as(
-        "SELECT pg_get_userbyid(d.datdba)::text, d.datallowconn,
-                (SELECT count(*) FROM pg_stat_activity a WHERE a.datid = d.oid),
-                pg_encoding_to_char(d.encoding)::text, d.datcollate::text, d.datctype::text,
-                shobj_description(d.oid, 'pg_database'), d.datacl IS NOT NULL, d.datconnlimit
+    let row: Option<Row> = ask(sqlx::query_as(
+        "SELECT pg_get_userbyid(d.datdba)::text AS owner, d.datallowconn AS takes_connections,
+                (SELECT count(*) FROM pg_stat_activity a WHERE a.datid = d.oid) AS connections,
+                pg_encoding_to_char(d.encoding)::text AS encoding, d.datcollate::text AS collate,
+                d.datctype::text AS ctype, shobj_description(d.oid, 'pg_database') AS comment,
+                d.datacl IS NOT NULL AS has_grants, d.datconnlimit AS connection_limit
            FROM pg_database d WHERE d.datname = $1",
     )
     .bind(&target.database)
     .fetch_optional(&mut *connection))
     .await?;
-    let Some((
-        owner,
-        takes_connections,
-        connections,
-        encoding,
-        collate,
-        ctype,
-        comment,
-        has_grants,
-        connection_limit,
-    )) = row
-    else {
-        return Ok(None);
-    };
+    let Some(row) = row else { return Ok(None) };
     let settings: Vec<(Option<String>, String)> = ask(sqlx::query_as(
         "SELECT r.rolname::text, c.setting
            FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
@@ -106,20 +104,21 @@ pub(super) async fn existing(
         let (name, value) = text.split_once('=')?;
         Some(RoleSetting { role, name: name.to_owned(), value: value.to_owned() })
     };
-    let (holds, lacks_public) = if takes_connections { look_inside(target).await? } else { (vec![], false) };
+    let (holds, lacks_public) =
+        if row.takes_connections { look_inside(target).await? } else { (vec![], false) };
     Ok(Some(ExistingDatabase {
-        owner,
-        takes_connections,
-        connections: u64::try_from(connections).unwrap_or_default(),
+        owner: row.owner,
+        takes_connections: row.takes_connections,
+        connections: u64::try_from(row.connections).unwrap_or_default(),
         holds,
         lacks_public,
-        encoding,
-        collate,
-        ctype,
-        comment,
+        encoding: row.encoding,
+        collate: row.collate,
+        ctype: row.ctype,
+        comment: row.comment,
         settings: settings.into_iter().filter_map(setting).collect(),
-        has_grants,
-        connection_limit,
+        has_grants: row.has_grants,
+        connection_limit: row.connection_limit,
     }))
 }
 
