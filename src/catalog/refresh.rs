@@ -35,7 +35,7 @@ pub struct Refreshed {
     pub found: BTreeSet<(RepositoryName, BackupId)>,
     /// Those of them that had been there before, and gone.
     pub returned: BTreeSet<(RepositoryName, BackupId)>,
-    /// Copies that were known and are gone.
+    /// Copies that were known and are gone, but for those that retention removed.
     pub vanished: Vec<(RepositoryName, BackupId)>,
     /// Manifests that stand in a repository and cannot be accepted: not backups of this system.
     pub refused: Vec<RejectedManifest>,
@@ -88,6 +88,10 @@ pub async fn refresh(
     }
     catalog.record_marked(repositories, now).await?;
     read_journal(catalog, system, runs, &mut refreshed).await?;
+    if !refreshed.vanished.is_empty() {
+        let removed = journal::Tombstones::new(&catalog.runs(None).await?);
+        refreshed.vanished.retain(|(name, backup)| !removed.has_backup(name, backup));
+    }
     apply_checks(catalog, &refreshed).await?;
     Ok(refreshed)
 }

@@ -1,13 +1,12 @@
 use std::ffi::OsString;
-use std::path::PathBuf;
 
-use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use super::Context;
 use super::error::CommandError;
 use super::exit::{self, Exit};
 use super::global::Global;
+pub(super) use super::global::path;
 
 /// Backup and disaster recovery for an application and its PostgreSQL database.
 #[derive(Debug, Parser)]
@@ -32,6 +31,8 @@ pub enum Command {
     Status(super::status::StatusArgs),
     Verify(super::verify::VerifyArgs),
     Copies(super::copies::CopiesArgs),
+    Retention(super::retention::RetentionArgs),
+    Hold(super::hold::HoldArgs),
     Repository(super::repository::RepositoryArgs),
     Catalog(super::catalog::CatalogArgs),
     Policy(super::policy::PolicyArgs),
@@ -59,12 +60,6 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
     command.mut_args(forget).mut_subcommands(without_empty_variables)
 }
 
-/// A path as a user writes it: `~/` is the home directory also where no shell has seen to it, as behind a `=`
-/// or in a variable.
-pub(super) fn path() -> impl TypedValueParser<Value = PathBuf> {
-    PathBufValueParser::new().try_map(|path| crate::platform::expand_home(&path))
-}
-
 pub(super) async fn dispatch(command: Command, context: &Context) -> Result<Exit, CommandError> {
     match command {
         Command::Init(args) => super::init::run(*args, context).await,
@@ -77,6 +72,8 @@ pub(super) async fn dispatch(command: Command, context: &Context) -> Result<Exit
         Command::Status(args) => super::status::run(args, context).await,
         Command::Verify(args) => super::verify::run(args, context).await,
         Command::Copies(args) => super::copies::run(args, context).await,
+        Command::Retention(args) => super::retention::run(args, context).await,
+        Command::Hold(args) => super::hold::run(args, context).await,
         Command::Repository(args) => super::repository::run(args, context).await,
         Command::Catalog(args) => super::catalog::run(args, context).await,
         Command::Keys(args) => super::keys::run(&args, context).await,

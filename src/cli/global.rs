@@ -1,13 +1,14 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
+use clap::builder::{PathBufValueParser, TypedValueParser};
 
 /// Options of every command.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
     /// The policy file [default: drctl.toml, then /etc/drctl/policy.toml]
-    #[arg(long, short, global = true, env = "DRCTL_POLICY", value_name = "FILE", value_parser = super::args::path())]
+    #[arg(long, short, global = true, env = "DRCTL_POLICY", value_name = "FILE", value_parser = path())]
     pub policy: Option<PathBuf>,
     /// How results are written
     #[arg(long, global = true, value_enum, default_value_t = Format::Human)]
@@ -26,4 +27,10 @@ pub enum Format {
     Human,
     /// One versioned document, or one object a line for long runs
     Json,
+}
+
+/// A path as a user writes it: `~/` is the home directory also where no shell has seen to it, as behind a `=`
+/// or in a variable.
+pub(super) fn path() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| crate::platform::expand_home(&path))
 }

@@ -3,8 +3,10 @@ use super::wal::{self, SyncedWal};
 use crate::catalog::BackupEntry;
 use crate::model::SourceName;
 use crate::policy::{Policy, SourceConfig};
+use crate::repository::journal::Tombstones;
 use crate::repository::write_options;
 use crate::run::RunContext;
+use crate::text::error_chain;
 
 /// What came of completing the copies.
 #[derive(Debug)]
@@ -38,17 +40,33 @@ impl CopiesReport {
 /// `run.repositories` must come from [`crate::repository::Repositories::for_writing`].
 pub async fn sync(run: &RunContext, policy: &Policy, entries: &[BackupEntry]) -> CopiesReport {
     let locks = write_options(&policy.repositories, run.clock.now());
-    let planned = backups::plan(entries, &names(&run.repositories));
+    let removed = tombstones(run).await;
+    let mut planned = backups::plan(entries, &names(&run.repositories));
+    planned.retain(|item| item.is_repair || !removed.has_backup(&item.to, &item.manifest.id));
     let backups = backups::execute(run, planned, policy.transfer, &locks).await;
     let mut synced = Vec::new();
     for source in policy.sources.iter().filter(|_| !backups.interrupted) {
         let SourceConfig::Postgres(postgres) = &source.config else { continue };
         let Some(archiving) = &postgres.wal else { continue };
         let listing = wal::survey(&run.repositories, &policy.system, &source.name).await;
-        let planned = wal::plan(&listing);
+        let mut planned = wal::plan(&listing);
+        planned.missing.retain(|missing| !removed.has_wal(&policy.system, &missing.to, &missing.key));
         let done = wal::execute(&run.repositories, planned, &locks, archiving.parallel, &run.cancel).await;
         let done = SyncedWal { unlisted: listing.unlisted, ..done };
         synced.push(SourceWal { source: source.name.clone(), synced: done });
     }
     CopiesReport { backups, wal: synced }
+}
+
+/// What retention removed is not missing: it would be removed again.
+async fn tombstones(run: &RunContext) -> Tombstones {
+    let Some(catalog) = &run.catalog else { return Tombstones::default() };
+    match catalog.clone().of_repository(run.repositories.id()).runs(None).await {
+        Ok(runs) => Tombstones::new(&runs),
+        Err(error) => {
+            let why = error_chain(&error);
+            run.events.warning(format!("backups that retention removed may be copied back: {why}"));
+            Tombstones::default()
+        }
+    }
 }

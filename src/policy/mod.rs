@@ -23,6 +23,7 @@ mod load;
 mod macros;
 mod prices;
 mod resolve;
+mod retention;
 #[cfg(test)]
 mod samples;
 mod schema;
@@ -32,7 +33,7 @@ mod value;
 
 pub use automation::{
     BackupTimes, Channel, Check, CronLine, Drill, Expectation, Mail, MailTls, Notify, NotifyRoute, Pick,
-    Probe, Retention, Rules, Schedule, Severity,
+    Probe, Schedule, Severity,
 };
 pub use aws::{
     AwsBackupSource, AwsLocation, PromoteHooks, RdsDatabase, RdsNames, RdsRegion, RdsSource, VaultCopy,
@@ -40,9 +41,10 @@ pub use aws::{
 pub use dormant::dormant;
 pub use fault::{PolicyFault, PolicyFaults, TextPosition};
 pub use json_schema::schema;
-pub use lint::{Lint, lint};
+pub use lint::{Lint, lint, widest_gap};
 pub use load::{load, parse};
 pub use prices::{Estimate, Prices};
+pub use retention::{CalendarSpan, CalendarUnit, Retention, Rules, SourceRules};
 pub use settings::{
     BaseBackup, BaseMethod, Checksum, Compression, Credentials, Encryption, LockMode, LogicalDump,
     ObjectLock, Objectives, PasswordSource, Policy, PostgresSource, Recipient, RepositoryConfig,

@@ -3,11 +3,12 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::automation::{Drill, Notify, Retention, Schedule};
+use super::automation::{Drill, Notify, Schedule};
 use super::aws::{AwsBackupSource, AwsLocation, RdsSource};
 use super::fault::TextPosition;
 use super::macros::words;
 use super::prices::Prices;
+use super::retention::Retention;
 use crate::model::{BackupKind, RepositoryName, SourceName, SystemName};
 use crate::platform::SecretRef;
 
@@ -30,7 +31,7 @@ pub struct Policy {
     pub catalog_password: Option<SecretRef>,
     /// In the order of the file. Never empty.
     pub sources: Vec<Source>,
-    /// `None`: nothing is ever deleted. Acted on by a later version.
+    /// `None`: nothing is ever deleted.
     pub retention: Option<Retention>,
     /// Acted on by a later version.
     pub schedule: Schedule,

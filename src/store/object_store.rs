@@ -83,6 +83,17 @@ pub trait StoreAdmin: Send + Sync {
     /// overwritten or deleted.
     async fn versions(&self, key: &str) -> Result<Vec<ObjectVersion>, StoreError>;
 
+    /// Deletes every version of these objects, and every mark that they were deleted, and says of each, in the order
+    /// given, whether nothing of it is left. That there was nothing is a success; one that is locked is
+    /// [`StoreErrorKind::Forbidden`]. For stores that keep versions: in others [`Store::delete`] is enough.
+    async fn purge(&self, keys: &[String]) -> Vec<Result<(), StoreError>>;
+
+    /// Returns until when the newest version of an object cannot be deleted; `None`: it can be now, as far as the store
+    /// says. A legal hold has no end.
+    async fn locked_until(&self, _key: &str) -> Result<Option<DateTime<Utc>>, StoreError> {
+        Ok(None)
+    }
+
     /// Lets the newest version of an object not be deleted before `until`, in the mode it is locked in already. A lock
     /// is never shortened: asked for an earlier time, the store refuses or leaves it.
     async fn extend_lock(&self, key: &str, until: DateTime<Utc>) -> Result<(), StoreError>;

@@ -7,6 +7,7 @@ mod encryption;
 mod login;
 mod notify;
 mod repository;
+mod retention;
 mod source;
 
 use std::path::{Path, PathBuf};
@@ -43,7 +44,7 @@ pub(super) fn policy(table: PolicyTable, path: &Path, log: &mut Diagnostics<'_>)
         repositories: repositories.as_deref().unwrap_or_default(),
         objectives,
     };
-    let retention = table.retention.as_ref().map(|table| automation::retention(table, &context, log));
+    let retention = table.retention.as_ref().map(|table| retention::retention(table, &context, log));
     let schedule = table.schedule.as_ref().map(|table| automation::schedule(table, &context, log));
     let drill = table.drill.as_ref().map(|table| automation::drill(table, &context, base, log));
     let notify = table.notify.as_ref().map(|table| notify::notify(table, base, log));
