@@ -111,6 +111,8 @@ pub struct Detail {
     pub rules: Option<String>,
 }
 
+/// The verb of records that say what came of retention.
+pub const RETENTION: &str = "retention";
 /// The verb of records that hold tombstones.
 pub const TOMBSTONES: &str = "tombstones";
 

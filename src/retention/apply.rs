@@ -319,9 +319,14 @@ async fn write_tombstones(run: &RunContext, all: &mut Vec<Removing<'_>>, report:
             .chunks(TOMBSTONES_AT_ONCE)
             .map(|some| Detail { wal_removals: some.to_vec(), ..Detail::default() }),
     );
+    let mut used = BTreeSet::from([run.id.clone()]);
     for detail in details {
         let now = run.clock.now();
-        let id = RunId::new(now, seed());
+        let mut id = RunId::new(now, seed());
+        // Records that are written within a millisecond differ by chance alone.
+        while !used.insert(id.clone()) {
+            id = RunId::new(now, seed());
+        }
         let record = JournalRecord::new(&id, TOMBSTONES, (now, now), &run.host, Outcome::Succeeded, detail);
         let lost = match journal::append(&run.repositories, &run.system, record.clone()).await {
             Ok(lost) => lost,

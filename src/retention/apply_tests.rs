@@ -48,6 +48,8 @@ fn archive() -> Archive {
 struct World {
     now: DateTime<Utc>,
     stores: [MemoryStore; 2],
+    /// How often retention ran: its records have times of their own.
+    runs: std::sync::atomic::AtomicI64,
 }
 
 /// Where the WAL was so many hours ago.
@@ -58,7 +60,11 @@ fn lsn(hours_ago: i64) -> Lsn {
 impl World {
     /// Dumps of nine days; full base backups nine, six and three days old, each with two that build on it; and all WAL.
     async fn new(now: DateTime<Utc>) -> Self {
-        let world = Self { now, stores: [MemoryStore::new("primary"), MemoryStore::new("copy")] };
+        let world = Self {
+            now,
+            stores: [MemoryStore::new("primary"), MemoryStore::new("copy")],
+            runs: Default::default(),
+        };
         let repositories =
             Repositories::new(world.repositories(None)).for_writing(&system(), None, now).await.unwrap();
         let id = repositories.id().unwrap().to_owned();
@@ -163,7 +169,8 @@ impl World {
         let refreshed = refresh(&catalog, &system(), &repositories, Depth::New, self.now).await.unwrap();
         let entries = catalog.backups(&Filter::default()).await.unwrap();
         let runs = catalog.runs(None).await.unwrap();
-        let clock: Arc<dyn Clock> = Arc::new(FixedClock::at(self.now));
+        let nth = self.runs.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        let clock: Arc<dyn Clock> = Arc::new(FixedClock::at(self.now + TimeDelta::seconds(nth)));
         let run = RunContext::begin(system(), repositories, Some(catalog), clock, Events::default(), cancel);
         let known = KnownBackups {
             entries: &entries,

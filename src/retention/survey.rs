@@ -24,8 +24,7 @@ use crate::wal::{Archive, cluster, tags};
 
 /// A host whose clock differs by more from a store's does not know what day it is.
 const MOST_SKEW: TimeDelta = TimeDelta::minutes(5);
-/// The verb of the records that say what came of retention.
-pub const VERB: &str = "retention";
+pub use crate::repository::journal::RETENTION as VERB;
 
 /// What the catalog knows, brought up to the repositories.
 #[derive(Clone, Copy, Debug)]

@@ -69,6 +69,7 @@ mod restore_incomplete;
 mod restore_publish;
 mod restore_roles;
 mod restore_row_security;
+mod retention;
 mod roundtrip;
 mod secrets;
 mod status;
