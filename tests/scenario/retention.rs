@@ -24,6 +24,18 @@ async fn insert(archiving: &Archiving, note: &str) -> Outcome<()> {
     archiving.cluster.execute("postgres", &[&statement]).await
 }
 
+/// The LSN at which a base backup became consistent, wherever the document has its manifest.
+fn stop_of(document: &Value) -> Option<String> {
+    match document {
+        Value::Object(fields) => {
+            let physical = fields.get("physical").and_then(|physical| physical["stop"].as_str());
+            physical.map(str::to_owned).or_else(|| fields.values().find_map(stop_of))
+        }
+        Value::Array(items) => items.iter().find_map(stop_of),
+        _ => None,
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn after_it_was_applied_every_copy_brings_back_what_was_promised_to_the_transaction() -> Outcome<()> {
     let servers = [S3Server::start().await?, S3Server::start().await?];
@@ -48,6 +60,8 @@ async fn after_it_was_applied_every_copy_brings_back_what_was_promised_to_the_tr
     archiving.cluster.execute("postgres", &["SELECT pg_switch_wal()"]).await?;
     archiving.settle().await?;
     let promised = Ledger::read(&archiving.cluster).await?.until(then);
+    // The window of a second begins after the last base backup.
+    tokio::time::sleep(Duration::from_millis(1200)).await;
 
     let document = plan(&archiving).await?;
     let backups = document["sources"][0]["backups"].as_array().ok_or("no backups")?;
@@ -79,9 +93,12 @@ async fn after_it_was_applied_every_copy_brings_back_what_was_promised_to_the_tr
     }
     assert_eq!(plan(&archiving).await?["removes_anything"], false);
 
+    // Of the one on hold all that is left of the WAL is what it needs: recovery comes to where it was complete.
+    let shown = archiving.run_as_server(&["show", first, "--output", "json"]).await?.document()?;
+    let stop = stop_of(&shown).ok_or_else(|| format!("{shown:#}"))?;
     for repository in ["primary", "west"] {
         let name = format!("held-{repository}");
-        let options = ["--backup", first, "--from", repository];
+        let options = ["--backup", first, "--to-lsn", &stop, "--from", repository];
         insists(archiving.recovered(&name, &options).await?, &[1]).await?;
         let name = format!("then-{repository}");
         let options = ["--point-in-time", &time(then), "--from", repository];

@@ -1,4 +1,4 @@
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, Datelike as _, NaiveDate, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::calendar;
@@ -10,8 +10,8 @@ use crate::cli::output::style;
 use crate::cli::table::{Cell, TextTable};
 use crate::model::{BackupKind, RepositoryName, RunId, SourceName};
 use crate::platform::seed;
-use crate::policy::CronLine;
-use crate::retention::{Simulated, SimulatedDay, SimulatedKind, Simulation, SourceHoldings, simulate};
+use crate::policy::{CronLine, Policy, Source};
+use crate::retention::{Hold, Simulated, SimulatedDay, SimulatedKind, Simulation, SourceHoldings, simulate};
 use crate::text::{format_size, format_time};
 
 #[derive(Debug, clap::Args)]
@@ -41,44 +41,19 @@ pub(super) async fn run(args: SimulateArgs, context: &Context) -> Result<Exit, C
     let view = RetentionView::open(context, &own).await?;
     let (now, output) = (context.clock.now(), &context.output);
     let applied: Vec<DateTime<Utc>> = (1..=args.days).map(|day| now + TimeDelta::days(day.into())).collect();
-    let until = applied.last().copied().unwrap_or(now);
     let mut simulated: Vec<(SourceName, RepositoryName, Simulated)> = Vec::new();
     let mut without: Vec<&SourceName> = Vec::new();
     for source in &view.policy.sources {
-        let kinds: Vec<(BackupKind, Vec<DateTime<Utc>>)> = view
-            .policy
-            .schedule
-            .backups
-            .iter()
-            .filter(|times| times.source == source.name && !times.kind.is_managed())
-            .map(|times| (times.kind, firings(&times.lines, view.policy.schedule.timezone, now, until)))
-            .collect();
-        if kinds.is_empty() {
-            without.push(&source.name);
-            continue;
-        }
+        let before = simulated.len();
         for repository in &view.surveyed.survey.repositories {
-            let Some(retention) = &view.policy.retention else { continue };
             let start = repository.sources.get(&source.name).cloned().unwrap_or_default();
-            let sizes = |kind| usual_size(&start, kind);
-            let of_kind = |(kind, times): &(BackupKind, Vec<DateTime<Utc>>)| SimulatedKind {
-                kind: *kind,
-                times: times.clone(),
-                bytes: sizes(*kind),
-                fails_one_in: None,
-            };
-            let simulation = Simulation {
-                source: source.name.clone(),
-                repository: repository.name.clone(),
-                rules: retention.rules_in(&source.name, &repository.name),
-                holds: &view.surveyed.survey.holds,
-                kinds: kinds.iter().map(of_kind).collect(),
-                wal_an_hour: source.wal().map(|_| wal_an_hour(&start, now)),
-                applied: applied.clone(),
-                start,
-            };
-            let done = tokio::task::block_in_place(|| simulate(simulation));
+            let holds = &view.surveyed.survey.holds;
+            let forecast = forecast(&view.policy, source, &repository.name, start, holds, &applied, now);
+            let done = tokio::task::block_in_place(|| forecast.and_then(simulate));
             simulated.extend(done.map(|done| (source.name.clone(), repository.name.clone(), done)));
+        }
+        if simulated.len() == before {
+            without.push(&source.name);
         }
     }
     if output.is_json() {
@@ -102,6 +77,41 @@ pub(super) async fn run(args: SimulateArgs, context: &Context) -> Result<Exit, C
             .hint("Give the sources cron lines in `[schedule.sources]`: they say when backups are taken."));
     }
     Ok(Exit::Done)
+}
+
+/// How a source goes on in a repository, by the policy's cron lines and with the sizes there are. `None`: no cron line
+/// backs it up.
+fn forecast<'a>(
+    policy: &'a Policy,
+    source: &Source,
+    repository: &RepositoryName,
+    start: SourceHoldings,
+    holds: &'a [Hold],
+    applied: &[DateTime<Utc>],
+    now: DateTime<Utc>,
+) -> Option<Simulation<'a>> {
+    let until = applied.last().copied()?;
+    let retention = policy.retention.as_ref()?;
+    let times = policy.schedule.backups.iter();
+    let own = times.filter(|times| times.source == source.name && !times.kind.is_managed());
+    let kinds: Vec<SimulatedKind> = own
+        .map(|own| SimulatedKind {
+            kind: own.kind,
+            times: firings(&own.lines, policy.schedule.timezone, now, until),
+            bytes: usual_size(&start, own.kind),
+            fails_one_in: None,
+        })
+        .collect();
+    (!kinds.is_empty()).then(|| Simulation {
+        source: source.name.clone(),
+        repository: repository.clone(),
+        rules: retention.rules_in(&source.name, repository),
+        holds,
+        kinds,
+        wal_an_hour: source.wal().map(|_| wal_an_hour(&start, now)),
+        applied: applied.to_vec(),
+        start,
+    })
 }
 
 /// When cron lines fire, in UTC.
@@ -141,7 +151,6 @@ fn wal_an_hour(holdings: &SourceHoldings, now: DateTime<Utc>) -> u64 {
 
 /// The first day of each month, and the last day.
 fn shown(days: &[SimulatedDay]) -> impl Iterator<Item = &SimulatedDay> {
-    use chrono::Datelike as _;
     let last: Option<NaiveDate> = days.last().map(|day| day.date);
     let first = days.first().map(|day| day.date);
     days.iter().filter(move |day| day.date.day() == 1 || Some(day.date) == last || Some(day.date) == first)
@@ -172,4 +181,69 @@ fn show(context: &Context, source: &SourceName, repository: &RepositoryName, don
         calendar::lines(&done.last.backups, kind).iter().for_each(|line| output.line(line));
     }
     output.line("");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+    use std::path::Path;
+
+    use super::*;
+    use crate::policy::load;
+
+    /// What the reference policies promise, as their calendars show it after 400 days.
+    #[test]
+    fn the_reference_policies_keep_what_they_promise() {
+        let now: DateTime<Utc> = "2026-01-01T00:00:00Z".parse().unwrap();
+        // Applied at 6:20, as their schedules have it.
+        let applied: Vec<_> =
+            (0..400).map(|day| now + TimeDelta::days(day) + TimeDelta::minutes(380)).collect();
+        for name in [
+            "course-companion-fte",
+            "ai-study-companion",
+            "classboard",
+            "personal-assistant-tdah",
+            "insightshop",
+        ] {
+            let path =
+                Path::new(env!("CARGO_MANIFEST_DIR")).join("policies").join(name).with_extension("toml");
+            let policy = load(&path).unwrap();
+            let mut text = String::new();
+            for source in &policy.sources {
+                let repository = &policy.repositories[0].name;
+                let start = SourceHoldings::default();
+                let forecast = forecast(&policy, source, repository, start, &[], &applied, now);
+                let Some(done) = forecast.and_then(simulate) else { continue };
+                let rules = done.last.rules.as_deref().unwrap_or_default();
+                writeln!(text, "{} in {repository}: {rules}", source.name).unwrap();
+                let kinds: std::collections::BTreeSet<BackupKind> =
+                    done.last.backups.iter().map(|backup| backup.id.kind()).collect();
+                for kind in kinds {
+                    for line in calendar::lines(&done.last.backups, kind) {
+                        writeln!(text, "{}", anstream::adapter::strip_str(&line)).unwrap();
+                    }
+                    let days: std::collections::BTreeSet<NaiveDate> = done
+                        .last
+                        .backups
+                        .iter()
+                        .filter(|backup| backup.id.kind() == kind && !backup.is_removed())
+                        .map(|backup| backup.recovery_point.date_naive())
+                        .collect();
+                    let last = applied[399].date_naive();
+                    let daily = (1..=30).filter(|ago| days.contains(&(last - TimeDelta::days(*ago)))).count();
+                    assert_eq!(daily, 30, "{name}: the last 30 whole days of {kind}");
+                    let weeks: std::collections::BTreeSet<_> =
+                        days.iter().map(|day| (day.iso_week().year(), day.iso_week().week())).collect();
+                    assert!(weeks.len() >= 26, "{name}: half a year of weeks of {kind}, {}", weeks.len());
+                    let begin = days.first().copied().unwrap();
+                    assert!(last - begin <= TimeDelta::days(185), "{name}: {kind} of {begin} is too old");
+                }
+                if let Some(from) = done.days[399].window_from {
+                    let window = applied[399] - from;
+                    assert!(window >= TimeDelta::days(7) && window < TimeDelta::days(9), "{name}: {window}");
+                }
+            }
+            insta::assert_snapshot!(name, text);
+        }
+    }
 }
