@@ -3,10 +3,8 @@ use super::wal::{self, SyncedWal};
 use crate::catalog::BackupEntry;
 use crate::model::SourceName;
 use crate::policy::{Policy, SourceConfig};
-use crate::repository::journal::Tombstones;
 use crate::repository::write_options;
 use crate::run::RunContext;
-use crate::text::error_chain;
 
 /// What came of completing the copies.
 #[derive(Debug)]
@@ -40,7 +38,8 @@ impl CopiesReport {
 /// `run.repositories` must come from [`crate::repository::Repositories::for_writing`].
 pub async fn sync(run: &RunContext, policy: &Policy, entries: &[BackupEntry]) -> CopiesReport {
     let locks = write_options(&policy.repositories, run.clock.now());
-    let removed = tombstones(run).await;
+    // What retention removed is not missing: it would be removed again.
+    let removed = run.tombstones().await;
     let mut planned = backups::plan(entries, &names(&run.repositories));
     planned.retain(|item| item.is_repair || !removed.has_backup(&item.to, &item.manifest.id));
     let backups = backups::execute(run, planned, policy.transfer, &locks).await;
@@ -56,17 +55,4 @@ pub async fn sync(run: &RunContext, policy: &Policy, entries: &[BackupEntry]) ->
         synced.push(SourceWal { source: source.name.clone(), synced: done });
     }
     CopiesReport { backups, wal: synced }
-}
-
-/// What retention removed is not missing: it would be removed again.
-async fn tombstones(run: &RunContext) -> Tombstones {
-    let Some(catalog) = &run.catalog else { return Tombstones::default() };
-    match catalog.clone().of_repository(run.repositories.id()).runs(None).await {
-        Ok(runs) => Tombstones::new(&runs),
-        Err(error) => {
-            let why = error_chain(&error);
-            run.events.warning(format!("backups that retention removed may be copied back: {why}"));
-            Tombstones::default()
-        }
-    }
 }

@@ -10,8 +10,8 @@ use super::layout;
 use super::{FormatError, FormatVersion, Repositories, Unavailable};
 use crate::event::PhaseSeconds;
 use crate::model::{
-    CopyCheck, Outcome, RepositoryName, RunId, Sha256Hex, SourceName, SystemIdentifier, SystemName, WalCheck,
-    WalName,
+    CopyCheck, Outcome, RepositoryName, RunId, Segment, Sha256Hex, SourceName, SystemIdentifier, SystemName,
+    WalCheck, WalName,
 };
 use crate::store::list_all;
 use crate::store::{PutOptions, Store, StoreError, StoreErrorKind};
@@ -167,12 +167,23 @@ impl Tombstones {
             WalName::Segment(segment) | WalName::Partial(segment) => segment,
             WalName::Piece { segment, .. } | WalName::BackupLabel { segment, .. } => segment,
         };
+        self.has_segment(repository, &key.source, key.cluster, segment)
+    }
+
+    /// Whether a segment was removed from a repository.
+    pub fn has_segment(
+        &self,
+        repository: &RepositoryName,
+        source: &SourceName,
+        cluster: SystemIdentifier,
+        segment: Segment,
+    ) -> bool {
         // Names of one timeline sort as its segments do.
         let (name, timeline) = (segment.to_string(), segment.timeline.in_names());
         self.wal.iter().any(|gone| {
             gone.repository == *repository
-                && gone.source == key.source
-                && gone.system_identifier == key.cluster
+                && gone.source == *source
+                && gone.system_identifier == cluster
                 && gone.first.starts_with(&timeline)
                 && (gone.first.as_str()..=gone.last.as_str()).contains(&name.as_str())
         })

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::holding::{HeldPhysical, SourceHoldings};
 use super::leftover::GRACE;
 use super::plan::RetentionPlan;
-use super::refusal::Refusal;
+use super::refusal::{Refusal, RefusalCode};
 use super::source_plan::{Fate, PlannedBackup, SourcePlan};
 use super::survey::{Surveyed, VERB};
 use crate::catalog::BackupEntry;
@@ -28,6 +28,8 @@ use crate::wal::Archive;
 
 /// Tombstones that go into one record.
 const TOMBSTONES_AT_ONCE: usize = 5000;
+/// Reasons that the journal's record names.
+const REASONS: usize = 100;
 /// Objects that are deleted between two looks at whether to stop.
 const AT_ONCE: usize = 1000;
 
@@ -117,7 +119,13 @@ impl ApplyReport {
         let failed = self.failed.iter();
         let failed =
             failed.map(|failed| format!("{} in {}: {}", failed.what, failed.repository, failed.reason));
-        refused.chain(failed).collect()
+        let mut reasons: Vec<String> = refused.chain(failed).collect();
+        if reasons.len() > REASONS {
+            let more = reasons.len() - REASONS;
+            reasons.truncate(REASONS);
+            reasons.push(format!("and {more} more"));
+        }
+        reasons
     }
 }
 
@@ -157,9 +165,26 @@ pub async fn execute(
         }
         let holdings = surveyed.survey.repositories.iter().find(|one| one.name == repository);
         let holdings = holdings.and_then(|one| one.sources.get(&name));
+        if !leased.contains(&name) {
+            let refusals = vec![Refusal::new(
+                RefusalCode::SourceBusy,
+                format!("the lease of {name} could not be taken: another run may be working on it"),
+                "run it again later",
+            )];
+            report.refused.push(RefusedSource { repository, source: name, refusals });
+            continue;
+        }
         let found = run.repositories.writable().find(|one| one.name == repository).zip(holdings);
-        if let Some((repository, holdings)) = found.filter(|_| leased.contains(&name)) {
-            all.push(removing(run, source, repository, holdings, &manifests, &mut report).await);
+        match found {
+            Some((repository, holdings)) => {
+                all.push(removing(run, source, repository, holdings, &manifests, &mut report).await);
+            }
+            None => report.failed.push(FailedRemoval {
+                repository,
+                what: format!("backups of {name}"),
+                reason: "the repository cannot be written to".to_owned(),
+                is_denied: false,
+            }),
         }
     }
     write_tombstones(run, &mut all, &mut report).await;

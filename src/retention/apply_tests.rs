@@ -163,6 +163,15 @@ impl World {
     }
 
     async fn apply_with(&self, fortune: Option<&Arc<Fortune>>, cancel: CancellationToken) -> ApplyReport {
+        self.apply_leased(fortune, cancel, &BTreeSet::from([source()])).await
+    }
+
+    async fn apply_leased(
+        &self,
+        fortune: Option<&Arc<Fortune>>,
+        cancel: CancellationToken,
+        leased: &BTreeSet<SourceName>,
+    ) -> ApplyReport {
         let repositories = Repositories::new(self.repositories(fortune)).for_reading(&system(), None).await;
         let catalog = Catalog::open(&CatalogLocation::Memory, &system()).await.unwrap();
         let catalog = catalog.of_repository(repositories.id());
@@ -183,8 +192,7 @@ impl World {
         let retention = Retention { rules: RULES, sources: vec![], copies: vec![] };
         let policy = PlannedPolicy { retention: &retention, sources: vec![(source(), vec![])] };
         let plan = plan(&policy, &surveyed.survey, self.now);
-        let leased = BTreeSet::from([source()]);
-        let report = execute(&run, &plan, &surveyed, &entries, &leased, true).await;
+        let report = execute(&run, &plan, &surveyed, &entries, leased, true).await;
         run.close().await;
         report
     }
@@ -409,6 +417,15 @@ async fn a_source_that_is_being_restored_or_backed_up_is_left_alone() {
     assert_eq!(world.keys().await, before);
     lease.release().await;
     assert!(world.apply(None).await.unwrap().is_complete());
+}
+
+#[tokio::test]
+async fn without_the_lease_of_a_source_nothing_of_it_goes_and_that_is_no_success() {
+    let world = World::new(SystemClock.now()).await;
+    let before = world.keys().await;
+    let report = world.apply_leased(None, CancellationToken::new(), &BTreeSet::new()).await;
+    assert!(!report.is_complete() && report.refused.len() == 2, "{report:?}");
+    assert_eq!(world.keys().await, before);
 }
 
 #[tokio::test]

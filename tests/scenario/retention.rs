@@ -87,7 +87,9 @@ async fn after_it_was_applied_every_copy_brings_back_what_was_promised_to_the_tr
     assert_eq!(applied.code, Some(0), "{applied:#?}");
     applied.says(&format!("removed {second} from west"))?;
     // What was removed stays removed, and is not missed.
-    for again in [&["copies", "sync"][..], &["retention", "apply"], &["status"]] {
+    for again in
+        [&["copies", "sync"][..], &["retention", "apply"], &["status"], &["wal", "status"], &["verify"]]
+    {
         let run = archiving.run_as_server(again).await?;
         assert_eq!(run.code, Some(0), "{again:?}: {run:#?}");
     }

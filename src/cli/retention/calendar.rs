@@ -132,7 +132,7 @@ pub(super) fn lines(backups: &[PlannedBackup], kind: BackupKind) -> Vec<String> 
     let faint = style::FAINT;
     let numbers: String =
         (1..=31).map(|day| if day % 5 == 0 { format!("{day:>2}") } else { "  ".to_owned() }).collect();
-    let mut lines = vec![format!("  {faint}{kind:<8}{numbers}{faint:#}").trim_end().to_owned()];
+    let mut lines = vec![format!("  {faint}{kind:<8}{}{faint:#}", numbers.trim_end())];
     let (mut year, mut month) = (first.year(), first.month());
     while (year, month) <= (last.year(), last.month()) {
         let cells = (1..=31).filter_map(|day| NaiveDate::from_ymd_opt(year, month, day));
