@@ -209,8 +209,7 @@ pub fn parse_wal_key<'k>(system: &SystemName, key: &'k str) -> Option<WalKey<'k>
     let rest = key.strip_prefix(&self::system(system))?;
     let (source, _) = rest.split_once('/')?;
     let source: SourceName = source.parse().ok()?;
-    let suffix =
-        [".zst.age", ".zst"].into_iter().find_map(|suffix| key.ends_with(suffix).then_some(suffix))?;
+    let suffix = [".zst.age", ".zst"].into_iter().find(|suffix| key.ends_with(suffix))?;
     let suffix = key.get(key.len() - suffix.len()..)?;
     (wal_file(system, &source, cluster, name, suffix) == key).then_some(WalKey {
         source,

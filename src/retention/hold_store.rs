@@ -24,6 +24,8 @@ pub enum HoldError {
     Unknown(String),
     #[error("`{0}` is not the id of a hold")]
     NoId(String),
+    #[error("no repository took the record{}", Unavailable::reasons(.0))]
+    NotTaken(Vec<Unavailable>),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -97,7 +99,7 @@ pub async fn add(
     let id = run_id(&hold.id)?;
     let record = HoldRecord { format: FormatVersion::CURRENT.to_string(), hold: hold.clone() };
     let bytes = serde_json::to_vec_pretty(&record).map_err(HoldError::Write)?;
-    Ok(put(repositories, &layout::hold(system, &id), bytes.into()).await)
+    put(repositories, &layout::hold(system, &id), bytes.into()).await
 }
 
 /// Writes down everywhere that a hold was released. Returns the repositories that did not take it: there it holds on.
@@ -108,19 +110,24 @@ pub async fn release(
 ) -> Result<Vec<Unavailable>, HoldError> {
     let id = run_id(&release.hold)?;
     let bytes = serde_json::to_vec_pretty(release).map_err(HoldError::Write)?;
-    Ok(put(repositories, &layout::hold_release(system, &id), bytes.into()).await)
+    put(repositories, &layout::hold_release(system, &id), bytes.into()).await
 }
 
-async fn put(repositories: &Repositories, key: &str, bytes: Bytes) -> Vec<Unavailable> {
-    let mut lost = repositories.lost().to_vec();
-    for repository in repositories.writable() {
+/// Returns the repositories that did not take the record.
+async fn put(repositories: &Repositories, key: &str, bytes: Bytes) -> Result<Vec<Unavailable>, HoldError> {
+    let (mut lost, mut taken) = (repositories.lost().to_vec(), 0);
+    for repository in repositories.iter() {
+        if !repositories.writable().any(|writable| writable.name == repository.name) {
+            lost.push(Unavailable::new(repository, "it has no marker, or is of a newer version of drctl"));
+            continue;
+        }
         match repository.store.put(key, bytes.clone(), &PutOptions::absent()).await {
-            Ok(_) => {}
-            Err(error) if error.kind == StoreErrorKind::Exists => {}
+            Ok(_) => taken += 1,
+            Err(error) if error.kind == StoreErrorKind::Exists => taken += 1,
             Err(error) => lost.push(Unavailable::new(repository, error)),
         }
     }
-    lost
+    if taken == 0 { Err(HoldError::NotTaken(lost)) } else { Ok(lost) }
 }
 
 fn run_id(text: &str) -> Result<RunId, HoldError> {
@@ -165,5 +172,9 @@ mod tests {
         let runs = crate::repository::journal::runs(&*store(0), &system()).await.unwrap();
         assert_eq!(runs, []);
         assert!(add(&set, &system(), &Hold { id: "x".to_owned(), ..hold(3) }).await.is_err());
+        // What no repository took was not placed: those without a marker take nothing.
+        let empty = repositories(root.path(), &["fourth", "fifth"]).await.for_reading(&system(), None).await;
+        let error = add(&empty, &system(), &hold(4)).await.unwrap_err();
+        assert!(matches!(&error, HoldError::NotTaken(lost) if lost.len() == 2), "{error}");
     }
 }

@@ -79,7 +79,7 @@ pub(super) fn assess(
         let bases: Vec<_> = restorable().copied().filter(|base| base.cluster == Some(wal.cluster)).collect();
         proof.windows.extend(windows(&reached(&bases, wal, runs)));
     }
-    proof.windows.sort_by(|a, b| (b.until, b.from).cmp(&(a.until, a.from)));
+    proof.windows.sort_by_key(|window| std::cmp::Reverse((window.until, window.from)));
     proof.good = good.into_iter().cloned().collect();
     proof
 }

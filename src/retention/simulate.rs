@@ -72,7 +72,8 @@ pub fn simulate(simulation: Simulation<'_>) -> Option<Simulated> {
     let mut due: Vec<(DateTime<Utc>, &SimulatedKind)> = kinds
         .iter()
         .flat_map(|kind| {
-            let is_taken = |n: usize| kind.fails_one_in.is_none_or(|one_in| (n + 1) % one_in.max(2) != 0);
+            let is_taken =
+                |n: usize| kind.fails_one_in.is_none_or(|one_in| !(n + 1).is_multiple_of(one_in.max(2)));
             let taken = kind.times.iter().enumerate().filter(move |(n, _)| is_taken(*n));
             taken.map(move |(_, at)| (*at, kind))
         })

@@ -326,12 +326,12 @@ fn keep_by_age(of_kind: &mut [&mut Candidate<'_>], rules: &Rules, now: DateTime<
     }
 }
 
+/// The greatest of a period stands for it.
+type Rank<'c> = (bool, AssuranceLevel, bool, Reverse<(DateTime<Utc>, &'c BackupId)>);
+
 /// What of a period stands for it: good before bad, verified before unverified, and then the first, so that it stays
 /// the same while the period goes on. Over a week and more one that needs no other costs less.
-fn rank<'c>(
-    one: &'c Candidate<'_>,
-    period: Period,
-) -> (bool, AssuranceLevel, bool, Reverse<(DateTime<Utc>, &'c BackupId)>) {
+fn rank<'c>(one: &'c Candidate<'_>, period: Period) -> Rank<'c> {
     let is_whole = one.held.physical.as_ref().is_none_or(|physical| physical.parent.is_none());
     let counts_as_whole = period == Period::Day || is_whole;
     (one.is_good, one.held.level, counts_as_whole, Reverse((one.held.recovery_point, &one.held.id)))
@@ -483,10 +483,9 @@ fn contradicted(plan: &SourcePlan, context: SourceContext<'_>) -> Option<String>
         plan.backups.iter().filter(|backup| !backup.is_removed()).map(|backup| &backup.id).collect();
     let known: BTreeSet<&BackupId> = plan.backups.iter().map(|backup| &backup.id).collect();
     for backup in plan.backups.iter().filter(|backup| !backup.is_removed()) {
-        if let Some(parent) = backup.parent.as_ref().filter(|parent| known.contains(parent)) {
-            if !kept.contains(parent) {
-                return Some(format!("{parent} would go, and {} builds on it", backup.id));
-            }
+        let parent = backup.parent.as_ref().filter(|parent| known.contains(parent));
+        if let Some(parent) = parent.filter(|parent| !kept.contains(parent)) {
+            return Some(format!("{parent} would go, and {} builds on it", backup.id));
         }
         if backup.is_good && !plan.after.good.contains(&backup.id) {
             return Some(format!("{} would stay, and could not be restored any more", backup.id));

@@ -78,7 +78,8 @@ pub async fn survey(
         let is_writable = repositories.writable().any(|writable| writable.name == *name);
         match survey_one(repository, system, known, own, now, &mut surveyed, &mut holds).await {
             Ok(mut holdings) => {
-                if !is_writable {
+                // One that is still empty holds nothing to remove.
+                if !is_writable && !holdings.sources.is_empty() {
                     holdings.refusals.push(Refusal::new(
                         RefusalCode::ReadOnly,
                         format!("`{name}` is of a newer version of drctl, or has no marker"),
