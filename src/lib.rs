@@ -16,7 +16,7 @@
 //! | module | owns |
 //! |---|---|
 //! | [`cli`] | arguments, one file a verb, output, error → exit code and hint; the only module that prints |
-//! | [`backup`], [`restore`], [`verify`], [`copies`], [`status`], [`doctor`], [`init`], [`iam`], [`configure`], [`rds_admin`] | the use cases: where there is something to decide, `plan` decides and `execute` acts |
+//! | [`backup`], [`restore`], [`verify`], [`copies`], [`retention`], [`status`], [`doctor`], [`init`], [`iam`], [`configure`], [`rds_admin`] | the use cases: where there is something to decide, `plan` decides and `execute` acts |
 //! | [`run`] | what every use case works with |
 //! | [`recoverability`] | what each repository and region can give back, and up to when |
 //! | [`checks`] | the policy's checks, run against a database that was restored |
@@ -54,6 +54,7 @@ pub mod rds_admin;
 pub mod recoverability;
 pub mod repository;
 pub mod restore;
+pub mod retention;
 pub mod run;
 pub mod source;
 pub mod status;

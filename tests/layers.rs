@@ -18,7 +18,18 @@ const LAYERS: [&[&str]; 13] = [
     &["checks", "recoverability"],
     &["run"],
     &["iam"],
-    &["backup", "restore", "verify", "copies", "status", "doctor", "init", "configure", "rds_admin"],
+    &[
+        "backup",
+        "restore",
+        "retention",
+        "verify",
+        "copies",
+        "status",
+        "doctor",
+        "init",
+        "configure",
+        "rds_admin",
+    ],
     &["cli"],
 ];
 

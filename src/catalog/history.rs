@@ -20,7 +20,7 @@ impl BackupHistory {
             if record.verb == "backup" {
                 history.taken.extend(record.detail.backups.iter().cloned());
             }
-            let removed = record.detail.removed.iter();
+            let removed = record.detail.removals.iter();
             history.removed.extend(removed.map(|copy| (copy.backup.clone(), copy.repository.clone())));
         }
         history
@@ -35,7 +35,7 @@ impl Catalog {
     /// Returns what the journal, as far as it was read, says of backups.
     pub async fn history(&self) -> Result<BackupHistory, CatalogError> {
         let rows = sqlx::query(
-            "SELECT record FROM runs WHERE system = $1 AND (verb = 'backup' OR record LIKE '%\"removed\":%')",
+            "SELECT record FROM runs WHERE system = $1 AND (verb = 'backup' OR record LIKE '%\"removals\":%')",
         )
         .bind(&self.system)
         .fetch_all(&self.pool)

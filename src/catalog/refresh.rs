@@ -35,7 +35,7 @@ pub struct Refreshed {
     pub found: BTreeSet<(RepositoryName, BackupId)>,
     /// Those of them that had been there before, and gone.
     pub returned: BTreeSet<(RepositoryName, BackupId)>,
-    /// Copies that were known and are gone.
+    /// Copies that were known and are gone, but for those that retention removed.
     pub vanished: Vec<(RepositoryName, BackupId)>,
     /// Manifests that stand in a repository and cannot be accepted: not backups of this system.
     pub refused: Vec<RejectedManifest>,
@@ -95,6 +95,10 @@ pub async fn refresh(
     }
     catalog.record_marked(repositories, now).await?;
     read_journal(catalog, system, runs, &mut refreshed).await?;
+    if !refreshed.vanished.is_empty() {
+        let removed = journal::Tombstones::new(&catalog.runs(None).await?);
+        refreshed.vanished.retain(|(name, backup)| !removed.has_backup(name, backup));
+    }
     apply_checks(catalog, &refreshed).await?;
     Ok(refreshed)
 }
@@ -394,10 +398,14 @@ mod tests {
         assert_eq!(anew.history().await.unwrap().taken, BTreeSet::from([manifest.id.clone()]));
         // One that was removed on purpose is said to be.
         let mut record = verified(vec![]);
-        let removed =
-            journal::RemovedCopy { backup: manifest.id.clone(), repository: "primary".parse().unwrap() };
+        let removed = journal::Removal {
+            backup: manifest.id.clone(),
+            repository: "primary".parse().unwrap(),
+            objects: vec![],
+            reason: "gone".to_owned(),
+        };
         (record.verb, record.run) = ("expire".to_owned(), RunId::new(record.begun, 9));
-        record.detail.removed = vec![removed];
+        record.detail.removals = vec![removed];
         run_record::append(&set, &system(), record).await.unwrap();
         run(&anew, &set, Depth::New).await;
         assert!(anew.history().await.unwrap().is_removed(&manifest.id, &"primary".parse().unwrap()));

@@ -28,6 +28,8 @@ pub enum Command {
     Status(super::status::StatusArgs),
     Verify(super::verify::VerifyArgs),
     Copies(super::copies::CopiesArgs),
+    Retention(super::retention::RetentionArgs),
+    Hold(super::hold::HoldArgs),
     Repository(super::repository::RepositoryArgs),
     Catalog(super::catalog::CatalogArgs),
     Policy(super::policy::PolicyArgs),

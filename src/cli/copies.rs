@@ -14,7 +14,7 @@ use crate::copies::{self, CopiesReport, SourceWal};
 use crate::model::{BackupId, Outcome, RepositoryName, SourceName};
 use crate::recoverability::missing_copies::MissingCopy;
 use crate::repository::Unavailable;
-use crate::repository::journal::{Detail, RemovedCopy};
+use crate::repository::journal::{Detail, Removal};
 use crate::run::RunContext;
 use crate::text::{count, error_chain, format_size};
 
@@ -161,9 +161,12 @@ async fn forget(args: ForgetArgs, context: &Context) -> Result<Exit, CommandErro
         args.all || args.backups.iter().any(|prefix| missing.backup.as_str().starts_with(prefix))
     };
     gone.retain(is_named);
-    let removed = gone
-        .into_iter()
-        .map(|missing| RemovedCopy { backup: missing.backup, repository: missing.repository });
+    let removed = gone.into_iter().map(|missing| Removal {
+        backup: missing.backup,
+        repository: missing.repository,
+        objects: vec![],
+        reason: "removed outside drctl".to_owned(),
+    });
     let removed: Vec<_> = removed.collect();
     let run = RunContext::begin(
         policy.system.clone(),
@@ -176,7 +179,7 @@ async fn forget(args: ForgetArgs, context: &Context) -> Result<Exit, CommandErro
     let unrecorded = match removed.is_empty() {
         true => vec![],
         false => {
-            let detail = Detail { removed: removed.clone(), ..Detail::default() };
+            let detail = Detail { removals: removed.clone(), ..Detail::default() };
             run.conclude("copies-forget", Outcome::Succeeded, detail).await
         }
     };
@@ -187,7 +190,7 @@ async fn forget(args: ForgetArgs, context: &Context) -> Result<Exit, CommandErro
     } else if removed.is_empty() {
         context.output.line("No backup is gone.");
     }
-    for RemovedCopy { backup, repository } in removed.iter().filter(|_| !context.output.is_json()) {
+    for Removal { backup, repository, .. } in removed.iter().filter(|_| !context.output.is_json()) {
         let good = style::GOOD;
         context
             .output

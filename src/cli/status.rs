@@ -14,7 +14,8 @@ use crate::catalog::BackupEntry;
 use crate::recoverability::region::{NewestPoint, Regions, Service};
 use crate::recoverability::wal::ForeignCluster;
 use crate::status::{
-    LocationStatus, LossImpact, ObjectiveVerdict, ReplacedCluster, SourceStatus, StatusSurvey, assess,
+    LocationStatus, LossImpact, ObjectiveVerdict, ReplacedCluster, RetentionConcern, SourceStatus,
+    StatusSurvey, assess, retention_concern,
 };
 use crate::text::{approximate_duration, count, format_duration, format_time};
 
@@ -45,6 +46,12 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
     };
     let survey = survey.with_missing(known.missing.clone());
     say_unknown(context, &known, &entries, &survey);
+    let concern =
+        retention_concern(&known.policy, &known.catalog.runs(None).await?, &entries, context.clock.now());
+    if let Some(concern) = &concern {
+        context.output.warn(&concern.message);
+        context.output.note("hint: `drctl retention plan` shows what would go, and what is refused.");
+    }
     let now = context.clock.now();
     let standings = assess(&sources, &known.places(), &entries, &survey, rpo, now);
     let worst = standings.iter().map(|standing| standing.verdict).max().unwrap_or(ObjectiveVerdict::Nothing);
@@ -57,6 +64,7 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
             rto_seconds: known.policy.objectives.rto.as_secs(),
             verdict: worst,
             sources: &standings,
+            retention: concern.as_ref(),
         };
         context.output.document("status", &document);
     } else {
@@ -168,6 +176,9 @@ struct StatusDocument<'a> {
     rto_seconds: u64,
     verdict: ObjectiveVerdict,
     sources: &'a [SourceStatus],
+    /// What is wrong with how retention runs; absent where nothing is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retention: Option<&'a RetentionConcern>,
 }
 
 fn show(

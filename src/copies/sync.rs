@@ -44,13 +44,16 @@ pub async fn sync(
 ) -> CopiesReport {
     let locks = write_options(&policy.repositories, run.clock.now());
     let planned = backups::plan(entries, &names(&run.repositories), history);
+    // WAL that retention removed is not missing: it would be removed again.
+    let removed = run.tombstones().await;
     let backups = backups::execute(run, planned, policy.transfer, &locks).await;
     let mut synced = Vec::new();
     for source in policy.sources.iter().filter(|_| !backups.interrupted) {
         let SourceConfig::Postgres(postgres) = &source.config else { continue };
         let Some(archiving) = &postgres.wal else { continue };
         let listing = wal::survey(&run.repositories, &policy.system, &source.name).await;
-        let planned = wal::plan(&listing);
+        let mut planned = wal::plan(&listing);
+        planned.missing.retain(|missing| !removed.has_wal(&policy.system, &missing.to, &missing.key));
         let done = wal::execute(&run.repositories, planned, &locks, archiving.parallel, &run.cancel).await;
         let done = SyncedWal { unlisted: listing.unlisted, ..done };
         synced.push(SourceWal { source: source.name.clone(), synced: done });

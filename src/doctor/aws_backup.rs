@@ -12,9 +12,6 @@ use crate::policy::{AwsBackupSource, Policy, Rules, Source};
 use crate::source::aws_backup::{LatestPoint, RegionPoint, in_each_region};
 use crate::text::{error_chain, format_duration};
 
-const DAYS_OF_A_WEEK: u64 = 7;
-const DAYS_OF_A_MONTH: u64 = 31;
-
 pub(super) async fn examine(policy: &Policy, source: &Source, now: DateTime<Utc>) -> Vec<DoctorFinding> {
     let Some(config) = source.aws_backup() else { return vec![] };
     let subject = source.name.as_str();
@@ -55,9 +52,7 @@ pub(super) async fn examine(policy: &Policy, source: &Source, now: DateTime<Utc>
 
 /// The days for which the policy wants anything kept.
 fn longest(rules: &Rules) -> u64 {
-    let weekly = u64::from(rules.weekly) * DAYS_OF_A_WEEK;
-    let monthly = u64::from(rules.monthly) * DAYS_OF_A_MONTH;
-    u64::from(rules.daily).max(weekly).max(monthly)
+    rules.longest_days().unwrap_or(0)
 }
 
 fn describe_vault(subject: &str, region: &RegionPoint, vault: &Vault, now: DateTime<Utc>) -> DoctorFinding {

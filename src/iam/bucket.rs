@@ -77,10 +77,18 @@ fn of_bucket(builder: &mut Builder<'_>, place: &S3Location) -> Result<(), IamErr
                 read.push("s3:RestoreObject");
             }
             allow(builder, "ReadRepository", &read, vec![object("*")]);
-            allow(builder, "WriteJournal", &["s3:PutObject"], vec![journal]);
+            let mut write = vec![journal];
+            if builder.role == IamRole::Restorer {
+                // So that retention leaves alone what is being restored.
+                write.push(object(&layout::every_restore_lease(system)));
+            }
+            allow(builder, "WriteJournal", &["s3:PutObject"], write);
         }
         IamRole::Retention => {
-            allow(builder, "ReadUnencryptedMetadata", &["s3:GetObject"], clear);
+            // Where a timeline came from is kept with its history.
+            let mut read = clear;
+            read.push(object(&layout::every_wal_history(system)));
+            allow(builder, "ReadUnencryptedMetadata", &["s3:GetObject"], read);
             allow(builder, "WriteJournalAndLeases", &["s3:PutObject"], vec![journal, leases]);
             let mut delete = vec!["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:DeleteObjectVersion"];
             delete.extend(["s3:GetObjectLegalHold", "s3:GetObjectRetention"]);

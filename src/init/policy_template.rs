@@ -116,14 +116,15 @@ const SCHEDULE_WITH_LOG: &str = r#"database = { logical = "15 2 * * *", base = "
 "#;
 
 const ROUTINE: &str = r#"
-# Everything below is checked now and used by a later version. Until then let cron or a systemd timer
-# run `drctl backup`, and practise restores manually.
-
-# A backup is kept if any rule keeps it. Without this table nothing is ever deleted.
+# A backup is kept if any rule keeps it, and everything that a kept backup needs. `drctl retention plan` shows what
+# would go, `drctl retention apply` removes it; without this table nothing is ever removed.
 [retention]
 keep_last = 3
-daily = 30
-weekly = 27
+daily = "30d"
+weekly = "6mo"
+
+# Everything below is checked now and used by a later version. Until then let cron or a systemd timer
+# run `drctl backup` and `drctl retention apply`, and practise restores manually.
 
 # Minute, hour, day of month, month, day of week, in UTC. Backups further apart than the RPO cannot meet it.
 [schedule.sources]

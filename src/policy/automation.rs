@@ -1,4 +1,4 @@
-//! What happens by itself: schedules, retention, drills, notifications.
+//! What happens by itself: schedules, drills, notifications.
 
 use std::time::Duration;
 
@@ -58,34 +58,6 @@ pub struct BackupTimes {
     pub kind: BackupKind,
     /// Never empty.
     pub lines: Vec<CronLine>,
-}
-
-/// How long backups are kept: whatever any rule keeps.
-#[derive(Clone, Debug)]
-pub struct Retention {
-    pub rules: Rules,
-    /// In place of `rules`, for these sources.
-    pub sources: Vec<(SourceName, Rules)>,
-}
-
-impl Retention {
-    pub fn rules_for(&self, source: &SourceName) -> &Rules {
-        self.sources.iter().find(|(name, _)| name == source).map_or(&self.rules, |(_, rules)| rules)
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rules {
-    /// The newest backups, however old; at least 1.
-    pub keep_last: u32,
-    /// Days for which one backup a day is kept; 0 is no such rule.
-    pub daily: u32,
-    /// ISO weeks for which one backup a week is kept; 0 is no such rule.
-    pub weekly: u32,
-    /// Months for which one backup a month is kept; 0 is no such rule.
-    pub monthly: u32,
-    /// How far back any moment can be restored.
-    pub pitr: Option<Duration>,
 }
 
 /// The restore that is practised.

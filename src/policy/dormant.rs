@@ -17,18 +17,12 @@ struct Dormant {
 }
 
 /// All of them. A row goes when something acts on its section.
-const DORMANT: [Dormant; 4] = [
-    Dormant {
-        section: "retention",
-        spot: |table| table.retention.as_ref().map(|section| &section.spot),
-        message: "this version deletes nothing by these rules: every backup and all archived WAL are kept; only `pitr` is compared with what RDS and AWS Backup keep",
-        hint: "watch the space; do not let lifecycle rules of the store delete what a newer backup needs",
-    },
+const DORMANT: [Dormant; 3] = [
     Dormant {
         section: "schedule",
         spot: |table| table.schedule.as_ref().map(|section| &section.spot),
         message: "this version runs nothing at these times: they are only compared with the RPO",
-        hint: "let cron run `drctl backup -q`, as the README shows",
+        hint: "let cron run `drctl backup -q` and `drctl retention apply -q`, as the README shows",
     },
     Dormant {
         section: "drill",
@@ -87,7 +81,6 @@ mod tests {
     fn every_section_that_nothing_acts_on_is_named_with_its_line() {
         let line = |head: &str| POLICY.lines().position(|line| line == head).unwrap() + 1;
         let expected = [
-            ("retention", line("[retention]")),
             ("schedule", line("[schedule.sources]")),
             ("drill", line("[drill]")),
             ("notify", line("[notify]")),

@@ -235,11 +235,10 @@ fn remedy(source: &Source) -> String {
     }
 }
 
-/// Returns the longest time between two runs, within a span in which every usual line recurs several times;
-/// `None` if there are fewer than two. Ignores daylight-saving shifts.
-fn widest_gap(lines: &[&CronLine]) -> Option<Duration> {
-    // A line that runs every minute shows its widest gap (an hour, a night, a weekend) long before this many
-    // runs.
+/// The longest time between two firings, in a span that every usual line comes round in several times.
+/// `None`: less than two in it. The hour that summer time adds or takes away is not counted.
+pub fn widest_gap(lines: &[&CronLine]) -> Option<Duration> {
+    // A line of every minute shows its widest gap (an hour, a night, a weekend) long before this many.
     const MOST: usize = 20_000;
     let begin: DateTime<Utc> = Utc.timestamp_nanos(0);
     let mut end = begin + TimeDelta::days(63);
@@ -311,7 +310,7 @@ fn routine(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
         lint(
             "retention".to_owned(),
             message.to_owned(),
-            "add a `[retention]`, like `daily = 30` and `weekly = 27`",
+            "add a `[retention]`, like `daily = \"30d\"` and `weekly = \"6mo\"`",
         );
     }
     if policy.notify.routes.iter().take(2).all(Vec::is_empty) {

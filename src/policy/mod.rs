@@ -27,6 +27,7 @@ mod macros;
 mod postgres;
 mod prices;
 mod resolve;
+mod retention;
 #[cfg(test)]
 mod samples;
 mod schema;
@@ -37,7 +38,7 @@ mod value;
 
 pub use automation::{
     BackupTimes, Channel, Check, CronLine, Drill, Expectation, Mail, MailTls, Notify, NotifyRoute, Pick,
-    Probe, Retention, Rules, Schedule, Severity,
+    Probe, Schedule, Severity,
 };
 pub use aws::{AwsBackupSource, PromoteHooks, RdsDatabase, RdsNames, RdsRegion, RdsSource, VaultCopy};
 pub use aws_location::AwsLocation;
@@ -45,12 +46,13 @@ pub use credentials::Credentials;
 pub use dormant::dormant;
 pub use fault::{PolicyFault, PolicyFaults, TextPosition};
 pub use json_schema::schema;
-pub use lint::{Lint, lint};
+pub use lint::{Lint, lint, widest_gap};
 pub use load::{load, parse};
 pub use postgres::{
     BaseBackup, BaseMethod, LogicalDump, PasswordSource, PostgresSource, RowCounts, WalArchiving, WalMethod,
 };
 pub use prices::{Estimate, Prices};
+pub use retention::{CalendarSpan, CalendarUnit, Retention, Rules, SourceRules};
 pub use settings::{
     Checksum, Compression, Encryption, LockMode, ObjectLock, Objectives, Policy, Recipient, RepositoryConfig,
     RepositoryLocation, S3Location, ServerSideEncryption, Transfer,

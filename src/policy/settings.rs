@@ -3,11 +3,12 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::automation::{Drill, Notify, Retention, Schedule};
+use super::automation::{Drill, Notify, Schedule};
 use super::credentials::Credentials;
 use super::fault::TextPosition;
 use super::macros::words;
 use super::prices::Prices;
+use super::retention::Retention;
 use super::source::Source;
 use crate::model::{RepositoryName, SourceName, SystemName};
 use crate::platform::SecretRef;

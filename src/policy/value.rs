@@ -14,7 +14,7 @@ use super::decode::{Decode, Diagnostics, InvalidValue, Node, ParseText};
 use super::macros::{text_schemas, text_values};
 use crate::model::{RepositoryName, SourceName, SystemName};
 use crate::platform::{SecretRef, expand_home};
-use crate::policy::CronLine;
+use crate::policy::{CalendarSpan, CalendarUnit, CronLine};
 
 impl ParseText for String {
     const EXAMPLE: &'static str = "\"…\"";
@@ -183,7 +183,95 @@ impl ParseText for Period {
     }
 }
 
-/// A number of bytes greater than zero: `8MiB`.
+/// How long a rule keeps backups: `30d`, or a number of the rule's own periods, which `UNIT` names.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KeepSpan<const UNIT: char>(pub(super) CalendarSpan);
+
+impl<const UNIT: char> KeepSpan<UNIT> {
+    const OWN: CalendarUnit = match UNIT {
+        'w' => CalendarUnit::Week,
+        'm' => CalendarUnit::Month,
+        'y' => CalendarUnit::Year,
+        _ => CalendarUnit::Day,
+    };
+
+    fn new(count: &str, unit: CalendarUnit) -> Result<Self, InvalidValue> {
+        let (text, most) = (format!("{count}{}", unit.suffix()), unit.limit());
+        match count.parse::<u32>() {
+            Ok(0) => InvalidValue::new(format!("`{text}` keeps nothing"), "leave the rule out"),
+            Ok(count) if count <= most => Ok(Self(CalendarSpan::new(count, unit))),
+            _ => InvalidValue::new(
+                format!("`{text}` is more than a hundred years"),
+                format!("at most `{most}{}`", unit.suffix()),
+            ),
+        }
+    }
+}
+
+impl<const UNIT: char> ParseText for KeepSpan<UNIT> {
+    const EXAMPLE: &'static str = "\"30d\"";
+
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
+        let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (count, suffix) = text.split_at(end);
+        match CalendarUnit::from_suffix(suffix.trim_start()) {
+            Some(unit) if !count.is_empty() => Self::new(count, unit),
+            _ => {
+                let hint = match suffix.trim_start() {
+                    "m" | "M" => format!("months are `{count}mo`"),
+                    _ => "write a number and one of `h`, `d`, `w`, `mo` and `y`, like `30d` or `6mo`"
+                        .to_owned(),
+                };
+                InvalidValue::new(format!("`{text}` is not a length of time"), hint)
+            }
+        }
+    }
+}
+
+impl<const UNIT: char> Decode for KeepSpan<UNIT> {
+    const EXAMPLE: &'static str = <Self as ParseText>::EXAMPLE;
+
+    fn read(node: &Node<'_>, log: &mut Diagnostics<'_>) -> Option<Self> {
+        let DeValue::Integer(number) = node.value else {
+            if node.value.as_str().is_none() {
+                node.wrong_type("a length of time", "write it like `\"30d\"`", log);
+                return None;
+            }
+            return super::decode::read_text(node, log);
+        };
+        let count = i64::from_str_radix(number.as_str(), number.radix()).ok();
+        let count =
+            count.filter(|count| *count >= 0).map_or_else(|| number.as_str().to_owned(), |n| n.to_string());
+        match Self::new(&count, Self::OWN) {
+            Ok(span) => Some(span),
+            Err(refusal) => {
+                log.fault(&node.spot, refusal.message, refusal.hint);
+                None
+            }
+        }
+    }
+}
+
+impl<const UNIT: char> JsonSchema for KeepSpan<UNIT> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("KeepSpan{UNIT}").into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "anyOf": [
+                { "type": "integer", "minimum": 1, "maximum": Self::OWN.limit() },
+                { "type": "string", "pattern": "^[0-9]+ ?(h|d|w|mo|y)$", "examples": ["30d", "6mo"] }
+            ]
+        })
+    }
+}
+
+/// A number of bytes, more than zero: `8MiB`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Size(pub(super) u64);
 
@@ -341,6 +429,24 @@ text_schemas! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_length_of_time_has_a_unit_and_months_are_not_minutes() {
+        let said = |text: &str| match KeepSpan::<'w'>::from_text(text) {
+            Ok(span) => span.0.to_string(),
+            Err(refusal) => format!("{}; {}", refusal.message, refusal.hint),
+        };
+        for text in ["30d", "6mo", "27w", "2y", "36h"] {
+            assert_eq!(said(text), text);
+        }
+        assert_eq!(said("30 d"), "30d");
+        assert_eq!(said("6m"), "`6m` is not a length of time; months are `6mo`");
+        assert_eq!(said("0d"), "`0d` keeps nothing; leave the rule out");
+        assert!(said("999y").contains("at most `100y`"));
+        for text in ["", "d", "-1d", "1.5d", "d30", "30", "30x", "99999999999999999999d"] {
+            assert!(KeepSpan::<'w'>::from_text(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn recipients_are_told_from_what_looks_like_them() {

@@ -8,7 +8,10 @@ use thiserror::Error;
 use super::layout;
 use super::manifest::{FormatError, FormatVersion};
 use crate::event::PhaseSeconds;
-use crate::model::{BackupId, CopyCheck, Outcome, RepositoryName, RunId, Sha256Hex, SystemName, WalCheck};
+use crate::model::{
+    BackupId, CopyCheck, Outcome, RepositoryName, RunId, Segment, Sha256Hex, SourceName, SystemIdentifier,
+    SystemName, WalCheck, WalName,
+};
 use crate::store::list_all;
 use crate::store::{PutOptions, Store, StoreError, StoreErrorKind};
 
@@ -96,16 +99,95 @@ pub struct Detail {
     /// Seconds of each phase, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub phases: Vec<(String, f64)>,
-    /// Copies that were removed on purpose: that they are missing is no fault.
+    /// Tombstones: backups that are removed after this record was written.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub removed: Vec<RemovedCopy>,
+    pub removals: Vec<Removal>,
+    /// Tombstones of WAL.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wal_removals: Vec<WalRemoval>,
+    /// The digest of the rules that retention applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<String>,
 }
 
-/// A backup that is not in a repository any more, on purpose.
+/// The verb of records that say what came of retention.
+pub const RETENTION: &str = "retention";
+/// The verb of records that hold tombstones.
+pub const TOMBSTONES: &str = "tombstones";
+
+/// One backup that is removed from one repository.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RemovedCopy {
+pub struct Removal {
     pub backup: BackupId,
     pub repository: RepositoryName,
+    /// Names of its objects, beside the manifest; empty where something else than drctl removed it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub objects: Vec<String>,
+    pub reason: String,
+}
+
+/// Segments of one timeline that are removed from one repository: every file of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WalRemoval {
+    pub source: SourceName,
+    pub repository: RepositoryName,
+    pub system_identifier: SystemIdentifier,
+    /// Names of the first and the last segment.
+    pub first: String,
+    pub last: String,
+}
+
+/// What tombstones say was removed on purpose, so that it is neither missed nor copied back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tombstones {
+    backups: BTreeSet<(RepositoryName, BackupId)>,
+    wal: Vec<WalRemoval>,
+}
+
+impl Tombstones {
+    pub fn new<'r>(records: impl IntoIterator<Item = &'r JournalRecord>) -> Self {
+        let mut tombstones = Self::default();
+        for record in records {
+            let removals = record.detail.removals.iter();
+            tombstones.backups.extend(removals.map(|one| (one.repository.clone(), one.backup.clone())));
+            tombstones.wal.extend(record.detail.wal_removals.iter().cloned());
+        }
+        tombstones
+    }
+
+    pub fn has_backup(&self, repository: &RepositoryName, backup: &BackupId) -> bool {
+        self.backups.contains(&(repository.clone(), backup.clone()))
+    }
+
+    /// Whether a file of WAL was removed from a repository, by its key.
+    pub fn has_wal(&self, system: &SystemName, repository: &RepositoryName, key: &str) -> bool {
+        let Some(key) = layout::parse_wal_key(system, key) else { return false };
+        let segment = match key.name {
+            WalName::History(_) => return false,
+            WalName::Segment(segment) | WalName::Partial(segment) => segment,
+            WalName::Piece { segment, .. } | WalName::BackupLabel { segment, .. } => segment,
+        };
+        self.has_segment(repository, &key.source, key.cluster, segment)
+    }
+
+    /// Whether a segment was removed from a repository.
+    pub fn has_segment(
+        &self,
+        repository: &RepositoryName,
+        source: &SourceName,
+        cluster: SystemIdentifier,
+        segment: Segment,
+    ) -> bool {
+        // Names of one timeline sort as its segments do.
+        let (name, timeline) = (segment.to_string(), segment.timeline.in_names());
+        self.wal.iter().any(|gone| {
+            gone.repository == *repository
+                && gone.source == *source
+                && gone.system_identifier == cluster
+                && gone.first.starts_with(&timeline)
+                && (gone.first.as_str()..=gone.last.as_str()).contains(&name.as_str())
+        })
+    }
 }
 
 #[derive(Debug, Error)]
@@ -227,4 +309,62 @@ pub async fn repositories(
         }
     }
     Ok(named)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::repository::fixtures::{noon, system};
+
+    fn record(minutes: i64) -> JournalRecord {
+        let begun = noon() + chrono::TimeDelta::minutes(minutes);
+        JournalRecord {
+            format: String::new(),
+            run: RunId::new(begun, 1),
+            verb: "backup".to_owned(),
+            begun,
+            ended: begun,
+            host: "a".to_owned(),
+            outcome: Outcome::Succeeded,
+            previous: None,
+            detail: Detail::default(),
+        }
+    }
+
+    #[test]
+    fn tombstones_name_backups_and_segments_of_one_repository() {
+        let removal = Removal {
+            backup: "20261120T030000Z-db-base-2222".parse().unwrap(),
+            repository: "primary".parse().unwrap(),
+            objects: vec![],
+            reason: String::new(),
+        };
+        let wal = WalRemoval {
+            source: "db".parse().unwrap(),
+            repository: "primary".parse().unwrap(),
+            system_identifier: SystemIdentifier(7),
+            first: "000000010000000000000003".to_owned(),
+            last: "0000000100000000000000FF".to_owned(),
+        };
+        let mut tombstone = record(0);
+        tombstone.detail =
+            Detail { removals: vec![removal.clone()], wal_removals: vec![wal], ..Detail::default() };
+        let tombstones = Tombstones::new([&record(1), &tombstone]);
+        let (primary, copy) = ("primary".parse().unwrap(), "copy".parse().unwrap());
+        assert!(
+            tombstones.has_backup(&primary, &removal.backup)
+                && !tombstones.has_backup(&copy, &removal.backup)
+        );
+        let has = |repository: &RepositoryName, cluster: u64, name: &str| {
+            let key = format!("shop/db/wal/{cluster}/{}/{name}.zst.age", &name[..8]);
+            tombstones.has_wal(&system(), repository, &key)
+        };
+        assert!(has(&primary, 7, "000000010000000000000003") && has(&primary, 7, "00000001000000000000000A"));
+        assert!(has(&primary, 7, "0000000100000000000000FF.00000028.backup"));
+        assert!(
+            !has(&primary, 7, "000000010000000000000002") && !has(&primary, 7, "000000010000000100000000")
+        );
+        assert!(!has(&copy, 7, "000000010000000000000003") && !has(&primary, 8, "000000010000000000000003"));
+        assert!(!has(&primary, 7, "000000020000000000000004") && !has(&primary, 7, "00000002.history"));
+    }
 }

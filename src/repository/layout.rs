@@ -89,7 +89,52 @@ pub fn journal(system: &SystemName) -> String {
     format!("{system}/journal/")
 }
 
-/// Returns the prefix of the records of runs that began in this month.
+/// Every hold, and every release of one.
+pub fn holds(system: &SystemName) -> String {
+    format!("{}holds/", journal(system))
+}
+
+pub fn hold(system: &SystemName, hold: &RunId) -> String {
+    format!("{}{hold}.json", holds(system))
+}
+
+/// That a hold does not hold any more.
+pub fn hold_release(system: &SystemName, hold: &RunId) -> String {
+    format!("{}{hold}.released.json", holds(system))
+}
+
+/// Every lease.
+pub fn leases(system: &SystemName) -> String {
+    format!("{system}/leases/")
+}
+
+/// The name of the lease that stands under `key`, if it is one's.
+pub fn parse_lease<'k>(system: &SystemName, key: &'k str) -> Option<&'k str> {
+    key.strip_prefix(&leases(system))?.strip_suffix(".json").filter(|name| !name.contains('/'))
+}
+
+/// The name of the `n`-th lease of runs that restore backups of a source: several may at once.
+pub fn restore_lease(source: &SourceName, n: usize) -> String {
+    format!("restore.{n}.{source}")
+}
+
+/// Every such lease, with `*` for what differs.
+pub fn every_restore_lease(system: &SystemName) -> String {
+    lease(system, "restore.*")
+}
+
+/// The source that a lease is about.
+pub fn parse_lease_source(name: &str) -> Option<SourceName> {
+    let of_restore = name.strip_prefix("restore.").and_then(|rest| rest.split_once('.'));
+    of_restore.map_or(name, |(_, source)| source).parse().ok()
+}
+
+/// History files of every timeline.
+pub fn every_wal_history(system: &SystemName) -> String {
+    format!("{}.history.zst*", every_wal_object(system))
+}
+
+/// The records of runs that began in this month.
 pub fn journal_month(system: &SystemName, month: DateTime<Utc>) -> String {
     format!("{system}/journal/{:04}/{:02}/", month.year(), month.month())
 }
@@ -149,7 +194,41 @@ pub fn parse_wal_file(key: &str) -> Option<(SystemIdentifier, WalName)> {
     (name.timeline().in_names() == timeline).then_some((cluster.parse().ok()?, name))
 }
 
-/// Returns whether `key` is that of a record of a WAL cluster.
+/// A file of WAL, by the parts of its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WalKey<'k> {
+    pub source: SourceName,
+    pub cluster: SystemIdentifier,
+    pub name: WalName,
+    /// `.zst.age` or `.zst`.
+    pub suffix: &'k str,
+}
+
+/// The file of a system's WAL that stands under `key`, if the key is just what drctl writes it under.
+pub fn parse_wal_key<'k>(system: &SystemName, key: &'k str) -> Option<WalKey<'k>> {
+    let (cluster, name) = parse_wal_file(key)?;
+    let rest = key.strip_prefix(&self::system(system))?;
+    let (source, _) = rest.split_once('/')?;
+    let source: SourceName = source.parse().ok()?;
+    let suffix = [".zst.age", ".zst"].into_iter().find(|suffix| key.ends_with(suffix))?;
+    let suffix = key.get(key.len() - suffix.len()..)?;
+    (wal_file(system, &source, cluster, name, suffix) == key).then_some(WalKey {
+        source,
+        cluster,
+        name,
+        suffix,
+    })
+}
+
+/// The backup and the name of an object of it that stands under `key`, if it may be one's.
+pub fn parse_object<'k>(system: &SystemName, key: &'k str) -> Option<(BackupId, &'k str)> {
+    let (folder, name) = key.rsplit_once('/')?;
+    let (_, id) = folder.rsplit_once('/')?;
+    let id: BackupId = id.parse().ok()?;
+    (object(system, &id, name) == key).then_some((id, name))
+}
+
+/// Whether `key` is that of a record of whose write-ahead log it is.
 pub fn is_wal_cluster(key: &str) -> bool {
     let folder = key.strip_suffix(WAL_CLUSTER).and_then(|folder| folder.strip_suffix('/'));
     folder.is_some_and(|folder| match folder.rsplit_once("/wal/") {
@@ -226,6 +305,48 @@ mod tests {
         }
         assert!(!keys.iter().any(|key| is_wal_cluster(key)));
         assert_eq!(parse_wal_file("shop/db/wal/07/00000001/000000010000000000000001.zst"), None);
+    }
+
+    #[test]
+    fn a_key_that_only_looks_like_one_is_none() {
+        let name: SystemName = "shop".parse().unwrap();
+        let key = "shop/db/wal/7/00000001/000000010000000000000001.zst.age";
+        let parsed = parse_wal_key(&name, key).unwrap();
+        assert_eq!((parsed.source.as_str(), parsed.suffix), ("db", ".zst.age"));
+        for wrong in [
+            "shop2/db/wal/7/00000001/000000010000000000000001.zst.age",
+            "shop/db/copy/wal/7/00000001/000000010000000000000001.zst.age",
+            "shop/db/wal/7/00000002/000000010000000000000001.zst.age",
+            "shop/db/wal/07/00000001/000000010000000000000001.zst.age",
+            "shop/db/wal/7/00000001/000000010000000000000001.age",
+            "shop/db/wal/7/00000001/000000010000000000000001.zst.age.bak",
+            "x/shop/db/wal/7/00000001/000000010000000000000001.zst.age",
+        ] {
+            assert_eq!(parse_wal_key(&name, wrong), None, "{wrong}");
+        }
+        let key = "shop/db/backups/20261120T220251Z-db-logical-7f3k/database.dump.zst.age";
+        assert_eq!(parse_object(&name, key).unwrap().1, "database.dump.zst.age");
+        for wrong in [
+            "shop/other/backups/20261120T220251Z-db-logical-7f3k/database.dump.zst.age",
+            "shop/db/backups/20261120T220251Z-db-logical-7f3k/x/database.dump.zst.age",
+            "shop/db/backups/2026-db-logical/database.dump.zst.age",
+            "other/db/backups/20261120T220251Z-db-logical-7f3k/database.dump.zst.age",
+        ] {
+            assert_eq!(parse_object(&name, wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_lease_says_which_source_it_is_about() {
+        let name: SystemName = "shop".parse().unwrap();
+        let source: SourceName = "my-db-2".parse().unwrap();
+        for lease_name in ["my-db-2".to_owned(), restore_lease(&source, 3)] {
+            let key = lease(&name, &lease_name);
+            let parsed = parse_lease(&name, &key).unwrap();
+            assert_eq!(parse_lease_source(parsed).as_ref(), Some(&source));
+        }
+        assert_eq!(parse_lease_source("restore-me").unwrap().as_str(), "restore-me");
+        assert_eq!(parse_lease(&name, "shop/leases/a/b.json"), None);
     }
 
     #[test]

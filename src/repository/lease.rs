@@ -9,10 +9,12 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::FormatVersion;
-use crate::model::RunId;
+use super::{FormatVersion, layout};
+use crate::model::{RunId, SourceName, SystemName};
 use crate::platform::{CancellationToken, Clock};
-use crate::store::{ObjectInfo, Precondition, PutOptions, Store, StoreError, StoreErrorKind, require_admin};
+use crate::store::{
+    ObjectInfo, Precondition, PutOptions, Store, StoreError, StoreErrorKind, list_all, require_admin,
+};
 
 /// How long a lease is valid without a renewal.
 pub const TIME_TO_LIVE: Duration = Duration::from_secs(60);
@@ -122,7 +124,50 @@ pub async fn acquire(
     })
 }
 
-/// Returns the etag of a free lease, or its living holder.
+/// Says in a repository that backups of a source are read for a while, so that retention leaves them alone. `None`: it
+/// cannot be said, as where the caller may read only, or the store does not answer soon; a restore does without.
+pub async fn announce_restore(
+    store: &Arc<dyn Store>,
+    system: &SystemName,
+    source: &SourceName,
+    run: &RunId,
+    clock: Arc<dyn Clock>,
+) -> Option<Lease> {
+    const AT_ONCE: usize = 9;
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let announced = async {
+        let held = held(&**store, system).await.ok()?;
+        let is_free = |name: &String| !held.iter().any(|(other, _)| other == name);
+        let name = (1..=AT_ONCE).map(|n| layout::restore_lease(source, n)).find(is_free)?;
+        let (key, lost) = (layout::lease(system, &name), CancellationToken::new());
+        match acquire(Arc::clone(store), key, run, "restore", TIME_TO_LIVE, clock, lost).await {
+            Ok(Acquired::Held(lease)) => Some(lease),
+            Ok(Acquired::Busy(_)) | Err(_) => None,
+        }
+    };
+    let lease = tokio::time::timeout(PATIENCE, announced).await.ok().flatten();
+    if lease.is_none() {
+        tracing::info!("{} does not know of this restore", store.location());
+    }
+    lease
+}
+
+/// Returns the leases of a system that are held now, by name, by the store's clock.
+pub async fn held(store: &dyn Store, system: &SystemName) -> Result<Vec<(String, Holder)>, StoreError> {
+    let now = require_admin(store)?.server_time().await?;
+    let mut held = Vec::new();
+    for object in list_all(store, &layout::leases(system)).await? {
+        let Some(name) = layout::parse_lease(system, &object.key) else { continue };
+        let Some((holder, info)) = read(store, &object.key).await? else { continue };
+        let ttl = TimeDelta::seconds(i64::try_from(holder.ttl_seconds).unwrap_or(i64::MAX).min(600));
+        if !holder.released && now - info.modified <= ttl {
+            held.push((name.to_owned(), holder));
+        }
+    }
+    Ok(held)
+}
+
+/// The etag of a lease that nobody holds any more, or its living holder.
 async fn wait_for_expiry(
     store: &dyn Store,
     key: &str,
@@ -265,6 +310,19 @@ mod tests {
         lease.release().await;
         let Acquired::Held(_) = take(&store, 2, &token).await else { panic!("not released") };
         assert!(!token.is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn those_that_are_held_are_listed_until_they_are_released() {
+        let root = tempfile::tempdir().unwrap();
+        let (store, token) = (store(&root).await, CancellationToken::new());
+        let system = "shop".parse().unwrap();
+        assert_eq!(held(&*store, &system).await.unwrap().len(), 0);
+        let Acquired::Held(lease) = take(&store, 1, &token).await else { panic!("not held") };
+        let listed = held(&*store, &system).await.unwrap();
+        assert_eq!((listed[0].0.as_str(), listed[0].1.verb.as_str()), ("db", "backup"));
+        lease.release().await;
+        assert_eq!(held(&*store, &system).await.unwrap().len(), 0);
     }
 
     #[tokio::test]

@@ -11,11 +11,12 @@ use super::teardown::{CreatedObject, TeardownReport};
 use crate::checks;
 use crate::checks::CheckResult;
 use crate::event::{Event, Phase, PhaseTimer};
-use crate::model::Verdict;
+use crate::model::{SourceName, Verdict};
 use crate::platform::seed;
 use crate::policy::Check;
 use crate::postgres::ConnectionParameters;
 use crate::repository::Unavailable;
+use crate::repository::lease::{Lease, announce_restore};
 use crate::run::RunContext;
 
 /// One way to bring data back, with what is asked of it. Used through [`prepare`] only.
@@ -145,7 +146,11 @@ impl<R: Restorer> PreparedRestore<'_, R> {
             policy: self.checks,
             run,
         };
+        let leases = announce(run, &self.plan.summary().source).await;
         let outcome = R::execute(run, &self.plan, &mut progress).await;
+        for lease in leases {
+            lease.release().await;
+        }
         let phase = progress.phases.current();
         let (phases, checks, created) = (progress.phases.ended(), progress.checks, progress.created);
         let summary = self.plan.summary();
@@ -178,6 +183,14 @@ impl<R: Restorer> PreparedRestore<'_, R> {
         let unrecorded = run.conclude(VERB, word, detail).await;
         (outcome, unrecorded)
     }
+}
+
+/// Says in every repository that backups of the source are read, so that retention leaves them alone.
+async fn announce(run: &RunContext, source: &SourceName) -> Vec<Lease> {
+    let announced = run.repositories.writable().map(|repository| {
+        announce_restore(&repository.store, &run.system, source, &run.id, std::sync::Arc::clone(&run.clock))
+    });
+    futures_util::future::join_all(announced).await.into_iter().flatten().collect()
 }
 
 /// How far a restore is, and what was found out of what it restored.

@@ -8,7 +8,7 @@ use crate::event::Events;
 use crate::model::{Outcome, RunId, SystemName};
 use crate::pipeline::Identities;
 use crate::platform::{CancellationToken, Clock, host_name, seed};
-use crate::repository::journal::{Detail, JournalRecord};
+use crate::repository::journal::{Detail, JournalRecord, Tombstones};
 use crate::repository::run_record;
 use crate::repository::{Repositories, Unavailable};
 use crate::text::error_chain;
@@ -79,6 +79,19 @@ impl RunContext {
             }
         }
         unrecorded
+    }
+
+    /// Returns what retention removed on purpose, as far as the catalog knows the journal.
+    pub async fn tombstones(&self) -> Tombstones {
+        let Some(catalog) = &self.catalog else { return Tombstones::default() };
+        match catalog.clone().of_repository(self.repositories.id()).runs(None).await {
+            Ok(runs) => Tombstones::new(&runs),
+            Err(error) => {
+                let why = error_chain(&error);
+                self.events.warning(format!("what retention removed is not known: {why}"));
+                Tombstones::default()
+            }
+        }
     }
 
     /// Closes the catalog.

@@ -7,10 +7,12 @@
 pub mod archive;
 mod assess;
 mod location;
+mod retention;
 mod survey;
 mod verdict;
 
 pub use assess::{LossImpact, SourceStatus, assess};
 pub use location::{LocationStatus, Newest, ReplacedCluster};
+pub use retention::{RetentionConcern, retention_concern};
 pub use survey::StatusSurvey;
 pub use verdict::ObjectiveVerdict;

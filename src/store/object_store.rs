@@ -83,8 +83,19 @@ pub trait StoreAdmin: Send + Sync {
     /// deleted versions.
     async fn versions(&self, key: &str) -> Result<Vec<ObjectVersion>, StoreError>;
 
-    /// Extends the lock of the newest version of an object to `until`, in its current mode. Never shortens a
-    /// lock: the store rejects or ignores an earlier time.
+    /// Deletes every version of these objects, and every mark that they were deleted, and says of each, in the order
+    /// given, whether nothing of it is left. That there was nothing is a success; one that is locked is
+    /// [`StoreErrorKind::Forbidden`]. For stores that keep versions: in others [`Store::delete`] is enough.
+    async fn purge(&self, keys: &[String]) -> Vec<Result<(), StoreError>>;
+
+    /// Returns until when the newest version of an object cannot be deleted; `None`: it can be now, as far as the store
+    /// says. A legal hold has no end.
+    async fn locked_until(&self, _key: &str) -> Result<Option<DateTime<Utc>>, StoreError> {
+        Ok(None)
+    }
+
+    /// Lets the newest version of an object not be deleted before `until`, in the mode it is locked in already. A lock
+    /// is never shortened: asked for an earlier time, the store refuses or leaves it.
     async fn extend_lock(&self, key: &str, until: DateTime<Utc>) -> Result<(), StoreError>;
 
     /// Sets or releases the legal hold of the newest version of an object, which prevents its deletion.

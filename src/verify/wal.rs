@@ -147,7 +147,10 @@ pub async fn read(run: &RunContext, item: &WalItem, identities: &Identities) -> 
         Err(error) => return WalFinding::unread(error_chain(&error)),
     };
     let mut finding = WalFinding { since: first, ..WalFinding::default() };
-    let (names, faults, newest) = files(item, &held);
+    let tombstones = run.tombstones().await;
+    let was_removed =
+        |segment| tombstones.has_segment(&item.repository, &item.source, archive.cluster, segment);
+    let (names, faults, newest) = files(item, &held, was_removed);
     finding.faults = faults;
     if let Some(reach) = newest {
         match moment(&*repository.store, archive, &reach).await {
@@ -161,7 +164,13 @@ pub async fn read(run: &RunContext, item: &WalItem, identities: &Identities) -> 
 
 /// The files that servers would ask for, what keeps them from coming to the end, and where the newest of the
 /// base backups leads.
-fn files(item: &WalItem, held: &WalInventory) -> (Vec<WalName>, Vec<String>, Option<ReplayRange>) {
+/// `was_removed`: whether retention removed a segment. An older base backup is kept with the WAL that it needs, and what
+/// follows may be gone.
+fn files(
+    item: &WalItem,
+    held: &WalInventory,
+    was_removed: impl Fn(Segment) -> bool,
+) -> (Vec<WalName>, Vec<String>, Option<ReplayRange>) {
     let (mut segments, mut names, mut faults) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     let mut newest = None;
     for (base, physical) in &item.bases {
@@ -169,7 +178,8 @@ fn files(item: &WalItem, held: &WalInventory) -> (Vec<WalName>, Vec<String>, Opt
         let begin = ReplayPosition { timeline: physical.timeline, lsn: physical.start };
         for follow in [TimelineTarget::Timeline(physical.timeline), TimelineTarget::Latest] {
             let reach = held.reach(begin, follow);
-            faults.extend(fault(&reach.stop));
+            let is_expired = matches!(&reach.stop, ReplayEnd::Gap(gap) if was_removed(gap.first));
+            faults.extend(fault(&reach.stop).filter(|_| !is_expired));
             segments.extend(reach.backwards());
             if let Some((segment, pieces)) = &reach.pieces {
                 names.extend(pieces.iter().map(|(begin, end)| (*segment, *begin, *end)));
@@ -291,7 +301,7 @@ mod tests {
         if with_history {
             held.forked_from(second, Ancestor { timeline: Timeline::FIRST, until: at(7, 500) });
         }
-        let (names, faults, _) = files(&item(), &held);
+        let (names, faults, _) = files(&item(), &held, |_| false);
         (names.len(), faults)
     }
 
@@ -312,6 +322,19 @@ mod tests {
         );
         let (_, faults) = found(&whole, false);
         assert!(faults.iter().any(|fault| fault.contains("00000002.history is missing")), "{faults:?}");
+    }
+
+    #[test]
+    fn wal_that_retention_removed_behind_a_backup_is_not_missing() {
+        let second = Timeline::new(2).unwrap();
+        let names = [segment(1, 8), segment(2, 9), segment(2, 11), WalName::History(second)];
+        let mut held = WalInventory::new(SIZE, names);
+        held.forked_from(second, Ancestor { timeline: Timeline::FIRST, until: at(7, 500) });
+        let missing = |removed: WalName| {
+            let faults = files(&item(), &held, |segment| Some(segment) == removed.as_segment()).1;
+            faults.iter().any(|fault| fault.contains("is missing"))
+        };
+        assert!(missing(segment(2, 12)) && !missing(segment(2, 10)));
     }
 
     #[tokio::test(flavor = "multi_thread")]

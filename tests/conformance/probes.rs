@@ -146,6 +146,9 @@ impl StoreAdmin for Careless {
     async fn versions(&self, key: &str) -> Result<Vec<ObjectVersion>, StoreError> {
         require_admin(&*self.0)?.versions(key).await
     }
+    async fn purge(&self, keys: &[String]) -> Vec<Result<(), StoreError>> {
+        self.0.delete(keys).await
+    }
     async fn extend_lock(&self, key: &str, until: DateTime<Utc>) -> Result<(), StoreError> {
         require_admin(&*self.0)?.extend_lock(key, until).await
     }

@@ -74,6 +74,7 @@ mod restore_publish;
 mod restore_roles;
 mod restore_row_security;
 mod restore_teardown;
+mod retention;
 mod roundtrip;
 mod secrets;
 mod status;

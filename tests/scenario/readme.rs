@@ -197,7 +197,7 @@ async fn every_hour(machine: &Machine<'_>) -> Outcome<()> {
         machine.here(command.trim_start())
     };
     let lines: Vec<String> = crontab.lines().filter(|line| line.contains(" drctl ")).map(command).collect();
-    assert_eq!(lines.len(), 4, "{crontab}");
+    assert_eq!(lines.len(), 5, "{crontab}");
     for line in &lines {
         let (status, said) = machine.cron(&path, line).await?;
         assert_eq!((status, said.as_str()), (Some(0), ""), "{line}");

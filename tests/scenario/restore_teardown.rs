@@ -82,7 +82,6 @@ fn dump_request(cluster: &Cluster, database: &str) -> Outcome<DumpRestoreRequest
         keeps_name: false,
         incomplete: None,
         scratch: "/tmp".into(),
-        preload: None,
         drop_leftovers: false,
         known: CatalogHints::default(),
     })

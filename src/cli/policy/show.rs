@@ -1,11 +1,13 @@
 use serde_json::{Value, json};
 
 use crate::cli::style;
+use crate::model::RepositoryName;
 use crate::policy::{
     AwsBackupSource, BaseMethod, Credentials, CronLine, Drill, Encryption, Notify, NotifyRoute,
     PasswordSource, Policy, PostgresSource, Probe, RdsDatabase, RdsSource, RepositoryLocation, Rules,
     ServerSideEncryption, Source, SourceConfig, WalArchiving, WalMethod,
 };
+use crate::retention::rule::in_words;
 use crate::text::format_duration;
 use crate::text::{count, format_size};
 
@@ -53,9 +55,14 @@ pub(super) fn lines(policy: &Policy) -> Vec<String> {
     section("Sources", sources.collect());
     section(&format!("Schedule ({LATER})"), schedule(policy));
     if let Some(retention) = &policy.retention {
-        let mut entries = vec![("every source".to_owned(), rules(&retention.rules))];
-        entries.extend(retention.sources.iter().map(|(name, own)| (name.to_string(), rules(own))));
-        section(&format!("Retention ({LATER})"), entries);
+        let of_copy = |(name, own): &(RepositoryName, Rules)| (format!("in {name}"), in_words(own));
+        let mut entries = vec![("every source".to_owned(), in_words(&retention.rules))];
+        entries.extend(retention.copies.iter().map(of_copy));
+        for own in &retention.sources {
+            entries.push((own.source.to_string(), in_words(&own.rules)));
+            entries.extend(own.copies.iter().map(of_copy));
+        }
+        section("Retention (by `drctl retention apply`)", entries);
     }
     if let Some(drill) = &policy.drill {
         section(&format!("Drill ({LATER})"), self::drill(drill));
@@ -264,19 +271,6 @@ fn schedule(policy: &Policy) -> Vec<(String, String)> {
     entries
 }
 
-fn rules(rules: &Rules) -> String {
-    let mut text = format!("the last {}", rules.keep_last);
-    for (number, unit) in [(rules.daily, "day"), (rules.weekly, "week"), (rules.monthly, "month")] {
-        if number > 0 {
-            text.push_str(&format!(", one a {unit} for {}", count(number.into(), unit)));
-        }
-    }
-    if let Some(pitr) = rules.pitr {
-        text.push_str(&format!(", point-in-time recovery within the last {}", format_duration(pitr)));
-    }
-    text
-}
-
 fn drill(drill: &Drill) -> Vec<(String, String)> {
     let from = drill.from.as_ref().map_or("the farthest repository".to_owned(), ToString::to_string);
     let what = format!(
@@ -376,7 +370,7 @@ pub(super) fn document(policy: &Policy) -> Value {
         "catalog": policy.catalog,
         "sources": sources.collect::<Value>(),
         "schedule": pairs(schedule(policy)),
-        "retention": policy.retention.as_ref().map(|retention| rules(&retention.rules)),
+        "retention": policy.retention.as_ref().map(|retention| in_words(&retention.rules)),
         "drill": policy.drill.as_ref().map(|drill| pairs(self::drill(drill))),
         "notify": pairs(notify(&policy.notify)),
     })

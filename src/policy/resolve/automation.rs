@@ -1,55 +1,19 @@
 use std::time::Duration;
 
-use super::{ResolveBase, number, repository, source};
+use super::{ResolveBase, repository, source};
 use crate::model::BackupKind;
-use crate::policy::automation::{
-    BackupTimes, Check, CronLine, Drill, Expectation, Pick, Probe, Retention, Rules, Schedule,
-};
+use crate::policy::automation::{BackupTimes, Check, CronLine, Drill, Expectation, Pick, Probe, Schedule};
 use crate::policy::decode::{Diagnostics, OneOrMany, Spanned};
-use crate::policy::schema::{CheckTable, DrillTable, RetentionTable, ScheduleEntry, ScheduleTable};
+use crate::policy::schema::{CheckTable, DrillTable, ScheduleEntry, ScheduleTable};
 use crate::policy::settings::{Objectives, RepositoryConfig};
 use crate::policy::source::Source;
-use crate::policy::value::{Period, WholeNumber};
 use crate::text::suggest;
 
-const KEEP_LAST: u32 = 3;
-
-/// What the settings refer to.
+/// What these settings refer to.
 pub(super) struct ResolveContext<'p> {
     pub(super) sources: &'p [Source],
     pub(super) repositories: &'p [RepositoryConfig],
     pub(super) objectives: Option<Objectives>,
-}
-
-pub(super) fn retention(
-    table: &RetentionTable,
-    context: &ResolveContext<'_>,
-    log: &mut Diagnostics<'_>,
-) -> Retention {
-    let rules = rules(&table.keep_last, &table.daily, &table.weekly, &table.monthly, &table.pitr);
-    let mut sources = Vec::new();
-    for (name, table) in table.sources.iter().flat_map(|sources| &sources.0) {
-        source::known(&name.value, &name.spot, context.sources, log);
-        let rules = self::rules(&table.keep_last, &table.daily, &table.weekly, &table.monthly, &table.pitr);
-        sources.push((name.value.clone(), rules));
-    }
-    Retention { rules, sources }
-}
-
-fn rules<const A: i64, const B: i64, const C: i64, const D: i64>(
-    keep_last: &Option<Spanned<WholeNumber<1, A>>>,
-    daily: &Option<Spanned<WholeNumber<1, B>>>,
-    weekly: &Option<Spanned<WholeNumber<1, C>>>,
-    monthly: &Option<Spanned<WholeNumber<1, D>>>,
-    pitr: &Option<Spanned<Period>>,
-) -> Rules {
-    Rules {
-        keep_last: number(keep_last).unwrap_or(KEEP_LAST),
-        daily: number(daily).unwrap_or(0),
-        weekly: number(weekly).unwrap_or(0),
-        monthly: number(monthly).unwrap_or(0),
-        pitr: pitr.as_ref().map(|pitr| pitr.0),
-    }
 }
 
 pub(super) fn schedule(

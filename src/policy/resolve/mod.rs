@@ -9,6 +9,7 @@ mod methods;
 mod notify;
 mod postgres;
 mod repository;
+mod retention;
 mod source;
 
 use std::path::{Path, PathBuf};
@@ -45,7 +46,7 @@ pub(super) fn policy(table: PolicyTable, path: &Path, log: &mut Diagnostics<'_>)
         repositories: repositories.as_deref().unwrap_or_default(),
         objectives,
     };
-    let retention = table.retention.as_ref().map(|table| automation::retention(table, &context, log));
+    let retention = table.retention.as_ref().map(|table| retention::retention(table, &context, log));
     let schedule = table.schedule.as_ref().map(|table| automation::schedule(table, &context, log));
     let drill = table.drill.as_ref().map(|table| automation::drill(table, &context, base, log));
     let notify = table.notify.as_ref().map(|table| notify::notify(table, base, log));

@@ -6,45 +6,93 @@ use crate::platform::SecretRef;
 use crate::policy::address::{Arn, Region, S3Endpoint};
 use crate::policy::decode::{Decode, Diagnostics, KeyedTable, Node, OneOrMany, Spanned};
 use crate::policy::macros::{kinds, table};
-use crate::policy::value::{Period, WholeNumber, Zone};
+use crate::policy::value::{KeepSpan, Period, WholeNumber, Zone};
 use crate::policy::{CronLine, MailTls, Pick};
 
 table! {
-    /// How long backups are kept: whatever any rule keeps. The newest good backup is kept in any case.
-    /// Checked now, used by a later version.
+    /// How long backups are kept: whatever any rule keeps. The newest good backup, and everything that a kept backup
+    /// needs, is kept in any case. `drctl retention plan` shows what that means, `drctl retention apply` removes the
+    /// rest.
     RetentionTable {
         required {}
         optional {
-            /// The newest backups, however old, of each source in each repository. 3 unless given.
+            /// The newest good backups, however old, of each source in each repository. 3 unless given.
             keep_last: WholeNumber<1, 10_000>,
-            /// Days for which one backup a day is kept (UTC).
-            daily: WholeNumber<1, 3_660>,
-            /// Weeks for which one backup a week is kept (ISO weeks, UTC). Six months are 27.
-            weekly: WholeNumber<1, 1_040>,
-            /// Months for which one backup a month is kept (UTC).
-            monthly: WholeNumber<1, 240>,
-            /// The window of point-in-time recovery, where a source archives continuously, like `7d`.
+            /// The newest good backups that can be restored without another one, however old: an incremental backup
+            /// is none. 2 unless given, and never more than `keep_last` then.
+            minimum_redundancy: WholeNumber<1, 1_000>,
+            /// Every backup that is younger, like `48h`. A number alone is days.
+            keep_within: KeepSpan<'d'>,
+            /// One backup a day (UTC) for so long, like `30d`. A number alone is days.
+            daily: KeepSpan<'d'>,
+            /// One backup an ISO week (UTC) for so long, like `6mo`. A number alone is weeks.
+            weekly: KeepSpan<'w'>,
+            /// One backup a month (UTC) for so long, like `1y`. A number alone is months.
+            monthly: KeepSpan<'m'>,
+            /// One backup a year (UTC) for so long, like `7y`. A number alone is years.
+            yearly: KeepSpan<'y'>,
+            /// The window of point-in-time recovery, where a source archives continuously, like `7d`. Without it WAL
+            /// is kept from the oldest base backup on.
             pitr: Period,
             /// Rules that replace the ones above for one source.
-            sources: KeyedTable<SourceName, RulesTable>,
+            sources: KeyedTable<SourceName, SourceRulesTable>,
+            /// Rules that replace the ones above in one repository: `primary` or a copy.
+            copies: KeyedTable<RepositoryName, RulesTable>,
         }
     }
 }
 
 table! {
     /// Rules for one source, in place of the policy's.
+    SourceRulesTable {
+        required {}
+        optional {
+            /// The newest good backups, however old, of each source in each repository. 3 unless given.
+            keep_last: WholeNumber<1, 10_000>,
+            /// The newest good backups that can be restored without another one, however old: an incremental backup
+            /// is none. 2 unless given, and never more than `keep_last` then.
+            minimum_redundancy: WholeNumber<1, 1_000>,
+            /// Every backup that is younger, like `48h`. A number alone is days.
+            keep_within: KeepSpan<'d'>,
+            /// One backup a day (UTC) for so long, like `30d`. A number alone is days.
+            daily: KeepSpan<'d'>,
+            /// One backup an ISO week (UTC) for so long, like `6mo`. A number alone is weeks.
+            weekly: KeepSpan<'w'>,
+            /// One backup a month (UTC) for so long, like `1y`. A number alone is months.
+            monthly: KeepSpan<'m'>,
+            /// One backup a year (UTC) for so long, like `7y`. A number alone is years.
+            yearly: KeepSpan<'y'>,
+            /// The window of point-in-time recovery, where a source archives continuously, like `7d`. Without it WAL
+            /// is kept from the oldest base backup on.
+            pitr: Period,
+            /// Rules that replace these in one repository: `primary` or a copy.
+            copies: KeyedTable<RepositoryName, RulesTable>,
+        }
+    }
+}
+
+table! {
+    /// Rules in one repository, in place of those of the table above it.
     RulesTable {
         required {}
         optional {
-            /// The newest backups, however old, in each repository. 3 unless given.
+            /// The newest good backups, however old, of each source in each repository. 3 unless given.
             keep_last: WholeNumber<1, 10_000>,
-            /// Days for which one backup a day is kept (UTC).
-            daily: WholeNumber<1, 3_660>,
-            /// Weeks for which one backup a week is kept (ISO weeks, UTC).
-            weekly: WholeNumber<1, 1_040>,
-            /// Months for which one backup a month is kept (UTC).
-            monthly: WholeNumber<1, 240>,
-            /// The window of point-in-time recovery, like `7d`.
+            /// The newest good backups that can be restored without another one, however old: an incremental backup
+            /// is none. 2 unless given, and never more than `keep_last` then.
+            minimum_redundancy: WholeNumber<1, 1_000>,
+            /// Every backup that is younger, like `48h`. A number alone is days.
+            keep_within: KeepSpan<'d'>,
+            /// One backup a day (UTC) for so long, like `30d`. A number alone is days.
+            daily: KeepSpan<'d'>,
+            /// One backup an ISO week (UTC) for so long, like `6mo`. A number alone is weeks.
+            weekly: KeepSpan<'w'>,
+            /// One backup a month (UTC) for so long, like `1y`. A number alone is months.
+            monthly: KeepSpan<'m'>,
+            /// One backup a year (UTC) for so long, like `7y`. A number alone is years.
+            yearly: KeepSpan<'y'>,
+            /// The window of point-in-time recovery, where a source archives continuously, like `7d`. Without it WAL
+            /// is kept from the oldest base backup on.
             pitr: Period,
         }
     }

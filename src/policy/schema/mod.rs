@@ -10,7 +10,8 @@ mod repository;
 mod source;
 
 pub(super) use automation::{
-    ChannelTable, CheckTable, DrillTable, NotifyTable, RetentionTable, ScheduleEntry, ScheduleTable,
+    ChannelTable, CheckTable, DrillTable, NotifyTable, RetentionTable, RulesTable, ScheduleEntry,
+    ScheduleTable, SourceRulesTable,
 };
 pub(super) use repository::{
     CredentialsTable, EncryptionTable, RecipientEntry, RepositoriesTable, RepositoryTable, SseWord,
@@ -50,8 +51,8 @@ table! {
             /// The database of what is in the repositories and of every run. It can always be rebuilt
             /// from the repositories.
             catalog: CatalogTable,
-            /// How long backups are kept. Nothing is ever deleted without this table. Checked now, used
-            /// by a later version: this one deletes nothing.
+            /// How long backups are kept. Nothing is ever removed without this table, and nothing but by
+            /// `drctl retention apply`.
             retention: RetentionTable,
             /// When backups are taken. Checked now, used by a later version: until then, let cron or a
             /// systemd timer run `drctl backup`.

@@ -91,7 +91,12 @@ impl Store for DirectoryStore {
 
 #[async_trait]
 impl StoreAdmin for DirectoryStore {
-    /// Returns inode, size and time of the file, which are equal for one file reached by two paths.
+    /// It keeps no versions.
+    async fn purge(&self, keys: &[String]) -> Vec<Result<(), StoreError>> {
+        self.delete(keys).await
+    }
+
+    /// Inode, size and time of the file: one that is reached by two paths has the same.
     async fn write_id(&self, key: &str) -> Result<Option<String>, StoreError> {
         Ok(self.head(key).await?.map(|info| format!("file {}", info.etag)))
     }

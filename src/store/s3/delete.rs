@@ -74,6 +74,96 @@ impl S3Store {
         Ok(failed.collect())
     }
 
+    /// Deletes every version of these objects, and says of each whether nothing of it is left.
+    pub(super) async fn purge_all(&self, keys: &[String]) -> Vec<Result<(), StoreFault>> {
+        let mut outcomes: Vec<_> = keys.iter().map(|key| check_key(key)).collect();
+        // One listing shows the versions of all that stand in one folder.
+        let mut folders: BTreeMap<&str, BTreeMap<String, usize>> = BTreeMap::new();
+        for (n, key) in keys.iter().enumerate().filter(|(n, _)| outcomes[*n].is_ok()) {
+            let folder = key.rsplit_once('/').map_or("", |(folder, _)| folder);
+            folders.entry(folder).or_default().insert(self.full(key), n);
+        }
+        for (folder, wanted) in folders {
+            let versions = match self.versions_below(folder, &wanted).await {
+                Ok(versions) => versions,
+                Err(refusal) => {
+                    for n in wanted.values() {
+                        outcomes[*n] = Err(StoreFault { kind: refusal.kind, detail: refusal.detail.clone() });
+                    }
+                    continue;
+                }
+            };
+            for batch in versions.chunks(BATCH) {
+                for (key, fault) in self.delete_versions(batch).await {
+                    if let Some(n) = wanted.get(&key) {
+                        outcomes[*n] = Err(fault);
+                    }
+                }
+            }
+        }
+        outcomes
+    }
+
+    /// The versions and marks of what is wanted, by whole key and name of the version.
+    async fn versions_below(
+        &self,
+        folder: &str,
+        wanted: &BTreeMap<String, usize>,
+    ) -> Result<Vec<(String, String)>, S3Error> {
+        let prefix = if folder.is_empty() { self.full("") } else { format!("{}/", self.full(folder)) };
+        let last = wanted.last_key_value().map(|(key, _)| key.clone()).unwrap_or_default();
+        let mut found = Vec::new();
+        let (mut key_marker, mut id_marker) = (None, None);
+        loop {
+            let request = self.client.list_object_versions().bucket(&self.place.bucket).prefix(&prefix);
+            let request = request.set_key_marker(key_marker.take()).set_version_id_marker(id_marker.take());
+            let answer = request.send().await?;
+            let objects = answer.versions().iter().map(|one| (one.key(), one.version_id()));
+            let marks = answer.delete_markers().iter().map(|one| (one.key(), one.version_id()));
+            for (key, version) in objects.chain(marks) {
+                if let Some(key) = key.filter(|key| wanted.contains_key(*key)) {
+                    found.push((key.to_owned(), version.unwrap_or("null").to_owned()));
+                }
+            }
+            key_marker = answer.next_key_marker().map(str::to_owned);
+            id_marker = answer.next_version_id_marker().map(str::to_owned);
+            let goes_on = key_marker.as_ref().is_some_and(|next| *next <= last);
+            if !answer.is_truncated().unwrap_or_default() || !goes_on {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Deletes versions in one request. Gives those that were not, by their whole keys.
+    async fn delete_versions(&self, versions: &[(String, String)]) -> Vec<(String, StoreFault)> {
+        let all_failed = |refusal: &S3Error| {
+            let fault = || StoreFault { kind: refusal.kind, detail: refusal.detail.clone() };
+            versions.iter().map(|(key, _)| (key.clone(), fault())).collect()
+        };
+        let mut delete = Delete::builder().quiet(true);
+        for (key, version) in versions {
+            if let Ok(object) = ObjectIdentifier::builder().key(key).version_id(version).build() {
+                delete = delete.objects(object);
+            }
+        }
+        let delete = match delete.build() {
+            Ok(delete) => delete,
+            Err(error) => return all_failed(&S3Error::other(error.to_string())),
+        };
+        let request = self.client.delete_objects().bucket(&self.place.bucket).delete(delete);
+        match request.send().await.map_err(S3Error::from) {
+            Ok(answer) => {
+                let failed = answer.errors().iter().filter_map(|error| {
+                    let refusal = S3Error::from_code(error.code(), error.message());
+                    let is_gone = refusal.kind == StoreErrorKind::NotFound;
+                    (!is_gone).then(|| (error.key().unwrap_or_default().to_owned(), refusal.into()))
+                });
+                failed.collect()
+            }
+            Err(refusal) => all_failed(&refusal),
+        }
+    }
+
     async fn delete_object(&self, key: &str) -> Result<(), StoreFault> {
         let request = self.client.delete_object().bucket(&self.place.bucket).key(self.full(key));
         match request.send().await.map_err(S3Error::from) {

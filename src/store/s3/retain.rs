@@ -84,6 +84,37 @@ impl S3Store {
         Ok(())
     }
 
+    /// Until when the newest version of an object cannot be deleted.
+    pub(super) async fn lock_of(&self, key: &str) -> Result<Option<DateTime<Utc>>, StoreFault> {
+        check_key(key)?;
+        let (bucket, full) = (&self.place.bucket, self.full(key));
+        let is_unlocked = |refusal: &S3Error| {
+            let words =
+                ["NoSuchObjectLockConfiguration", "ObjectLockConfigurationNotFoundError", "InvalidRequest"];
+            refusal.kind == StoreErrorKind::NotFound || words.iter().any(|word| refusal.is(word))
+        };
+        let held = self.client.get_object_legal_hold().bucket(bucket).key(&full).send().await;
+        match held.map_err(S3Error::from) {
+            Ok(answer) => {
+                let status = answer.legal_hold.and_then(|hold| hold.status);
+                if status == Some(ObjectLockLegalHoldStatus::On) {
+                    return Ok(Some(DateTime::<Utc>::MAX_UTC));
+                }
+            }
+            Err(refusal) if is_unlocked(&refusal) => {}
+            Err(refusal) => return Err(refusal.into()),
+        }
+        match self.client.get_object_retention().bucket(bucket).key(&full).send().await.map_err(S3Error::from)
+        {
+            Ok(answer) => {
+                let retention = answer.retention.filter(|retention| retention.retain_until_date().is_some());
+                Ok(retention.map(|retention| time(retention.retain_until_date())))
+            }
+            Err(refusal) if is_unlocked(&refusal) => Ok(None),
+            Err(refusal) => Err(refusal.into()),
+        }
+    }
+
     pub(super) async fn put_legal_hold(&self, key: &str, is_held: bool) -> Result<(), StoreFault> {
         check_key(key)?;
         let status = if is_held { ObjectLockLegalHoldStatus::On } else { ObjectLockLegalHoldStatus::Off };

@@ -97,6 +97,15 @@ impl StoreAdmin for S3Store {
         self.versions_of(key).await.map_err(self.fault("list the versions of", key))
     }
 
+    async fn purge(&self, keys: &[String]) -> Vec<Result<(), StoreError>> {
+        let outcomes = self.purge_all(keys).await;
+        keys.iter().zip(outcomes).map(|(key, outcome)| outcome.map_err(self.fault("delete", key))).collect()
+    }
+
+    async fn locked_until(&self, key: &str) -> Result<Option<DateTime<Utc>>, StoreError> {
+        self.lock_of(key).await.map_err(self.fault("read the lock of", key))
+    }
+
     async fn extend_lock(&self, key: &str, until: DateTime<Utc>) -> Result<(), StoreError> {
         self.extend_retention(key, until).await.map_err(self.fault("extend the lock of", key))
     }

@@ -11,8 +11,8 @@ use chrono::{DateTime, Utc};
 
 use crate::platform::CancellationToken;
 use crate::store::{
-    ObjectInfo, ObjectVersion, Page, PutOptions, Store, StoreAdmin, StoreError, StoreErrorKind, Upload,
-    UploadInfo, Written, delete_object, require_admin,
+    ObjectInfo, ObjectVersion, Page, PutOptions, Store, StoreAdmin, StoreError, StoreErrorKind,
+    StoreProtection, Upload, UploadInfo, Written, delete_object, require_admin,
 };
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -232,6 +232,25 @@ impl StoreAdmin for Faulty {
         self.fate
             .pass("list versions", key, self.location(), require_admin(&*self.inner)?.versions(key))
             .await
+    }
+
+    async fn purge(&self, keys: &[String]) -> Vec<Result<(), StoreError>> {
+        let mut outcomes = Vec::with_capacity(keys.len());
+        for key in keys {
+            let one = [key.clone()];
+            let purged = async { require_admin(&*self.inner)?.purge(&one).await.into_iter().collect() };
+            outcomes.push(self.fate.pass("purge", key, self.location(), purged).await);
+        }
+        outcomes
+    }
+
+    async fn locked_until(&self, key: &str) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let locked = require_admin(&*self.inner)?.locked_until(key);
+        self.fate.pass("read the lock of", key, self.location(), locked).await
+    }
+
+    async fn protection(&self) -> Result<StoreProtection, StoreError> {
+        require_admin(&*self.inner)?.protection().await
     }
 
     async fn extend_lock(&self, key: &str, until: DateTime<Utc>) -> Result<(), StoreError> {

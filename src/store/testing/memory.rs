@@ -10,7 +10,7 @@ use crate::model::Sha256Hex;
 use crate::platform::{Clock, SystemClock};
 use crate::store::{
     ObjectInfo, ObjectVersion, Page, Precondition, PutOptions, Store, StoreAdmin, StoreError, StoreErrorKind,
-    Upload, UploadInfo, Written,
+    StoreProtection, Upload, UploadInfo, Written,
 };
 
 /// Small, so that listings have several pages.
@@ -38,6 +38,7 @@ struct StoredObject {
     etag: String,
     modified: DateTime<Utc>,
     metadata: BTreeMap<String, String>,
+    locked_until: Option<DateTime<Utc>>,
 }
 
 #[derive(Debug)]
@@ -58,6 +59,13 @@ impl MemoryStore {
         let mut shelf = self.shelf();
         let chosen = shelf.objects.iter_mut().filter(|(key, _)| key.contains(part));
         chosen.for_each(|(_, object)| object.modified -= by);
+    }
+
+    /// Locks the objects whose keys contain `part`.
+    pub fn lock(&self, part: &str, until: DateTime<Utc>) {
+        let mut shelf = self.shelf();
+        let chosen = shelf.objects.iter_mut().filter(|(key, _)| key.contains(part));
+        chosen.for_each(|(_, object)| object.locked_until = Some(until));
     }
 
     fn shelf(&self) -> MutexGuard<'_, Shelf> {
@@ -109,6 +117,7 @@ impl MemoryStore {
             etag: etag.clone(),
             modified: SystemClock.now(),
             metadata: options.metadata.clone(),
+            locked_until: None,
         };
         shelf.objects.insert(key.to_owned(), object);
         Ok(Written { etag, version: None })
@@ -200,7 +209,12 @@ impl Store for MemoryStore {
     async fn delete(&self, keys: &[String]) -> Vec<Result<(), StoreError>> {
         let delete = |key: &String| {
             self.check_key("delete", key)?;
-            self.shelf().objects.remove(key);
+            let mut shelf = self.shelf();
+            let locked = shelf.objects.get(key).and_then(|object| object.locked_until);
+            if locked.is_some_and(|until| until > SystemClock.now()) {
+                return Err(self.error("delete", key, StoreErrorKind::Forbidden));
+            }
+            shelf.objects.remove(key);
             Ok(())
         };
         keys.iter().map(delete).collect()
@@ -243,6 +257,20 @@ impl StoreAdmin for MemoryStore {
             is_latest: true,
         };
         Ok(self.head(key).await?.map(version).into_iter().collect())
+    }
+
+    async fn purge(&self, keys: &[String]) -> Vec<Result<(), StoreError>> {
+        self.delete(keys).await
+    }
+
+    async fn locked_until(&self, key: &str) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let locked = self.shelf().objects.get(key).and_then(|object| object.locked_until);
+        Ok(locked.filter(|until| *until > SystemClock.now()))
+    }
+
+    async fn protection(&self) -> Result<StoreProtection, StoreError> {
+        let locks = self.shelf().objects.values().any(|object| object.locked_until.is_some());
+        Ok(StoreProtection { keeps_versions: Some(false), locks_objects: Some(locks) })
     }
 
     async fn extend_lock(&self, key: &str, _until: DateTime<Utc>) -> Result<(), StoreError> {

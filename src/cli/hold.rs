@@ -1,0 +1,227 @@
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::Context;
+use super::catalog_view::{CatalogView, recall, warn_lost};
+use super::error::CommandError;
+use super::exit::{self, Exit};
+use super::table::{Cell, TextTable};
+use crate::model::{RunId, SourceName};
+use crate::platform::{host_name, seed};
+use crate::policy::Policy;
+use crate::repository::Repositories;
+use crate::retention::hold_store::{self, Holds, Release};
+use crate::retention::{HeldScope, Hold};
+use crate::text::{error_chain, format_time};
+
+/// Keep backups whatever the rules of retention say
+#[derive(Debug, clap::Args)]
+pub struct HoldArgs {
+    #[command(subcommand)]
+    command: HoldCommand,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum HoldCommand {
+    /// Place a hold on a backup, or on all of a source
+    #[command(after_help = exit::HELP)]
+    Add(AddArgs),
+    /// List the holds, and those that were released
+    #[command(after_help = exit::HELP)]
+    List,
+    /// Release a hold
+    #[command(after_help = exit::HELP)]
+    Release(ReleaseArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct AddArgs {
+    /// The backup, by id or prefix
+    #[arg(value_name = "ID", required_unless_present = "source", conflicts_with = "source")]
+    backup: Option<String>,
+    /// Every backup of this source that there is, those still to come, and its WAL
+    #[arg(long, value_name = "SOURCE")]
+    source: Option<SourceName>,
+    /// Why; shown with every backup that it keeps
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// Who places it [default: USER@HOST]
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
+    /// When it ends by itself, like `2027-03-01T00:00:00Z` [default: when it is released]
+    #[arg(long, value_name = "TIME")]
+    until: Option<DateTime<Utc>>,
+}
+
+#[derive(Debug, clap::Args)]
+struct ReleaseArgs {
+    /// The hold, as `drctl hold list` shows it
+    #[arg(value_name = "HOLD")]
+    hold: String,
+    /// Why it is released
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// Who releases it [default: USER@HOST]
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
+}
+
+pub(super) async fn run(args: HoldArgs, context: &Context) -> Result<Exit, CommandError> {
+    match args.command {
+        HoldCommand::Add(args) => add(args, context).await,
+        HoldCommand::List => list(context).await,
+        HoldCommand::Release(args) => release(args, context).await,
+    }
+}
+
+fn person(given: Option<String>) -> String {
+    given.unwrap_or_else(|| {
+        let user = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER"));
+        format!("{}@{}", user.unwrap_or_else(|_| "unknown".to_owned()), host_name())
+    })
+}
+
+async fn add(args: AddArgs, context: &Context) -> Result<Exit, CommandError> {
+    let now = context.clock.now();
+    if args.until.is_some_and(|until| until <= now) {
+        return Err(
+            CommandError::usage("the hold would be over already").hint("`--until` takes a time to come.")
+        );
+    }
+    let known = CatalogView::open(context, false).await?;
+    let on = match (&args.source, &args.backup) {
+        (Some(source), _) => {
+            if known.policy.source(source).is_none() {
+                return Err(CommandError::usage(format!("the policy has no source `{source}`")));
+            }
+            HeldScope::Source(source.clone())
+        }
+        (None, prefix) => {
+            HeldScope::Backup(known.find(prefix.as_deref().unwrap_or_default()).await?.id().clone())
+        }
+    };
+    let hold = Hold {
+        id: RunId::new(now, seed()).to_string(),
+        on,
+        reason: args.reason,
+        by: person(args.by),
+        placed: now,
+        until: args.until,
+    };
+    let lost = hold_store::add(&known.repositories, &known.policy.system, &hold).await;
+    let lost = lost.map_err(CommandError::failed)?;
+    known.catalog.close().await;
+    if context.output.is_json() {
+        context.output.document("hold", &hold);
+    } else {
+        context.output.line(format!("hold {} on {}", hold.id, describe(&hold.on)));
+    }
+    concluded(context, &lost)
+}
+
+/// A repository that does not know of it would remove what it keeps, were it the only one that can be reached.
+fn concluded(context: &Context, lost: &[crate::repository::Unavailable]) -> Result<Exit, CommandError> {
+    for one in lost {
+        warn_lost(context, one);
+        context.output.reason(format!("`{}` did not take the record: {}", one.name, one.reason()));
+    }
+    if !lost.is_empty() {
+        context.output.note("hint: Repeat it when the repository can be reached.");
+    }
+    Ok(if lost.is_empty() { Exit::Done } else { Exit::Partly })
+}
+
+fn describe(on: &HeldScope) -> String {
+    match on {
+        HeldScope::Backup(backup) => backup.to_string(),
+        HeldScope::Source(source) => format!("all of {source}"),
+    }
+}
+
+async fn opened(context: &Context) -> Result<(Policy, Repositories, Holds, bool), CommandError> {
+    let policy = context.policy()?;
+    let (catalog, repositories) = recall(context, &policy, context.repositories(&policy).await).await;
+    if let Some(catalog) = catalog {
+        catalog.close().await;
+    }
+    let repositories = repositories.for_reading(&policy.system, None).await;
+    let (mut holds, mut is_whole) = (Holds::default(), repositories.lost().is_empty());
+    repositories.lost().iter().for_each(|lost| warn_lost(context, lost));
+    for repository in repositories.iter() {
+        match hold_store::read(&*repository.store, &policy.system).await {
+            Ok(found) => holds.merge(found),
+            Err(error) => {
+                is_whole = false;
+                context.output.warn(format!("the holds in `{}`: {}", repository.name, error_chain(&error)));
+            }
+        }
+    }
+    Ok((policy, repositories, holds, is_whole))
+}
+
+#[derive(Serialize)]
+struct HoldsDocument<'a> {
+    holds: Vec<HoldRow<'a>>,
+}
+
+#[derive(Serialize)]
+struct HoldRow<'a> {
+    #[serde(flatten)]
+    hold: &'a Hold,
+    /// `in-force`, `over`, `released`
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    released: Option<&'a Release>,
+}
+
+async fn list(context: &Context) -> Result<Exit, CommandError> {
+    let (_, _, holds, is_whole) = opened(context).await?;
+    let now = context.clock.now();
+    let rows = holds.all.iter().map(|hold| {
+        let released = holds.released.iter().find(|release| release.hold == hold.id);
+        let state = match released {
+            Some(_) => "released",
+            None if hold.is_over(now) => "over",
+            None => "in-force",
+        };
+        HoldRow { hold, state, released }
+    });
+    let rows: Vec<HoldRow<'_>> = rows.collect();
+    if context.output.is_json() {
+        context.output.document("holds", &HoldsDocument { holds: rows });
+    } else if rows.is_empty() {
+        context.output.line("There are no holds.");
+    } else {
+        let mut table = TextTable::head(["HOLD", "ON", "STATE", "BY", "UNTIL", "REASON"].map(Cell::new));
+        for HoldRow { hold, state, .. } in &rows {
+            let until = hold.until.map_or("released".to_owned(), format_time);
+            table.row(
+                [&hold.id, &describe(&hold.on), &(*state).to_owned(), &hold.by, &until, &hold.reason]
+                    .map(Cell::new),
+            );
+        }
+        table.lines().iter().for_each(|line| context.output.line(line));
+    }
+    if !is_whole {
+        context.output.reason("not every repository could be read");
+    }
+    Ok(if is_whole { Exit::Done } else { Exit::Partly })
+}
+
+async fn release(args: ReleaseArgs, context: &Context) -> Result<Exit, CommandError> {
+    let (policy, repositories, holds, _) = opened(context).await?;
+    if !holds.in_force().any(|hold| hold.id == args.hold) {
+        let error = hold_store::HoldError::Unknown(args.hold);
+        return Err(CommandError::usage(error).hint("`drctl hold list` shows what there is."));
+    }
+    let release =
+        Release { hold: args.hold, by: person(args.by), reason: args.reason, released: context.clock.now() };
+    let lost = hold_store::release(&repositories, &policy.system, &release).await;
+    let lost = lost.map_err(CommandError::failed)?;
+    if context.output.is_json() {
+        context.output.document("hold-released", &release);
+    } else {
+        context.output.line(format!("released hold {}", release.hold));
+    }
+    concluded(context, &lost)
+}

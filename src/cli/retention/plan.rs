@@ -1,0 +1,171 @@
+use std::collections::BTreeSet;
+
+use super::calendar;
+use super::view::RetentionView;
+use crate::cli::Context;
+use crate::cli::error::CommandError;
+use crate::cli::exit::Exit;
+use crate::cli::output::Output;
+use crate::cli::style;
+use crate::cli::table::{Cell, TextTable};
+use crate::model::{BackupKind, RunId};
+use crate::platform::seed;
+use crate::retention::{Fate, Leftover, Proof, Refusal, RetentionPlan, SourcePlan};
+use crate::text::{count, format_size, format_time};
+
+/// Lines of what goes that are shown; programs get all of them.
+const SHOWN: usize = 20;
+
+pub(super) async fn run(context: &Context) -> Result<Exit, CommandError> {
+    let own = RunId::new(context.clock.now(), seed());
+    let view = RetentionView::open(context, &own).await?;
+    let (plan, output) = (&view.plan, &context.output);
+    if output.is_json() {
+        output.document("retention-plan", &document(&view));
+    } else {
+        show(output, plan, &view.surveyed.leftovers);
+    }
+    view.catalog.close().await;
+    let blocked: Vec<&Refusal> = plan
+        .sources
+        .iter()
+        .filter(|source| source.removes_anything())
+        .flat_map(|source| plan.refusals_of(source, true))
+        .collect();
+    let incomplete = plan.repositories.iter().flat_map(|(_, refusals)| refusals).next();
+    if let Some(refusal) = blocked.first().copied().or(incomplete) {
+        output.reason(format!("{}: {}", refusal.code.as_str(), refusal.message));
+        return Ok(Exit::Partly);
+    }
+    Ok(Exit::Done)
+}
+
+fn document(view: &RetentionView) -> impl serde::Serialize + '_ {
+    #[derive(serde::Serialize)]
+    struct PlanDocument<'a> {
+        removes_anything: bool,
+        #[serde(flatten)]
+        plan: &'a RetentionPlan,
+        leftovers: &'a [Leftover],
+    }
+    PlanDocument {
+        removes_anything: view.plan.removes_anything(),
+        plan: &view.plan,
+        leftovers: &view.surveyed.leftovers,
+    }
+}
+
+/// The calendars, then what goes, then the proof.
+pub(super) fn show(output: &Output, plan: &RetentionPlan, leftovers: &[Leftover]) {
+    for source in &plan.sources {
+        show_source(output, source);
+    }
+    show_leftovers(output, leftovers);
+    for (_, refusals) in &plan.repositories {
+        refusals.iter().for_each(|refusal| show_refusal(output, refusal));
+    }
+    plan.refusals.iter().for_each(|refusal| show_refusal(output, refusal));
+    let strong = style::STRONG;
+    if !plan.removes_anything() {
+        output.line("Nothing goes: every backup is kept by a rule.");
+        return;
+    }
+    let needs =
+        |source: &SourcePlan| plan.refusals_of(source, false).any(|refusal| refusal.code.can_be_confirmed());
+    let confirm = plan.sources.iter().filter(|source| source.removes_anything()).any(needs);
+    let command = match confirm {
+        true => format!("drctl retention apply --confirm {}", plan.digest),
+        false => "drctl retention apply".to_owned(),
+    };
+    output.line(format!("Nothing was removed. `{strong}{command}{strong:#}` removes what goes."));
+}
+
+fn show_source(output: &Output, plan: &SourcePlan) {
+    let (strong, faint) = (style::STRONG, style::FAINT);
+    let rules = plan.rules.as_deref().unwrap_or("not in the policy: everything stays");
+    output.line(format!("{strong}{} in {}{strong:#}  {faint}{rules}{faint:#}", plan.source, plan.repository));
+    let kinds: BTreeSet<BackupKind> = plan.backups.iter().map(|backup| backup.id.kind()).collect();
+    for kind in kinds {
+        calendar::lines(&plan.backups, kind).iter().for_each(|line| output.line(line));
+    }
+    show_removals(output, plan);
+    let head = ["", "BACKUPS", "RESTORABLE", "OLDEST", "NEWEST", "ANY TIME FROM", "WAL FILES", "SIZE"];
+    let mut table = TextTable::head(head.map(Cell::new));
+    table.row(proof_row("  before", &plan.before));
+    table.row(proof_row("  after", &plan.after));
+    table.lines().iter().for_each(|line| output.line(line));
+    plan.refusals.iter().for_each(|refusal| show_refusal(output, refusal));
+    output.line("");
+}
+
+fn show_removals(output: &Output, plan: &SourcePlan) {
+    let bad = style::BAD;
+    let removed: Vec<_> = plan.removed().collect();
+    if !removed.is_empty() {
+        let bytes = removed.iter().map(|backup| backup.bytes).sum();
+        let all = count(removed.len() as u64, "backup");
+        output.line(format!("  {bad}goes{bad:#}: {all}, {}", format_size(bytes)));
+    }
+    for backup in removed.iter().take(SHOWN) {
+        let Fate::Remove(reason) = &backup.fate else { continue };
+        let locked = backup.locked_until.map(|until| format!(", locked until {}", format_time(until)));
+        let locked = locked.unwrap_or_default();
+        output.line(format!("    {} {:>9}  {reason}{locked}", backup.id, format_size(backup.bytes)));
+    }
+    if removed.len() > SHOWN {
+        output.line(format!("    and {} more (`--output json` names them)", removed.len() - SHOWN));
+    }
+    for wal in plan.wal.iter().filter(|wal| wal.removed_files > 0) {
+        let files = count(wal.removed_files, "WAL file");
+        output.line(format!(
+            "  {bad}goes{bad:#}: {files} of system identifier {}, {}",
+            wal.cluster,
+            format_size(wal.removed_bytes)
+        ));
+        for range in wal.remove.iter().take(SHOWN) {
+            output.line(format!("    {} to {}", range.first, range.last));
+        }
+        if wal.remove.len() > SHOWN {
+            output.line(format!("    and {} more ranges", wal.remove.len() - SHOWN));
+        }
+        output.line(format!("    stays: {}", wal.reasons.join("; ")));
+    }
+}
+
+fn proof_row(name: &str, proof: &Proof) -> [Cell; 8] {
+    let time = |time: Option<chrono::DateTime<chrono::Utc>>| time.map(format_time).unwrap_or_default();
+    let window = proof.windows.first();
+    [
+        Cell::new(name),
+        Cell::new(proof.backups.to_string()).right(),
+        Cell::new(proof.good_backups.to_string()).right(),
+        Cell::new(time(proof.oldest_point)),
+        Cell::new(time(proof.newest())),
+        Cell::new(time(window.and_then(|window| window.from))),
+        Cell::new(proof.wal_files.to_string()).right(),
+        Cell::new(format_size(proof.bytes)).right(),
+    ]
+}
+
+fn show_leftovers(output: &Output, leftovers: &[Leftover]) {
+    for left in leftovers {
+        let what = match (left.has_tombstone, left.is_due) {
+            (true, _) => "a removal that was stopped; it goes",
+            (false, true) => "it has no manifest; it goes",
+            (false, false) => "it has no manifest; an interrupted run may still be resumed",
+        };
+        let objects = count(left.objects.len() as u64, "object");
+        output.line(format!(
+            "{} in {}: {objects}, {}: {what}",
+            left.backup,
+            left.repository,
+            format_size(left.bytes)
+        ));
+    }
+}
+
+pub(super) fn show_refusal(output: &Output, refusal: &Refusal) {
+    let warn = style::WARN;
+    output.line(format!("  {warn}refused{warn:#} ({}): {}", refusal.code.as_str(), refusal.message));
+    output.line(format!("    hint: {}", refusal.hint));
+}

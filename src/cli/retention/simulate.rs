@@ -1,0 +1,249 @@
+use chrono::{DateTime, Datelike as _, NaiveDate, TimeDelta, Utc};
+use serde::Serialize;
+
+use super::calendar;
+use super::view::RetentionView;
+use crate::cli::Context;
+use crate::cli::error::CommandError;
+use crate::cli::exit::Exit;
+use crate::cli::style;
+use crate::cli::table::{Cell, TextTable};
+use crate::model::{BackupKind, RepositoryName, RunId, SourceName};
+use crate::platform::seed;
+use crate::policy::{CronLine, Policy, Source};
+use crate::retention::{Hold, Simulated, SimulatedDay, SimulatedKind, Simulation, SourceHoldings, simulate};
+use crate::text::{format_size, format_time};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct SimulateArgs {
+    /// How many days are played forward
+    #[arg(long, value_name = "N", default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..=4000))]
+    days: u32,
+}
+
+#[derive(Serialize)]
+struct SimulationDocument<'a> {
+    days: u32,
+    sources: Vec<SimulatedRow<'a>>,
+    /// Sources that no cron line backs up.
+    not_simulated: Vec<&'a SourceName>,
+}
+
+#[derive(Serialize)]
+struct SimulatedRow<'a> {
+    source: &'a SourceName,
+    repository: &'a RepositoryName,
+    days: &'a [SimulatedDay],
+}
+
+pub(super) async fn run(args: SimulateArgs, context: &Context) -> Result<Exit, CommandError> {
+    let own = RunId::new(context.clock.now(), seed());
+    let view = RetentionView::open(context, &own).await?;
+    let (now, output) = (context.clock.now(), &context.output);
+    let applied: Vec<DateTime<Utc>> = (1..=args.days).map(|day| now + TimeDelta::days(day.into())).collect();
+    let mut simulated: Vec<(SourceName, RepositoryName, Simulated)> = Vec::new();
+    let mut without: Vec<&SourceName> = Vec::new();
+    for source in &view.policy.sources {
+        let before = simulated.len();
+        for repository in &view.surveyed.survey.repositories {
+            let start = repository.sources.get(&source.name).cloned().unwrap_or_default();
+            let holds = &view.surveyed.survey.holds;
+            let forecast = forecast(&view.policy, source, &repository.name, start, holds, &applied, now);
+            let done = tokio::task::block_in_place(|| forecast.and_then(simulate));
+            simulated.extend(done.map(|done| (source.name.clone(), repository.name.clone(), done)));
+        }
+        if simulated.len() == before {
+            without.push(&source.name);
+        }
+    }
+    if output.is_json() {
+        let rows = simulated.iter();
+        let rows =
+            rows.map(|(source, repository, done)| SimulatedRow { source, repository, days: &done.days });
+        let document =
+            SimulationDocument { days: args.days, sources: rows.collect(), not_simulated: without };
+        output.document("retention-simulation", &document);
+    } else {
+        for (source, repository, done) in &simulated {
+            show(context, source, repository, done);
+        }
+        for source in without {
+            output.note(format!("note: {source} is not simulated: no cron line of `[schedule]` backs it up"));
+        }
+    }
+    view.catalog.close().await;
+    if simulated.is_empty() {
+        return Err(CommandError::usage("there is nothing to simulate")
+            .hint("Give the sources cron lines in `[schedule.sources]`: they say when backups are taken."));
+    }
+    Ok(Exit::Done)
+}
+
+/// How a source goes on in a repository, by the policy's cron lines and with the sizes there are. `None`: no cron line
+/// backs it up.
+fn forecast<'a>(
+    policy: &'a Policy,
+    source: &Source,
+    repository: &RepositoryName,
+    start: SourceHoldings,
+    holds: &'a [Hold],
+    applied: &[DateTime<Utc>],
+    now: DateTime<Utc>,
+) -> Option<Simulation<'a>> {
+    let until = applied.last().copied()?;
+    let retention = policy.retention.as_ref()?;
+    let times = policy.schedule.backups.iter();
+    let own = times.filter(|times| times.source == source.name && !times.kind.is_managed());
+    let kinds: Vec<SimulatedKind> = own
+        .map(|own| SimulatedKind {
+            kind: own.kind,
+            times: firings(&own.lines, policy.schedule.timezone, now, until),
+            bytes: usual_size(&start, own.kind),
+            fails_one_in: None,
+        })
+        .collect();
+    (!kinds.is_empty()).then(|| Simulation {
+        source: source.name.clone(),
+        repository: repository.clone(),
+        rules: retention.rules_in(&source.name, repository),
+        holds,
+        kinds,
+        wal_an_hour: source.wal().map(|_| wal_an_hour(&start, now)),
+        applied: applied.to_vec(),
+        start,
+    })
+}
+
+/// When cron lines fire, in UTC.
+fn firings(
+    lines: &[CronLine],
+    zone: chrono_tz::Tz,
+    from: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> Vec<DateTime<Utc>> {
+    let of_line = |line: &CronLine| {
+        let firings = line.cron().iter_after(from.with_timezone(&zone));
+        firings.map(|at| at.with_timezone(&Utc)).take_while(|at| *at <= until).collect::<Vec<_>>()
+    };
+    let mut all: Vec<_> = lines.iter().flat_map(of_line).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// What the last thirty have on average.
+fn usual_size(holdings: &SourceHoldings, kind: BackupKind) -> u64 {
+    let mut of_kind: Vec<_> = holdings.backups.iter().filter(|backup| backup.id.kind() == kind).collect();
+    of_kind.sort_by_key(|backup| std::cmp::Reverse(backup.recovery_point));
+    of_kind.truncate(30);
+    of_kind.iter().map(|backup| backup.bytes).sum::<u64>().checked_div(of_kind.len() as u64).unwrap_or(0)
+}
+
+/// What the last week has on average.
+fn wal_an_hour(holdings: &SourceHoldings, now: DateTime<Utc>) -> u64 {
+    let since = now - TimeDelta::days(7);
+    let files = holdings.wal.iter().flat_map(|wal| &wal.files).filter(|file| file.modified >= since);
+    let (bytes, oldest) =
+        files.fold((0, now), |(bytes, oldest), file| (bytes + file.bytes, file.modified.min(oldest)));
+    let hours = u64::try_from((now - oldest).num_hours()).unwrap_or(0).max(1);
+    bytes / hours
+}
+
+/// The first day of each month, and the last day.
+fn shown(days: &[SimulatedDay]) -> impl Iterator<Item = &SimulatedDay> {
+    let last: Option<NaiveDate> = days.last().map(|day| day.date);
+    let first = days.first().map(|day| day.date);
+    days.iter().filter(move |day| day.date.day() == 1 || Some(day.date) == last || Some(day.date) == first)
+}
+
+fn show(context: &Context, source: &SourceName, repository: &RepositoryName, done: &Simulated) {
+    let (output, strong, faint) = (&context.output, style::STRONG, style::FAINT);
+    let rules = done.last.rules.as_deref().unwrap_or_default();
+    output.line(format!("{strong}{source} in {repository}{strong:#}  {faint}{rules}{faint:#}"));
+    let head = ["DAY", "BACKUPS", "WAL FILES", "SIZE", "OLDEST", "ANY TIME FROM"].map(Cell::new);
+    let [day, backups, wal, size, oldest, from] = head;
+    let mut table = TextTable::head([day, backups.right(), wal.right(), size.right(), oldest, from]);
+    let time = |time: Option<DateTime<Utc>>| time.map(format_time).unwrap_or_default();
+    for day in shown(&done.days) {
+        table.row([
+            Cell::new(day.date.to_string()),
+            Cell::new(day.backups.to_string()).right(),
+            Cell::new(day.wal_files.to_string()).right(),
+            Cell::new(format_size(day.bytes)).right(),
+            Cell::new(time(day.oldest_point)),
+            Cell::new(time(day.window_from)),
+        ]);
+    }
+    table.lines().iter().for_each(|line| output.line(line));
+    let kinds: std::collections::BTreeSet<BackupKind> =
+        done.last.backups.iter().map(|backup| backup.id.kind()).collect();
+    for kind in kinds {
+        calendar::lines(&done.last.backups, kind).iter().for_each(|line| output.line(line));
+    }
+    output.line("");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+    use std::path::Path;
+
+    use super::*;
+    use crate::policy::load;
+
+    /// What the reference policies promise, as their calendars show it after 400 days.
+    #[test]
+    fn the_reference_policies_keep_what_they_promise() {
+        let now: DateTime<Utc> = "2026-01-01T00:00:00Z".parse().unwrap();
+        // Applied at 6:20, as their schedules have it.
+        let applied: Vec<_> =
+            (0..400).map(|day| now + TimeDelta::days(day) + TimeDelta::minutes(380)).collect();
+        for name in [
+            "course-companion-fte",
+            "ai-study-companion",
+            "classboard",
+            "personal-assistant-tdah",
+            "insightshop",
+        ] {
+            let path =
+                Path::new(env!("CARGO_MANIFEST_DIR")).join("policies").join(name).with_extension("toml");
+            let policy = load(&path).unwrap();
+            let mut text = String::new();
+            for source in &policy.sources {
+                let repository = &policy.repositories[0].name;
+                let start = SourceHoldings::default();
+                let forecast = forecast(&policy, source, repository, start, &[], &applied, now);
+                let Some(done) = forecast.and_then(simulate) else { continue };
+                let rules = done.last.rules.as_deref().unwrap_or_default();
+                writeln!(text, "{} in {repository}: {rules}", source.name).unwrap();
+                let kinds: std::collections::BTreeSet<BackupKind> =
+                    done.last.backups.iter().map(|backup| backup.id.kind()).collect();
+                for kind in kinds {
+                    for line in calendar::lines(&done.last.backups, kind) {
+                        writeln!(text, "{}", anstream::adapter::strip_str(&line)).unwrap();
+                    }
+                    let days: std::collections::BTreeSet<NaiveDate> = done
+                        .last
+                        .backups
+                        .iter()
+                        .filter(|backup| backup.id.kind() == kind && !backup.is_removed())
+                        .map(|backup| backup.recovery_point.date_naive())
+                        .collect();
+                    let last = applied[399].date_naive();
+                    let daily = (1..=30).filter(|ago| days.contains(&(last - TimeDelta::days(*ago)))).count();
+                    assert_eq!(daily, 30, "{name}: the last 30 whole days of {kind}");
+                    let weeks: std::collections::BTreeSet<_> =
+                        days.iter().map(|day| (day.iso_week().year(), day.iso_week().week())).collect();
+                    assert!(weeks.len() >= 26, "{name}: half a year of weeks of {kind}, {}", weeks.len());
+                    let begin = days.first().copied().unwrap();
+                    assert!(last - begin <= TimeDelta::days(185), "{name}: {kind} of {begin} is too old");
+                }
+                if let Some(from) = done.days[399].window_from {
+                    let window = applied[399] - from;
+                    assert!(window >= TimeDelta::days(7) && window < TimeDelta::days(9), "{name}: {window}");
+                }
+            }
+            insta::assert_snapshot!(name, text);
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! What the verbs of retention begin with: the repositories, surveyed, and the plan.
+
+use crate::catalog::{BackupEntry, Catalog, Filter};
+use crate::cli::Context;
+use crate::cli::catalog_view::{brought_up, recall, warn};
+use crate::cli::error::CommandError;
+use crate::model::{BackupId, RepositoryName, RunId};
+use crate::policy::Policy;
+use crate::repository::Repositories;
+use crate::retention::{KnownBackups, RetentionPlan, Surveyed, plan, planned_policy, survey};
+
+/// A plan, and what it was made of.
+pub(super) struct RetentionView {
+    pub(super) policy: Policy,
+    pub(super) repositories: Repositories,
+    pub(super) catalog: Catalog,
+    pub(super) entries: Vec<BackupEntry>,
+    pub(super) surveyed: Surveyed,
+    pub(super) plan: RetentionPlan,
+}
+
+impl RetentionView {
+    /// Surveys every repository, and plans. `own`: the run whose leases are not those of others.
+    pub(super) async fn open(context: &Context, own: &RunId) -> Result<Self, CommandError> {
+        let policy = context.policy()?;
+        if policy.retention.is_none() {
+            return Err(CommandError::usage("the policy has no `[retention]`: nothing is ever removed")
+                .hint("Add one, like `[retention]` with `daily = \"30d\"` and `weekly = \"6mo\"`."));
+        }
+        let (catalog, repositories) = recall(context, &policy, context.repositories(&policy).await).await;
+        let repositories = repositories.for_reading(&policy.system, None).await;
+        let (catalog, refreshed) = brought_up(context, &policy, catalog, &repositories).await?;
+        warn(context, &refreshed);
+        let entries = catalog.backups(&Filter::default()).await?;
+        let runs = catalog.runs(None).await?;
+        let refused: Vec<(RepositoryName, BackupId)> =
+            refreshed.refused.iter().map(|one| (one.repository.clone(), one.backup.clone())).collect();
+        let known = KnownBackups {
+            entries: &entries,
+            runs: &runs,
+            refused: &refused,
+            is_journal_whole: refreshed.unread.is_empty(),
+        };
+        let names: Vec<RepositoryName> =
+            policy.repositories.iter().map(|config| config.name.clone()).collect();
+        let now = context.clock.now();
+        let surveyed = survey(&repositories, &names, &policy.system, known, own, now).await;
+        let Some(planned) = planned_policy(&policy) else {
+            return Err(CommandError::usage("the policy has no `[retention]`: nothing is ever removed"));
+        };
+        let plan = plan(&planned, &surveyed.survey, now);
+        Ok(Self { policy, repositories, catalog, entries, surveyed, plan })
+    }
+}

@@ -1,0 +1,591 @@
+//! Carries out a plan: tombstones first, then in each repository manifests, the objects they named, and WAL.
+//!
+//! *Invariants.* Decides nothing: what is not in the plan stays. A backup goes before what it builds on, and WAL after
+//! the base backups that need it; where one of them could not be removed, what it needs stays too. Killed between any
+//! two steps, it leaves no backup that is listed and cannot be restored; carried out again, it comes to the same end.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::holding::{HeldPhysical, SourceHoldings};
+use super::leftover::GRACE;
+use super::plan::RetentionPlan;
+use super::refusal::{Refusal, RefusalCode};
+use super::source_plan::{Fate, PlannedBackup, SourcePlan};
+use super::survey::{Surveyed, VERB};
+use crate::catalog::BackupEntry;
+use crate::event::Event;
+use crate::model::{BackupId, Manifest, Outcome, RepositoryName, RunId, SourceName};
+use crate::platform::seed;
+use crate::repository::journal::{Detail, JournalRecord, Removal, TOMBSTONES, WalRemoval};
+use crate::repository::{Repository, Unavailable, layout, run_record};
+use crate::run::RunContext;
+use crate::store::{StoreError, StoreErrorKind, require_admin};
+use crate::text::{count, error_chain};
+use crate::wal::Archive;
+
+/// Tombstones that go into one record.
+const TOMBSTONES_AT_ONCE: usize = 5000;
+/// Reasons that the journal's record names.
+const REASONS: usize = 100;
+/// Objects that are deleted between two looks at whether to stop.
+const AT_ONCE: usize = 1000;
+
+/// What came of it.
+#[derive(Debug, Default, Serialize)]
+pub struct ApplyReport {
+    pub removed: Vec<RemovedBackup>,
+    pub wal: Vec<RemovedWal>,
+    /// Objects of no backup that were removed.
+    pub leftover_objects: u64,
+    pub leftover_bytes: u64,
+    /// Uploads that never ended and were aborted.
+    pub aborted_uploads: u64,
+    /// The store keeps them: they are tried again by the next run.
+    pub locked: Vec<LockedBackup>,
+    pub refused: Vec<RefusedSource>,
+    pub failed: Vec<FailedRemoval>,
+    pub interrupted: bool,
+    #[serde(skip)]
+    pub unrecorded: Vec<Unavailable>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RemovedBackup {
+    pub repository: RepositoryName,
+    pub backup: BackupId,
+    pub bytes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RemovedWal {
+    pub repository: RepositoryName,
+    pub source: SourceName,
+    pub files: u64,
+    pub bytes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LockedBackup {
+    pub repository: RepositoryName,
+    pub backup: BackupId,
+    /// `None`: until a hold is taken off, or the store does not say.
+    pub until: Option<DateTime<Utc>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RefusedSource {
+    pub repository: RepositoryName,
+    pub source: SourceName,
+    pub refusals: Vec<Refusal>,
+}
+
+/// Something that could not be removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FailedRemoval {
+    pub repository: RepositoryName,
+    /// A backup, or `12 WAL files of database`.
+    pub what: String,
+    pub reason: String,
+    /// The host may not delete there.
+    pub is_denied: bool,
+}
+
+impl ApplyReport {
+    /// Returns whether everything that the plan names was removed.
+    pub fn is_complete(&self) -> bool {
+        self.refused.is_empty() && self.failed.is_empty() && !self.interrupted
+    }
+
+    pub fn removed_anything(&self) -> bool {
+        !self.removed.is_empty() || !self.wal.is_empty() || self.leftover_objects > 0
+    }
+
+    fn reasons(&self) -> Vec<String> {
+        let refused = self.refused.iter().flat_map(|refused| {
+            let told = |refusal: &Refusal| {
+                format!(
+                    "{} in {}: {}: {}",
+                    refused.source,
+                    refused.repository,
+                    refusal.code.as_str(),
+                    refusal.message
+                )
+            };
+            refused.refusals.iter().map(told).collect::<Vec<_>>()
+        });
+        let failed = self.failed.iter();
+        let failed =
+            failed.map(|failed| format!("{} in {}: {}", failed.what, failed.repository, failed.reason));
+        let mut reasons: Vec<String> = refused.chain(failed).collect();
+        if reasons.len() > REASONS {
+            let more = reasons.len() - REASONS;
+            reasons.truncate(REASONS);
+            reasons.push(format!("and {more} more"));
+        }
+        reasons
+    }
+}
+
+/// What of one source goes from one repository in this run.
+struct Removing<'p> {
+    plan: &'p SourcePlan,
+    repository: &'p Repository,
+    holdings: &'p SourceHoldings,
+    /// With their manifests; those that build on others first.
+    backups: Vec<(&'p PlannedBackup, &'p Manifest)>,
+    /// Stay after all: what they need stays too.
+    spared: BTreeSet<BackupId>,
+    purges: bool,
+}
+
+/// Carries out the plan, and records the run. `entries`: the manifests that it was made of. `leased`: the sources that
+/// no other run works on.
+pub async fn execute(
+    run: &RunContext,
+    plan: &RetentionPlan,
+    surveyed: &Surveyed,
+    entries: &[BackupEntry],
+    leased: &BTreeSet<SourceName>,
+    is_confirmed: bool,
+) -> ApplyReport {
+    run.events.emit(&Event::RunBegan { run: run.id.clone(), verb: VERB });
+    let mut report = ApplyReport::default();
+    let manifests: HashMap<&BackupId, &Manifest> =
+        entries.iter().map(|entry| (entry.id(), &entry.manifest)).collect();
+    let mut all = Vec::new();
+    for source in plan.sources.iter().filter(|source| source.removes_anything()) {
+        let refusals: Vec<Refusal> = plan.refusals_of(source, is_confirmed).cloned().collect();
+        let (repository, name) = (source.repository.clone(), source.source.clone());
+        if !refusals.is_empty() {
+            report.refused.push(RefusedSource { repository, source: name, refusals });
+            continue;
+        }
+        let holdings = surveyed.survey.repositories.iter().find(|one| one.name == repository);
+        let holdings = holdings.and_then(|one| one.sources.get(&name));
+        if !leased.contains(&name) {
+            let refusals = vec![Refusal::new(
+                RefusalCode::SourceBusy,
+                format!("the lease of {name} could not be taken: another run may be working on it"),
+                "run it again later",
+            )];
+            report.refused.push(RefusedSource { repository, source: name, refusals });
+            continue;
+        }
+        let found = run.repositories.writable().find(|one| one.name == repository).zip(holdings);
+        match found {
+            Some((repository, holdings)) => {
+                all.push(removing(run, source, repository, holdings, &manifests, &mut report).await);
+            }
+            None => report.failed.push(FailedRemoval {
+                repository,
+                what: format!("backups of {name}"),
+                reason: "the repository cannot be written to".to_owned(),
+                is_denied: false,
+            }),
+        }
+    }
+    write_tombstones(run, &mut all, &mut report).await;
+    for one in &mut all {
+        if run.cancel.is_cancelled() {
+            break;
+        }
+        remove_backups(run, one, &mut report).await;
+        remove_wal(run, one, surveyed, &mut report).await;
+    }
+    sweep(run, plan, surveyed, leased, is_confirmed, &mut report).await;
+    report.interrupted = run.cancel.is_cancelled();
+    let is_applied = !plan.refusals.iter().any(|refusal| !(is_confirmed && refusal.code.can_be_confirmed()));
+    let detail = Detail {
+        backups: report
+            .removed
+            .iter()
+            .map(|removed| removed.backup.clone())
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect(),
+        reasons: report.reasons(),
+        rules: is_applied.then(|| plan.rules_digest.clone()),
+        ..Detail::default()
+    };
+    let outcome = match () {
+        () if report.interrupted => Outcome::Interrupted,
+        () if report.is_complete() => Outcome::Succeeded,
+        () if report.removed_anything() => Outcome::Degraded,
+        () => Outcome::Failed,
+    };
+    report.unrecorded = run.conclude(VERB, outcome, detail).await;
+    report
+}
+
+/// What the store has locked, and what that builds on, is left out.
+async fn removing<'p>(
+    run: &RunContext,
+    plan: &'p SourcePlan,
+    repository: &'p Repository,
+    holdings: &'p SourceHoldings,
+    manifests: &HashMap<&BackupId, &'p Manifest>,
+    report: &mut ApplyReport,
+) -> Removing<'p> {
+    let protection = match require_admin(&*repository.store) {
+        Ok(admin) => admin.protection().await.unwrap_or_default(),
+        Err(_) => Default::default(),
+    };
+    let mut removing = Removing {
+        plan,
+        repository,
+        holdings,
+        backups: vec![],
+        spared: BTreeSet::new(),
+        purges: protection.keeps_versions.unwrap_or_default(),
+    };
+    for backup in plan.removed() {
+        let Some(manifest) = manifests.get(&backup.id) else { continue };
+        removing.backups.push((backup, manifest));
+        if protection.locks_objects != Some(true) {
+            continue;
+        }
+        let key = layout::manifest(&run.system, &backup.id);
+        let locked = match require_admin(&*repository.store) {
+            Ok(admin) => admin.locked_until(&key).await,
+            Err(error) => Err(error),
+        };
+        match locked {
+            Ok(Some(until)) if until > run.clock.now() => {
+                let until = Some(until).filter(|until| *until != DateTime::<Utc>::MAX_UTC);
+                let (repository, backup) = (repository.name.clone(), backup.id.clone());
+                removing.spared.insert(backup.clone());
+                report.locked.push(LockedBackup { repository, backup, until });
+            }
+            // Where it cannot be read, the store refuses what is locked.
+            Ok(_) | Err(_) => {}
+        }
+    }
+    // A backup that is not there builds on none, so the newest come first.
+    removing.backups.sort_by(|(a, _), (b, _)| (b.recovery_point, &b.id).cmp(&(a.recovery_point, &a.id)));
+    removing.spare_parents();
+    removing
+}
+
+impl Removing<'_> {
+    /// What a spared backup builds on stays too.
+    fn spare_parents(&mut self) {
+        let parents: HashMap<&BackupId, &BackupId> = self
+            .backups
+            .iter()
+            .filter_map(|(backup, _)| Some((&backup.id, backup.parent.as_ref()?)))
+            .collect();
+        let mut next: Vec<BackupId> = self.spared.iter().cloned().collect();
+        while let Some(child) = next.pop() {
+            if let Some(parent) = parents.get(&child).filter(|parent| !self.spared.contains(**parent)) {
+                next.push((*parent).clone());
+            }
+            self.spared.insert(child);
+        }
+    }
+
+    fn going(&self) -> impl Iterator<Item = &(&PlannedBackup, &Manifest)> {
+        self.backups.iter().filter(|(backup, _)| !self.spared.contains(&backup.id))
+    }
+
+    fn fail(&self, report: &mut ApplyReport, what: impl Into<String>, error: &StoreError) {
+        report.failed.push(FailedRemoval {
+            repository: self.repository.name.clone(),
+            what: what.into(),
+            reason: error_chain(error),
+            is_denied: error.kind == StoreErrorKind::Forbidden,
+        });
+    }
+
+    async fn delete(&self, keys: &[String]) -> Vec<Result<(), StoreError>> {
+        let store = &*self.repository.store;
+        match require_admin(store) {
+            Ok(admin) if self.purges => admin.purge(keys).await,
+            _ => store.delete(keys).await,
+        }
+    }
+}
+
+/// Writes down what is going to be removed, in every repository. Nothing goes from one that did not take it.
+async fn write_tombstones(run: &RunContext, all: &mut Vec<Removing<'_>>, report: &mut ApplyReport) {
+    let mut removals = Vec::new();
+    let mut wal_removals = Vec::new();
+    for one in &*all {
+        removals.extend(one.going().map(|(backup, manifest)| {
+            let objects = manifest.artifacts.iter().flat_map(|artifact| &artifact.objects);
+            Removal {
+                backup: backup.id.clone(),
+                repository: one.repository.name.clone(),
+                objects: objects.map(|object| object.name.clone()).collect(),
+                reason: match &backup.fate {
+                    Fate::Remove(reason) => reason.to_string(),
+                    Fate::Keep(_) => String::new(),
+                },
+            }
+        }));
+        for wal in &one.plan.wal {
+            wal_removals.extend(wal.remove.iter().map(|range| WalRemoval {
+                source: one.plan.source.clone(),
+                repository: one.repository.name.clone(),
+                system_identifier: wal.cluster,
+                first: range.first.clone(),
+                last: range.last.clone(),
+            }));
+        }
+    }
+    let mut details: Vec<Detail> = removals
+        .chunks(TOMBSTONES_AT_ONCE)
+        .map(|some| Detail { removals: some.to_vec(), ..Detail::default() })
+        .collect();
+    details.extend(
+        wal_removals
+            .chunks(TOMBSTONES_AT_ONCE)
+            .map(|some| Detail { wal_removals: some.to_vec(), ..Detail::default() }),
+    );
+    let mut used = BTreeSet::from([run.id.clone()]);
+    for detail in details {
+        let now = run.clock.now();
+        let mut id = RunId::new(now, seed());
+        // Records that are written within a millisecond differ by chance alone.
+        while !used.insert(id.clone()) {
+            id = RunId::new(now, seed());
+        }
+        let record = JournalRecord::new(&id, TOMBSTONES, (now, now), &run.host, Outcome::Succeeded, detail);
+        let lost = match run_record::append(&run.repositories, &run.system, record.clone()).await {
+            Ok(lost) => lost,
+            Err(error) => {
+                let reason = error_chain(&error);
+                run.repositories.writable().map(|one| Unavailable::new(one, reason.clone())).collect()
+            }
+        };
+        if let Some(catalog) = &run.catalog {
+            let catalog = catalog.clone().of_repository(run.repositories.id());
+            if let Err(error) = catalog.record_run(&record).await {
+                run.events
+                    .warning(format!("the catalog does not have the tombstones: {}", error_chain(&error)));
+            }
+        }
+        for lost in lost {
+            let Some(one) = all.iter().find(|one| one.repository.name == lost.name) else { continue };
+            report.failed.push(FailedRemoval {
+                repository: lost.name.clone(),
+                what: format!("backups of {}", one.plan.source),
+                reason: format!("its journal took no record of what goes: {}", lost.reason()),
+                is_denied: false,
+            });
+            all.retain(|one| one.repository.name != lost.name);
+        }
+    }
+}
+
+/// Manifests first: what has none is no backup. Those that build on others go before them.
+async fn remove_backups(run: &RunContext, one: &mut Removing<'_>, report: &mut ApplyReport) {
+    let mut left: Vec<(BackupId, Option<BackupId>)> =
+        one.going().map(|(backup, _)| (backup.id.clone(), backup.parent.clone())).collect();
+    let mut gone: BTreeSet<BackupId> = BTreeSet::new();
+    while !left.is_empty() && !run.cancel.is_cancelled() {
+        let parents: BTreeSet<&BackupId> = left.iter().filter_map(|(_, parent)| parent.as_ref()).collect();
+        let wave: Vec<BackupId> =
+            left.iter().map(|(id, _)| id).filter(|id| !parents.contains(id)).take(AT_ONCE).cloned().collect();
+        if wave.is_empty() {
+            break;
+        }
+        let keys: Vec<String> = wave.iter().map(|id| layout::manifest(&run.system, id)).collect();
+        for (id, outcome) in wave.iter().zip(one.delete(&keys).await) {
+            match outcome {
+                Ok(()) => {
+                    gone.insert(id.clone());
+                }
+                Err(error) => {
+                    spare(run, one, id, &error, report).await;
+                }
+            }
+        }
+        one.spare_parents();
+        left.retain(|(id, _)| !gone.contains(id) && !one.spared.contains(id));
+    }
+    // Interrupted: what is still listed stays, with what it needs.
+    one.spared.extend(left.into_iter().map(|(id, _)| id));
+    let mut keys = Vec::new();
+    for (backup, manifest) in one.backups.iter().filter(|(backup, _)| gone.contains(&backup.id)) {
+        report.removed.push(RemovedBackup {
+            repository: one.repository.name.clone(),
+            backup: backup.id.clone(),
+            bytes: backup.bytes,
+        });
+        let objects = manifest.artifacts.iter().flat_map(|artifact| &artifact.objects);
+        keys.extend(
+            objects.map(|object| (&backup.id, layout::object(&run.system, &backup.id, &object.name))),
+        );
+    }
+    let mut failed: BTreeMap<&BackupId, StoreError> = BTreeMap::new();
+    for some in keys.chunks(AT_ONCE) {
+        if run.cancel.is_cancelled() {
+            return;
+        }
+        let names: Vec<String> = some.iter().map(|(_, key)| key.clone()).collect();
+        for ((id, _), outcome) in some.iter().zip(one.delete(&names).await) {
+            if let Err(error) = outcome {
+                failed.entry(id).or_insert(error);
+            }
+        }
+    }
+    for (id, error) in failed {
+        one.fail(report, format!("objects of {id}, which is not listed any more"), &error);
+    }
+}
+
+/// It could not be removed, and stays as it is.
+async fn spare(
+    run: &RunContext,
+    one: &mut Removing<'_>,
+    id: &BackupId,
+    error: &StoreError,
+    report: &mut ApplyReport,
+) {
+    one.spared.insert(id.clone());
+    let key = layout::manifest(&run.system, id);
+    let locked = match require_admin(&*one.repository.store) {
+        Ok(admin) if error.kind == StoreErrorKind::Forbidden => admin.locked_until(&key).await.ok().flatten(),
+        _ => None,
+    };
+    match locked {
+        Some(until) => report.locked.push(LockedBackup {
+            repository: one.repository.name.clone(),
+            backup: id.clone(),
+            until: Some(until).filter(|until| *until != DateTime::<Utc>::MAX_UTC),
+        }),
+        None => one.fail(report, id.to_string(), error),
+    }
+}
+
+/// What base backups need that are still there, whatever the plan said, stays.
+async fn remove_wal(run: &RunContext, one: &Removing<'_>, surveyed: &Surveyed, report: &mut ApplyReport) {
+    let of_spared = |one: &Removing<'_>, wal: &super::holding::HeldWal| -> Vec<HeldPhysical> {
+        let held = one.holdings.backups.iter().filter(|held| one.spared.contains(&held.id));
+        held.filter(|held| held.cluster == Some(wal.cluster))
+            .filter_map(|held| held.physical.clone())
+            .collect()
+    };
+    for (plan, wal) in one.plan.wal.iter().zip(&one.holdings.wal) {
+        let mut rule = plan.rule.clone();
+        rule.require(of_spared(one, wal).iter());
+        let archive =
+            Archive { system: run.system.clone(), source: one.plan.source.clone(), cluster: wal.cluster };
+        let is_unencrypted = |name: String| {
+            let key = (one.repository.name.clone(), one.plan.source.clone(), wal.cluster, name);
+            surveyed.unencrypted.contains(&key)
+        };
+        let mut going: Vec<_> = wal.files.iter().filter(|file| !rule.keeps(file)).collect();
+        // The oldest first: what is left when it is interrupted has no gap.
+        going.sort_by_key(|file| (file.name.timeline(), file.name.to_string()));
+        let mut removed = RemovedWal {
+            repository: one.repository.name.clone(),
+            source: one.plan.source.clone(),
+            files: 0,
+            bytes: 0,
+        };
+        let mut failed: Vec<StoreError> = Vec::new();
+        for some in going.chunks(AT_ONCE) {
+            if run.cancel.is_cancelled() {
+                break;
+            }
+            let key = |file: &&super::holding::WalFile| {
+                let suffix = if is_unencrypted(file.name.to_string()) { ".zst" } else { ".zst.age" };
+                archive.key(file.name, suffix)
+            };
+            let keys: Vec<String> = some.iter().map(key).collect();
+            for (file, outcome) in some.iter().zip(one.delete(&keys).await) {
+                match outcome {
+                    Ok(()) => {
+                        removed.files += 1;
+                        removed.bytes += file.bytes;
+                    }
+                    Err(error) => failed.push(error),
+                }
+            }
+        }
+        if removed.files > 0 {
+            report.wal.push(removed);
+        }
+        if let Some(error) = failed.first() {
+            let what = format!("{} of {}", count(failed.len() as u64, "WAL file"), one.plan.source);
+            one.fail(report, what, error);
+        }
+    }
+}
+
+/// Removes objects of no backup that are due, and aborts uploads that never ended.
+async fn sweep(
+    run: &RunContext,
+    plan: &RetentionPlan,
+    surveyed: &Surveyed,
+    leased: &BTreeSet<SourceName>,
+    is_confirmed: bool,
+    report: &mut ApplyReport,
+) {
+    let is_blocked = |name: &RepositoryName| {
+        let of_repository = plan.repositories.iter().filter(|(known, _)| known == name);
+        let all = plan.refusals.iter().chain(of_repository.flat_map(|(_, refusals)| refusals));
+        all.into_iter().any(|refusal| !(is_confirmed && refusal.code.can_be_confirmed()))
+    };
+    for repository in run.repositories.writable().filter(|repository| !is_blocked(&repository.name)) {
+        let due = surveyed.leftovers.iter().filter(|left| {
+            left.repository == repository.name && left.is_due && leased.contains(left.backup.source())
+        });
+        for left in due {
+            if run.cancel.is_cancelled() {
+                return;
+            }
+            let keys: Vec<String> =
+                left.objects.iter().map(|name| layout::object(&run.system, &left.backup, name)).collect();
+            let outcomes = match require_admin(&*repository.store) {
+                Ok(admin) if admin.protection().await.unwrap_or_default().keeps_versions == Some(true) => {
+                    admin.purge(&keys).await
+                }
+                _ => repository.store.delete(&keys).await,
+            };
+            let error = outcomes.iter().find_map(|outcome| outcome.as_ref().err());
+            match error {
+                None => {
+                    report.leftover_objects += keys.len() as u64;
+                    report.leftover_bytes += left.bytes;
+                }
+                Some(error) => report.failed.push(FailedRemoval {
+                    repository: repository.name.clone(),
+                    what: format!("objects of {}, which has no manifest", left.backup),
+                    reason: error_chain(error),
+                    is_denied: error.kind == StoreErrorKind::Forbidden,
+                }),
+            }
+        }
+        for source in leased {
+            match abort_uploads(run, repository, source).await {
+                Ok(aborted) => report.aborted_uploads += aborted,
+                // Where it may not list them, they are the store's to end.
+                Err(error) => tracing::info!("{error}"),
+            }
+        }
+    }
+}
+
+async fn abort_uploads(
+    run: &RunContext,
+    repository: &Repository,
+    source: &SourceName,
+) -> Result<u64, StoreError> {
+    let admin = require_admin(&*repository.store)?;
+    let since = run.clock.now() - GRACE;
+    let mut aborted = 0;
+    for prefix in [layout::backups(&run.system, source), layout::wal(&run.system, source)] {
+        for upload in admin.pending_uploads(&prefix).await? {
+            if upload.begun < since {
+                admin.abort_upload(&upload).await?;
+                aborted += 1;
+            }
+        }
+    }
+    Ok(aborted)
+}

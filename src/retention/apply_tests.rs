@@ -1,0 +1,445 @@
+//! Applying a plan: killed, failed and interrupted at every step, beside what drctl did not write, in stores that lock.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::*;
+use crate::catalog::{Catalog, CatalogLocation, Depth, Filter, refresh};
+use crate::event::Events;
+use crate::model::{
+    BackupId, BackupKind, Lsn, Manifest, Outcome, Physical, RepositoryName, RunId, Segment, SegmentSize,
+    ServerFacts, SourceName, SystemIdentifier, Timeline, WalName,
+};
+use crate::platform::{CancellationToken, Clock, FixedClock, SystemClock};
+use crate::policy::{CalendarSpan, CalendarUnit, Retention, Rules};
+use crate::repository::fixtures::{backup, system};
+use crate::repository::journal::{self, TOMBSTONES};
+use crate::repository::{Repositories, Repository, layout, manifest};
+use crate::run::RunContext;
+use crate::store::testing::faulty::{Fate as Fortune, Faulty, Mishap};
+use crate::store::testing::memory::MemoryStore;
+use crate::store::{PutOptions, Store, list_all};
+use crate::wal::Archive;
+
+const SIZE: SegmentSize = SegmentSize::DEFAULT;
+const RULES: Rules = Rules {
+    keep_last: 2,
+    minimum_redundancy: 1,
+    keep_within: None,
+    daily: Some(CalendarSpan::new(3, CalendarUnit::Day)),
+    weekly: None,
+    monthly: None,
+    yearly: None,
+    pitr: Some(std::time::Duration::from_secs(2 * 86_400)),
+};
+
+fn source() -> SourceName {
+    "database".parse().unwrap()
+}
+
+fn archive() -> Archive {
+    Archive { system: system(), source: source(), cluster: SystemIdentifier(7) }
+}
+
+/// Two repositories in memory, and what was taken before `now`.
+struct World {
+    now: DateTime<Utc>,
+    stores: [MemoryStore; 2],
+    /// How often retention ran: its records have times of their own.
+    runs: std::sync::atomic::AtomicI64,
+}
+
+/// Where the WAL was so many hours ago.
+fn lsn(hours_ago: i64) -> Lsn {
+    Lsn(SIZE.begin_of(u64::try_from(1000 - hours_ago).unwrap()).0 + 40)
+}
+
+impl World {
+    /// Dumps of nine days; full base backups nine, six and three days old, each with two that build on it; and all WAL.
+    async fn new(now: DateTime<Utc>) -> Self {
+        let world = Self {
+            now,
+            stores: [MemoryStore::new("primary"), MemoryStore::new("copy")],
+            runs: Default::default(),
+        };
+        let repositories =
+            Repositories::new(world.repositories(None)).for_writing(&system(), None, now).await.unwrap();
+        let id = repositories.id().unwrap().to_owned();
+        let mut backups: Vec<Manifest> =
+            (0..9).map(|day| world.manifest(24 * day + 2, BackupKind::Logical, None)).collect();
+        for full in [9, 6, 3] {
+            let mut parent: Option<BackupId> = None;
+            for incremental in 0..3 {
+                let base = world.manifest(24 * (full - incremental) + 1, BackupKind::Base, parent.take());
+                parent = Some(base.id.clone());
+                backups.push(base);
+            }
+        }
+        for store in &world.stores {
+            for taken in &backups {
+                let taken = Manifest { repository_id: id.clone(), ..taken.clone() };
+                for object in taken.artifacts.iter().flat_map(|artifact| &artifact.objects) {
+                    world.put(store, &layout::object(&system(), &taken.id, &object.name), "bytes").await;
+                }
+                let bytes = manifest::serialise(&taken).unwrap();
+                let options = PutOptions::default();
+                manifest::commit(store, &system(), &taken.id, bytes, &options).await.unwrap();
+            }
+            let record = format!(
+                r#"{{"format":"1.0","repository_id":"{id}","system_identifier":"7","segment_size":16777216,"recorded":"2026-11-20T12:00:00Z","host":"a"}}"#
+            );
+            world.put(store, &layout::wal_cluster(&system(), &source()), &record).await;
+            for hours_ago in (0..10 * 24).step_by(12) {
+                for number in 0..12 {
+                    let at = hours_ago - number;
+                    if at >= 0 && at % 6 == 0 {
+                        world.put_wal(store, at).await;
+                    }
+                }
+            }
+            for day in (0..=9_i64).flat_map(|day| [24 * day + 1, 24 * day]) {
+                world.put_wal(store, day).await;
+            }
+        }
+        world
+    }
+
+    fn manifest(&self, hours_ago: i64, kind: BackupKind, parent: Option<BackupId>) -> Manifest {
+        let at = self.now - TimeDelta::hours(hours_ago);
+        let mut taken = backup(0).0;
+        taken.id = BackupId::new(at, &source(), kind, 31);
+        (taken.kind, taken.run) = (kind, RunId::new(at, 1));
+        (taken.recovery_point, taken.begun, taken.ended) = (at, at, at);
+        if kind == BackupKind::Base {
+            taken.server = Some(ServerFacts {
+                version: "17.5".to_owned(),
+                major: 17,
+                system_identifier: Some("7".to_owned()),
+                address: None,
+                replaces: None,
+            });
+            let start = lsn(hours_ago);
+            taken.physical = Some(Physical { parent, ..Physical::sample(1, start, Lsn(start.0 + 300)) });
+        }
+        taken
+    }
+
+    async fn put(&self, store: &MemoryStore, key: &str, body: &str) {
+        let _stands = store.put(key, Bytes::from(body.to_owned()), &PutOptions::absent()).await;
+    }
+
+    async fn put_wal(&self, store: &MemoryStore, hours_ago: i64) {
+        let segment = Segment::holding(Timeline::FIRST, lsn(hours_ago), SIZE);
+        let key = archive().key(WalName::Segment(segment), ".zst.age");
+        self.put(store, &key, "sealed bytes of a segment").await;
+        store.backdate(&key, TimeDelta::hours(hours_ago));
+    }
+
+    fn repositories(&self, fortune: Option<&Arc<Fortune>>) -> Vec<Repository> {
+        let names = ["primary", "copy"];
+        let open = |(name, store): (&str, &MemoryStore)| {
+            let store: Arc<dyn Store> = Arc::new(store.clone());
+            let store: Arc<dyn Store> = match fortune {
+                Some(fortune) => Faulty::new(store, Arc::clone(fortune)),
+                None => store,
+            };
+            Repository { name: name.parse().unwrap(), store }
+        };
+        names.into_iter().zip(&self.stores).map(open).collect()
+    }
+
+    /// Surveys, plans and applies. `None`: it was killed.
+    async fn apply(&self, fortune: Option<&Arc<Fortune>>) -> Option<ApplyReport> {
+        let Some(fortune) = fortune else {
+            return Some(self.apply_with(None, CancellationToken::new()).await);
+        };
+        tokio::select! {
+            biased;
+            () = fortune.stopped.cancelled() => None,
+            report = self.apply_with(Some(fortune), fortune.interrupted.clone()) => Some(report),
+        }
+    }
+
+    async fn apply_with(&self, fortune: Option<&Arc<Fortune>>, cancel: CancellationToken) -> ApplyReport {
+        self.apply_leased(fortune, cancel, &BTreeSet::from([source()])).await
+    }
+
+    async fn apply_leased(
+        &self,
+        fortune: Option<&Arc<Fortune>>,
+        cancel: CancellationToken,
+        leased: &BTreeSet<SourceName>,
+    ) -> ApplyReport {
+        let repositories = Repositories::new(self.repositories(fortune)).for_reading(&system(), None).await;
+        let catalog = Catalog::open(&CatalogLocation::Memory, &system()).await.unwrap();
+        let catalog = catalog.of_repository(repositories.id());
+        let refreshed = refresh(&catalog, &system(), &repositories, Depth::New, self.now).await.unwrap();
+        let entries = catalog.backups(&Filter::default()).await.unwrap();
+        let runs = catalog.runs(None).await.unwrap();
+        let nth = self.runs.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        let clock: Arc<dyn Clock> = Arc::new(FixedClock::at(self.now + TimeDelta::seconds(nth)));
+        let run = RunContext::begin(system(), repositories, Some(catalog), clock, Events::default(), cancel);
+        let known = KnownBackups {
+            entries: &entries,
+            runs: &runs,
+            refused: &[],
+            is_journal_whole: refreshed.unread.is_empty(),
+        };
+        let names: Vec<RepositoryName> = ["primary", "copy"].map(|name| name.parse().unwrap()).into();
+        let surveyed = survey(&run.repositories, &names, &system(), known, &run.id, self.now).await;
+        let retention = Retention { rules: RULES, sources: vec![], copies: vec![] };
+        let policy = PlannedPolicy { retention: &retention, sources: vec![(source(), vec![])] };
+        let plan = plan(&policy, &surveyed.survey, self.now);
+        let report = execute(&run, &plan, &surveyed, &entries, leased, true).await;
+        run.close().await;
+        report
+    }
+
+    /// What there is beside the journal.
+    async fn keys(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        for store in &self.stores {
+            let keys = list_all(store, "").await.unwrap().into_iter().map(|object| object.key);
+            let keys = keys.filter(|key| !key.contains("/journal/") && !key.contains("/leases/"));
+            all.extend(keys.map(|key| format!("{} {key}", store.location())));
+        }
+        all
+    }
+
+    /// Insists that everything that is listed can be restored.
+    async fn check_whole(&self, when: &str) {
+        for store in &self.stores {
+            let keys: BTreeSet<String> =
+                list_all(store, "").await.unwrap().into_iter().map(|object| object.key).collect();
+            let ids: Vec<BackupId> = keys.iter().filter_map(|key| layout::parse_manifest(key)).collect();
+            assert!(ids.len() >= 5, "{when}: {ids:?}");
+            for id in &ids {
+                let (taken, _) = manifest::read(store, &system(), id).await.unwrap();
+                for object in taken.artifacts.iter().flat_map(|artifact| &artifact.objects) {
+                    let key = layout::object(&system(), id, &object.name);
+                    assert!(keys.contains(&key), "{when}: {key} is gone, and {id} is listed");
+                }
+                let Some(physical) = &taken.physical else { continue };
+                let parent = physical.parent.as_ref();
+                assert!(parent.is_none_or(|parent| ids.contains(parent)), "{when}: {id} has no parent");
+                let segment = Segment::holding(Timeline::FIRST, physical.start, SIZE);
+                let key = archive().key(WalName::Segment(segment), ".zst.age");
+                assert!(keys.contains(&key), "{when}: {id} has not the WAL it needs");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_no_rule_keeps_goes_from_every_repository_and_nothing_is_left_to_do() {
+    let world = World::new(SystemClock.now()).await;
+    let before = world.keys().await.len();
+    let report = world.apply(None).await.unwrap();
+    assert!(report.is_complete(), "{report:?}");
+    assert!(
+        !report.removed.is_empty() && report.wal.iter().all(|wal| wal.files > 0) && report.wal.len() == 2
+    );
+    assert!(world.keys().await.len() < before);
+    world.check_whole("at the end").await;
+    let after = world.keys().await;
+    let again = world.apply(None).await.unwrap();
+    assert!(again.is_complete() && !again.removed_anything(), "{again:?}");
+    assert_eq!(world.keys().await, after);
+}
+
+#[tokio::test]
+async fn killed_or_failed_at_any_step_it_comes_to_the_same_end_and_every_listed_backup_stays_whole() {
+    let now = SystemClock.now();
+    let world = World::new(now).await;
+    world.apply(None).await.unwrap();
+    let end = world.keys().await;
+    let mut steps = 0;
+    // Killed after every step; of the other mishaps a part of the steps is enough.
+    let mishaps = [
+        (Mishap::StopsAfter, 1),
+        (Mishap::Fails, 5),
+        (Mishap::AnswerLost, 5),
+        (Mishap::Interrupted, 7),
+        (Mishap::DownFromHere, 7),
+    ];
+    for (mishap, stride) in mishaps {
+        for step in (0..).step_by(stride) {
+            let world = World::new(now).await;
+            let fortune = Fortune::new(step, mishap);
+            let report = world.apply(Some(&fortune)).await;
+            if !fortune.came_up() {
+                break;
+            }
+            steps += 1;
+            let when = format!("{mishap:?} at {}", fortune.operation());
+            world.check_whole(&when).await;
+            let again = world.apply(None).await.unwrap();
+            assert!(again.is_complete(), "{when}: {again:?}, first {report:?}");
+            assert_eq!(world.keys().await, end, "{when}");
+        }
+    }
+    assert!(steps > 150, "{steps}");
+}
+
+#[tokio::test]
+async fn one_failure_is_reported_and_keeps_nothing_else() {
+    let world = World::new(SystemClock.now()).await;
+    let denied = world.stores[1].location();
+    // Everything that goes wrong goes wrong in the copy.
+    let fortune =
+        Fortune::of_store(60, Mishap::FailsFromHere(crate::store::StoreErrorKind::Forbidden), denied);
+    let report = world.apply(Some(&fortune)).await.unwrap();
+    assert!(!report.is_complete());
+    assert!(report.removed.iter().any(|removed| removed.repository.as_str() == "primary"));
+    let failed: BTreeSet<&str> = report.failed.iter().map(|failed| failed.repository.as_str()).collect();
+    assert_eq!(failed, BTreeSet::from(["copy"]), "{report:?}");
+}
+
+#[tokio::test]
+async fn a_tombstone_is_written_before_anything_goes_and_names_what_goes() {
+    let world = World::new(SystemClock.now()).await;
+    let report = world.apply(None).await.unwrap();
+    let store = &world.stores[1];
+    let mut named = BTreeMap::new();
+    let mut last = None;
+    for run in journal::runs(store, &system()).await.unwrap() {
+        let (record, _) = journal::read(store, &system(), &run).await.unwrap();
+        if record.verb == TOMBSTONES {
+            for removal in &record.detail.removals {
+                named.insert((removal.repository.clone(), removal.backup.clone()), removal.objects.len());
+            }
+        } else {
+            last = Some(record);
+        }
+    }
+    for removed in &report.removed {
+        assert_eq!(named.get(&(removed.repository.clone(), removed.backup.clone())), Some(&2), "{removed:?}");
+    }
+    assert_eq!(named.len(), report.removed.len());
+    let last = last.unwrap();
+    assert_eq!((last.verb.as_str(), last.outcome), (VERB, Outcome::Succeeded));
+    assert!(last.detail.rules.is_some());
+}
+
+#[tokio::test]
+async fn what_drctl_did_not_write_stays() {
+    let world = World::new(SystemClock.now()).await;
+    let old = world.manifest(24 * 8 + 2, BackupKind::Logical, None).id;
+    let oldest = Segment::holding(Timeline::FIRST, lsn(9 * 24), SIZE);
+    let foreign = [
+        format!("{}README", layout::backup(&system(), &old)),
+        format!("{}database.dump.zst.age.bak", layout::backup(&system(), &old)),
+        format!("{}notes.txt", layout::backups(&system(), &source())),
+        // Another system's backup and WAL, of the same names.
+        layout::manifest(&"other".parse().unwrap(), &old),
+        archive().key(WalName::Segment(oldest), ".zst.age").replace("shop/", "other/"),
+        // Keys that only look like WAL.
+        archive().key(WalName::Segment(oldest), ".zst.age.old"),
+        format!("{}{}G.zst.age", archive().timeline(Timeline::FIRST), &oldest.to_string()[..23]),
+        format!("shop/database/wal/7/00000002/{oldest}.zst.age"),
+        "shop/database/wal/7/README".to_owned(),
+        // A folder without a manifest, not of a backup's name.
+        "shop/database/backups/20250101T000000Z-database/old.zst".to_owned(),
+        "shop/legacy/dump.sql.zst".to_owned(),
+    ];
+    for store in &world.stores {
+        for key in &foreign {
+            world.put(store, key, "someone else's").await;
+        }
+        store.backdate("someone", TimeDelta::days(400));
+        store.backdate("shop/", TimeDelta::days(0));
+    }
+    let report = world.apply(None).await.unwrap();
+    assert!(report.is_complete(), "{report:?}");
+    for store in &world.stores {
+        for key in &foreign {
+            assert!(store.head(key).await.unwrap().is_some(), "{key} is gone");
+        }
+        let manifest = layout::manifest(&system(), &old);
+        assert!(store.head(&manifest).await.unwrap().is_none(), "the backup itself went");
+    }
+}
+
+#[tokio::test]
+async fn what_the_store_has_locked_waits_with_all_that_it_builds_on() {
+    let world = World::new(SystemClock.now()).await;
+    // The incremental that is seven days old; its parent, nine days old, is not locked.
+    let locked = world.manifest(24 * 7 + 1, BackupKind::Base, None).id;
+    let full = world.manifest(24 * 9 + 1, BackupKind::Base, None).id;
+    let until = world.now + TimeDelta::days(20);
+    for store in &world.stores {
+        store.lock(locked.as_str(), until);
+    }
+    let report = world.apply(None).await.unwrap();
+    assert!(report.is_complete(), "a lock is no failure: {report:?}");
+    let told: BTreeSet<_> = report.locked.iter().map(|one| (&one.backup, one.until)).collect();
+    assert_eq!(told, BTreeSet::from([(&locked, Some(until))]));
+    for store in &world.stores {
+        for id in [&locked, &full] {
+            assert!(store.head(&layout::manifest(&system(), id)).await.unwrap().is_some(), "{id}");
+        }
+    }
+    world.check_whole("with a lock").await;
+}
+
+#[tokio::test]
+async fn leftovers_of_an_interrupted_run_go_after_a_week() {
+    let world = World::new(SystemClock.now()).await;
+    let orphan = |hours| world.manifest(hours, BackupKind::Logical, None).id;
+    let (young, old) = (orphan(50), orphan(24 * 12));
+    for store in &world.stores {
+        for id in [&young, &old] {
+            world.put(store, &layout::object(&system(), id, "database.dump.zst.age"), "bytes").await;
+        }
+        store.backdate(old.as_str(), TimeDelta::days(8));
+    }
+    let report = world.apply(None).await.unwrap();
+    assert_eq!(report.leftover_objects, 2);
+    for store in &world.stores {
+        let stands =
+            async |id| store.head(&layout::object(&system(), id, "database.dump.zst.age")).await.unwrap();
+        assert!(stands(&young).await.is_some() && stands(&old).await.is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_source_that_is_being_restored_or_backed_up_is_left_alone() {
+    let world = World::new(SystemClock.now()).await;
+    let before = world.keys().await;
+    let store: Arc<dyn Store> = Arc::new(world.stores[1].clone());
+    let run = RunId::new(world.now, 99);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let lease =
+        crate::repository::lease::announce_restore(&store, &system(), &source(), &run, clock).await.unwrap();
+    let report = world.apply(None).await.unwrap();
+    assert!(
+        report.refused.iter().all(|refused| {
+            refused.refusals.iter().any(|refusal| refusal.code == RefusalCode::SourceBusy)
+        })
+    );
+    assert_eq!(report.refused.len(), 2);
+    assert_eq!(world.keys().await, before);
+    lease.release().await;
+    assert!(world.apply(None).await.unwrap().is_complete());
+}
+
+#[tokio::test]
+async fn without_the_lease_of_a_source_nothing_of_it_goes_and_that_is_no_success() {
+    let world = World::new(SystemClock.now()).await;
+    let before = world.keys().await;
+    let report = world.apply_leased(None, CancellationToken::new(), &BTreeSet::new()).await;
+    assert!(!report.is_complete() && report.refused.len() == 2, "{report:?}");
+    assert_eq!(world.keys().await, before);
+}
+
+#[tokio::test]
+async fn a_repository_that_cannot_be_listed_keeps_everything_and_the_others_do_not_wait() {
+    let world = World::new(SystemClock.now()).await;
+    let fortune = Fortune::of_store(6, Mishap::DownFromHere, world.stores[1].location());
+    let report = world.apply(Some(&fortune)).await.unwrap();
+    assert!(report.removed.iter().all(|removed| removed.repository.as_str() == "primary"));
+    assert!(!report.removed.is_empty());
+}

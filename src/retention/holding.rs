@@ -1,0 +1,154 @@
+//! What there is, as far as it decides what is kept. Plain data: [`super::survey`] fills it in.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::refusal::Refusal;
+use crate::model::{
+    Ancestor, AssuranceLevel, BackupId, Lsn, RepositoryName, SegmentSize, SourceName, SystemIdentifier,
+    Timeline, WalName,
+};
+
+/// Everything that a plan is made from.
+#[derive(Clone, Debug, Default)]
+pub struct RetentionSurvey {
+    /// In the policy's order.
+    pub repositories: Vec<RepositoryHoldings>,
+    /// Those that are not released, of every repository.
+    pub holds: Vec<Hold>,
+    /// What runs now and may read or write backups of a source.
+    pub active: Vec<ActiveRun>,
+    /// The digest of the rules that were applied last; `None`: none ever were.
+    pub applied_rules: Option<String>,
+}
+
+/// One repository.
+#[derive(Clone, Debug)]
+pub struct RepositoryHoldings {
+    pub name: RepositoryName,
+    /// By source; those that the policy does not have any more too.
+    pub sources: BTreeMap<SourceName, SourceHoldings>,
+    /// Why nothing may be removed there at all.
+    pub refusals: Vec<Refusal>,
+}
+
+/// What one repository has of one source.
+#[derive(Clone, Debug, Default)]
+pub struct SourceHoldings {
+    /// In any order.
+    pub backups: Vec<HeldBackup>,
+    /// One for each cluster.
+    pub wal: Vec<HeldWal>,
+    /// Why nothing of it may be removed there.
+    pub refusals: Vec<Refusal>,
+}
+
+/// A backup whose manifest is in the repository.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeldBackup {
+    pub id: BackupId,
+    pub recovery_point: DateTime<Utc>,
+    /// Stored.
+    pub bytes: u64,
+    pub level: AssuranceLevel,
+    /// The last check of this copy found it bad.
+    pub is_bad: bool,
+    pub cluster: Option<SystemIdentifier>,
+    pub major: Option<u32>,
+    pub physical: Option<HeldPhysical>,
+    /// The store refuses to delete it before.
+    pub locked_until: Option<DateTime<Utc>>,
+}
+
+/// The WAL that a base backup needs, and what it builds on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeldPhysical {
+    pub timeline: Timeline,
+    pub start: Lsn,
+    pub stop: Lsn,
+    pub segment_size: SegmentSize,
+    pub parent: Option<BackupId>,
+}
+
+impl HeldPhysical {
+    /// Returns the numbers of the first and the last segment without which it cannot be restored.
+    pub fn required(&self) -> (u64, u64) {
+        let last_byte = Lsn(self.stop.0.saturating_sub(1)).max(self.start);
+        (self.segment_size.number_of(self.start), self.segment_size.number_of(last_byte))
+    }
+}
+
+/// The WAL of one cluster in one repository.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeldWal {
+    pub cluster: SystemIdentifier,
+    pub segment_size: SegmentSize,
+    /// In any order.
+    pub files: Vec<WalFile>,
+    /// Where the timelines came from. One whose history cannot be read is not among them.
+    pub parents: BTreeMap<Timeline, Ancestor>,
+}
+
+/// A file of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct WalFile {
+    pub name: WalName,
+    pub bytes: u64,
+    /// By the store's clock.
+    pub modified: DateTime<Utc>,
+}
+
+/// Keeps backups whatever the rules say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    pub id: String,
+    pub on: HeldScope,
+    pub reason: String,
+    /// Who placed it.
+    pub by: String,
+    pub placed: DateTime<Utc>,
+    /// It ends by itself then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<DateTime<Utc>>,
+}
+
+/// What a hold keeps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HeldScope {
+    Backup(BackupId),
+    /// Every backup of the source that there is, and its WAL.
+    Source(SourceName),
+}
+
+impl Hold {
+    pub fn is_over(&self, now: DateTime<Utc>) -> bool {
+        self.until.is_some_and(|until| until < now)
+    }
+
+    pub fn keeps(&self, backup: &BackupId) -> bool {
+        match &self.on {
+            HeldScope::Backup(held) => held == backup,
+            HeldScope::Source(source) => source == backup.source(),
+        }
+    }
+}
+
+/// A run that has the lease of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActiveRun {
+    pub source: SourceName,
+    /// `backup`, `restore`.
+    pub verb: String,
+    pub host: String,
+}
+
+impl SourceHoldings {
+    /// Returns the clusters that backups and WAL are of.
+    pub fn clusters(&self) -> BTreeSet<SystemIdentifier> {
+        let of_backups = self.backups.iter().filter_map(|backup| backup.cluster);
+        of_backups.chain(self.wal.iter().map(|wal| wal.cluster)).collect()
+    }
+}

@@ -1,0 +1,54 @@
+//! What is kept, what is removed, and the proof of what can still be restored then.
+//!
+//! [`survey()`] asks the repositories what there is, [`plan()`] decides, [`execute()`] carries the plan out, and
+//! [`simulate()`] plays the rules forward.
+//!
+//! *Invariants.* Deciding is pure; nothing is removed that the plan does not name, and nothing that drctl did not write.
+//! The newest good backup, a floor of good backups, everything that a kept backup needs, and holds stay whatever the
+//! rules say. Nothing of a source is removed from a repository where its proof does not hold, or where what there is is
+//! not known for certain.
+//!
+//! *Not here.* What the rules are ([`crate::policy`]), and when retention runs.
+
+mod apply;
+#[cfg(test)]
+mod apply_tests;
+mod calendar;
+pub mod hold_store;
+mod holding;
+mod leftover;
+mod plan;
+#[cfg(test)]
+mod plan_tests;
+mod planned_policy;
+mod proof;
+mod reason;
+mod refusal;
+pub mod rule;
+mod simulate;
+#[cfg(test)]
+mod simulation_tests;
+mod source_plan;
+mod survey;
+mod wal_plan;
+mod wal_runs;
+
+pub use apply::{
+    ApplyReport, FailedRemoval, LockedBackup, RefusedSource, RemovedBackup, RemovedWal, execute,
+};
+pub use calendar::{Bucket, Period};
+pub use holding::{
+    ActiveRun, HeldBackup, HeldPhysical, HeldScope, HeldWal, Hold, RepositoryHoldings, RetentionSurvey,
+    SourceHoldings, WalFile,
+};
+pub use leftover::Leftover;
+pub use plan::{PlannedPolicy, RetentionPlan, plan};
+pub use planned_policy::planned_policy;
+pub use proof::Proof;
+pub use reason::{KeepReason, RemoveReason};
+pub use refusal::{Refusal, RefusalCode};
+pub use simulate::{Simulated, SimulatedDay, SimulatedKind, Simulation, simulate};
+pub use source_plan::{Fate, PlannedBackup, SourcePlan};
+pub use survey::{KnownBackups, Surveyed, VERB, survey};
+pub use wal_plan::{WalPlan, WalRange, WalRule};
+pub use wal_runs::{RunEnd, WalRuns};
