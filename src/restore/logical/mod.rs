@@ -128,7 +128,7 @@ mod tests {
     };
     use crate::postgres::{ConnectionParameters, Tools};
 
-    /// The latest backup of `database` into `restored`, with two jobs.
+    /// Returns a request for the latest backup of `database` into `restored`, with two jobs.
     pub(super) fn request() -> DumpRestoreRequest {
         DumpRestoreRequest {
             source: "database".parse().unwrap(),
@@ -155,7 +155,7 @@ mod tests {
         }
     }
 
-    /// A backup of two tables, and a server on this host that could take it.
+    /// Returns a backup of two tables, and a server on this host that is able to take it.
     pub(super) fn situation() -> DumpSurvey {
         let table = |name: &str, rows| TableFacts {
             schema: "public".to_owned(),
