@@ -80,8 +80,8 @@ pub(super) struct VerifiedSegment {
 }
 
 impl<R: Read + Send> Arrived<'_, R> {
-    /// Decrypts the file, decompresses and verifies it, and writes it to `path`, durably. On an error the file there
-    /// must be discarded.
+    /// Decrypts the file, decompresses and verifies it, and writes it to `path`, durably. On an error the
+    /// file there must be discarded.
     pub(super) fn unpack(self, identities: &Identities, path: &Path) -> Result<VerifiedSegment, Unusable> {
         let write = |source| Unusable::Write { path: path.to_owned(), source };
         let mut file = File::create(path).map_err(write)?;
