@@ -1,4 +1,4 @@
-//! Completes copies: what one repository holds and another lacks is copied as it is, without keys.
+//! Completes copies: backups that one repository holds and another lacks are copied unchanged, without keys.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,23 +22,24 @@ use crate::store::PutOptions;
 use crate::text::error_chain;
 use crate::verify::read_copy::{Examined, examine};
 
-/// A backup that a repository lacks, whole or in part.
+/// A backup that a repository lacks, completely or in part.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SyncItem {
     pub manifest: Manifest,
     pub to: RepositoryName,
-    /// Its manifest is there, and the last check found objects missing or altered: what is not what was stored is
-    /// replaced, and the copy is read again afterwards.
+    /// Its manifest exists, and the last check found objects missing or altered: objects that differ from
+    /// what was stored are replaced, and the copy is verified afterwards.
     pub is_repair: bool,
     /// Why it cannot be repaired from another copy.
     pub unrepairable: Option<String>,
-    /// Repositories that hold it and of which nothing bad is known, the surest first.
+    /// Repositories with a copy not known to be damaged, best verified first.
     pub from: Vec<RepositoryName>,
 }
 
-/// What is missing where, oldest backup first: a run that is stopped leaves no gap behind it.
+/// Plans the missing copies, oldest backup first: an interrupted run leaves no gap.
 ///
-/// `names`: the policy's repositories that can be reached, in its order. What was removed on purpose stays so.
+/// `names`: the policy's reachable repositories, in its order. What was removed on purpose is not copied
+/// again.
 pub fn plan(entries: &[BackupEntry], names: &[RepositoryName], history: &BackupHistory) -> Vec<SyncItem> {
     let mut items = Vec::new();
     for entry in entries {
@@ -61,7 +62,7 @@ pub fn plan(entries: &[BackupEntry], names: &[RepositoryName], history: &BackupH
     items
 }
 
-/// Why other copies do not help; `None`: they do, or nothing is wrong with it.
+/// Returns why other copies do not help; `None`: they do, or nothing is wrong with it.
 fn not_repairable(copy: &CopyEntry) -> Option<String> {
     let faults = copy.last_check.as_ref().map(|check| check.faults.as_slice()).unwrap_or_default();
     let of_its_own = |fault: &&ObjectFault| {
@@ -97,15 +98,15 @@ pub enum SyncError {
     Interrupted,
 }
 
-/// What came of one item.
+/// The result of one item.
 #[derive(Debug)]
 pub struct SyncedBackup {
     pub backup: BackupId,
     pub to: RepositoryName,
-    /// The copy was there, and bad.
+    /// The copy existed, and was damaged.
     pub is_repair: bool,
     pub result: Result<BackupCopy, SyncError>,
-    /// Why other sources were given up before.
+    /// The failures of other sources that were tried before.
     pub tried: Vec<SyncError>,
 }
 
@@ -114,18 +115,18 @@ pub struct BackupCopy {
     pub from: RepositoryName,
     /// Stored bytes that were sent.
     pub bytes: u64,
-    /// Objects that stood there already, the same.
+    /// Objects that existed already, unchanged.
     pub stood: usize,
-    /// Objects that were not what was stored, and are now.
+    /// Objects that differed from what was stored, and were replaced.
     pub replaced: usize,
 }
 
 #[derive(Debug)]
 pub struct SyncReport {
     pub backups: Vec<SyncedBackup>,
-    /// Records of the journal that were copied.
+    /// Journal records that were copied.
     pub records: usize,
-    /// Records that could not be, in words.
+    /// Records that could not be copied, as text.
     pub records_failed: Vec<String>,
     pub interrupted: bool,
     pub unrecorded: Vec<Unavailable>,
@@ -139,11 +140,10 @@ impl SyncReport {
     }
 }
 
-/// Copies what is planned, then the journal's records that a repository lacks, and records the run.
+/// Copies the planned backups, then the journal's records that a repository lacks, and records the run.
 ///
-/// `run.repositories` must come from [`Repositories::for_writing`]: the marker stands before anything else
-/// does. `locks`: how each repository's objects are written; those not named get
-/// [`PutOptions::absent`].
+/// `run.repositories` must come from [`Repositories::for_writing`]: the marker has to exist first. `locks`:
+/// how each repository's objects are written; [`PutOptions::absent`] for those not listed.
 pub async fn execute(
     run: &RunContext,
     plan: Vec<SyncItem>,
@@ -245,7 +245,7 @@ async fn sync(
                 }
                 return Ok(copied);
             }
-            // Only what is the source's fault may be better elsewhere.
+            // Only a failure of the source may be avoided with another one.
             Err(
                 error @ (SyncError::Manifest { .. }
                 | SyncError::OtherManifest(_)
@@ -274,7 +274,7 @@ async fn copy_backup(
     let expected = &item.manifest;
     let (to, id) = (copier.repository(), &expected.id);
     let refused = |source| SyncError::Manifest { repository: from.name.clone(), source };
-    // The bytes as they stand: a manifest is the same in every repository.
+    // The exact bytes: a manifest is the same in every repository.
     let (standing, bytes) = manifest::read(&*from.store, &run.system, id).await.map_err(refused)?;
     manifest::check_writable(&standing).map_err(refused)?;
     if standing != *expected {
@@ -312,7 +312,7 @@ async fn copy_backup(
     Ok(copied)
 }
 
-/// A finding about a copy is answered by another finding, never dropped.
+/// Verifies a copy again: a finding is replaced by another one, never dropped.
 async fn check_again(run: &RunContext, repository: &Repository, manifest: &Manifest) -> Option<CopyCheck> {
     let identities = Identities::default();
     let Examined { faults, unread, depth, .. } =
@@ -326,7 +326,7 @@ async fn check_again(run: &RunContext, repository: &Repository, manifest: &Manif
     })
 }
 
-/// A record is small, and the same everywhere.
+/// Copies missing records, which are small and the same everywhere.
 async fn sync_journal(run: &RunContext, failed: &mut Vec<String>) -> usize {
     let mut held: Vec<(&Repository, BTreeSet<RunId>)> = Vec::new();
     for repository in run.repositories.iter() {
@@ -366,7 +366,7 @@ async fn copy_record(
     journal::write(&*to.store, &run.system, id, bytes).await
 }
 
-/// The names [`plan`] wants.
+/// Returns the names that [`plan`] takes.
 pub fn names(repositories: &Repositories) -> Vec<RepositoryName> {
     repositories.iter().map(|repository| repository.name.clone()).collect()
 }

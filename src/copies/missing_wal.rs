@@ -3,10 +3,10 @@ use thiserror::Error;
 use crate::model::{RepositoryName, Sha256Hex};
 use crate::store::StoreError;
 
-/// Objects that go with one request.
+/// Objects up to this size are copied with one request.
 pub(crate) const WHOLE: u64 = 40 << 20;
 
-/// Why one file was not copied.
+/// Why a file was not copied.
 #[derive(Debug, Error)]
 pub enum SyncFault {
     #[error(transparent)]
@@ -28,6 +28,6 @@ pub enum SyncFault {
 pub struct MissingWalCopies {
     pub key: String,
     pub to: RepositoryName,
-    /// Where it stands, in the policy's order.
+    /// The repositories that have it, in the policy's order.
     pub from: Vec<RepositoryName>,
 }

@@ -1,7 +1,7 @@
-//! Completing copies: what one repository holds and another lacks is copied as it is, without keys.
+//! Completes copies: what one repository holds and another lacks is copied unchanged, without keys.
 //!
-//! *Invariants.* No object that exists is changed or deleted, but for one that is proven not to be what was stored,
-//! which an intact copy replaces.
+//! *Invariants.* No existing object is changed or deleted, except one that is proven to differ from what was
+//! stored, which is replaced with an intact copy.
 
 pub mod backups;
 pub mod missing_wal;

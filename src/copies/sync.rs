@@ -6,11 +6,11 @@ use crate::policy::{Policy, SourceConfig};
 use crate::repository::write_options;
 use crate::run::RunContext;
 
-/// What came of completing the copies.
+/// The result of completing the copies.
 #[derive(Debug)]
 pub struct CopiesReport {
     pub backups: SyncReport,
-    /// Of every source whose WAL is archived; none where the run was interrupted before.
+    /// The WAL of every source that archives it; empty where the run was interrupted before.
     pub wal: Vec<SourceWal>,
 }
 
@@ -33,7 +33,7 @@ impl CopiesReport {
     }
 }
 
-/// Completes the copies of all backups, then of the WAL: what is archived meanwhile is looked for after the backups.
+/// Completes the copies of all backups, then of the WAL, so that files archived meanwhile are included.
 ///
 /// `run.repositories` must come from [`crate::repository::Repositories::for_writing`].
 pub async fn sync(

@@ -14,28 +14,28 @@ use crate::wal::SegmentTags;
 use crate::wal::listing::strays;
 
 const PART: u64 = 8 << 20;
-/// Files that are looked at a time.
+/// Files that are queried concurrently.
 const LOOKED_AT_ONCE: usize = 16;
 
-/// The WAL files of one source in each repository that could be listed, and their sizes.
+/// The WAL files of one source in each listed repository, and their sizes.
 #[derive(Debug, Default)]
 pub struct WalListing {
     pub held: Vec<(RepositoryName, BTreeMap<String, u64>)>,
-    /// Files that nothing is kept with any more, as in a directory that was copied without its `.drctl`.
+    /// Files that lost their metadata, as in a directory that was copied without its `.drctl`.
     pub bare: BTreeSet<(RepositoryName, String)>,
     pub unlisted: Vec<Unavailable>,
 }
 
-/// What is done about one source's WAL, in this order.
+/// The plan for one source's WAL, in this order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WalSyncPlan {
-    /// Files of which not every copy can be what was stored, or not every copy has what was kept with it.
+    /// Files with copies that differ from what was stored, or that lost their metadata.
     pub differing: Vec<DifferingCopies>,
-    /// The oldest first: what says which cluster it is of, then the WAL.
+    /// Oldest first: the cluster records, then the WAL.
     pub missing: Vec<MissingWalCopies>,
 }
 
-/// Lists the WAL of one source in every repository that may be written to.
+/// Lists the WAL of one source in every writable repository.
 pub async fn survey(repositories: &Repositories, system: &SystemName, source: &SourceName) -> WalListing {
     let mut listing = WalListing::default();
     for repository in repositories.writable() {
@@ -99,7 +99,7 @@ fn missing(held: &[(RepositoryName, BTreeSet<String>)]) -> Vec<MissingWalCopies>
     for (name, keys) in held {
         keys.iter().for_each(|key| holders.entry(key).or_default().push(name));
     }
-    // Pieces mean nothing once the whole segment is there.
+    // Partial segments are obsolete once the complete segment exists.
     let is_superseded = |key: &str| match layout::parse_wal_file(key) {
         Some((_, WalName::Piece { segment, .. })) => {
             let ending = key.rsplit_once(".partial").map_or("", |(_, ending)| ending);
@@ -122,21 +122,21 @@ fn missing(held: &[(RepositoryName, BTreeSet<String>)]) -> Vec<MissingWalCopies>
     lacking
 }
 
-/// What came of it.
+/// The result of the plan.
 #[derive(Debug, Default)]
 pub struct SyncedWal {
     pub copied: usize,
-    /// Copies that were not what was stored, and are now.
+    /// Copies that differed from what was stored, and were repaired.
     pub mended: usize,
     /// Stored bytes that were sent.
     pub bytes: u64,
-    /// What was not copied, where to, and why.
+    /// Files that were not copied, the destination, and why.
     pub failed: Vec<(MissingWalCopies, Unavailable)>,
     /// Repositories whose WAL could not be listed.
     pub unlisted: Vec<Unavailable>,
 }
 
-/// Repairs and copies what is planned, as it is stored and without keys.
+/// Repairs and copies the planned files unchanged and without keys.
 ///
 /// `repositories` must come from [`Repositories::for_writing`].
 pub async fn execute(
@@ -191,7 +191,7 @@ fn is_ours(key: &str) -> bool {
     is_wal(key) || layout::is_wal_cluster(key)
 }
 
-/// Copies from the first repository that has it whole. Gives how many bytes that was.
+/// Copies from the first repository with an intact file. Returns the number of bytes.
 async fn copy(
     repositories: &Repositories,
     lacking: &MissingWalCopies,
@@ -256,7 +256,7 @@ async fn copy_from(
     }
 }
 
-/// That it is there by now is what was wanted; two writes of a key are the same file.
+/// Accepts a file that was created meanwhile; two writes of a key are the same file.
 fn stood<T>(written: Result<T, StoreError>) -> Result<(), StoreError> {
     match written {
         Err(error) if error.kind != StoreErrorKind::Exists => Err(error),

@@ -9,15 +9,15 @@ use crate::store::{ObjectInfo, Precondition, PutOptions, StoreErrorKind};
 use crate::wal::SegmentTags;
 use crate::wal::listing::strays;
 
-/// A file that has another size in one repository than in another.
+/// A file whose size differs between repositories.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DifferingCopies {
     pub key: String,
     pub holders: Vec<RepositoryName>,
 }
 
-/// Of the files of each repository, and their sizes, those that cannot all be what was stored, unless they were
-/// sealed more than once.
+/// Returns files whose copies cannot all be what was stored, given the files of each repository and their
+/// sizes, unless they were sealed more than once.
 pub(crate) fn differing(held: &[(RepositoryName, BTreeMap<String, u64>)]) -> Vec<DifferingCopies> {
     let mut sizes: BTreeMap<&String, Vec<(&RepositoryName, u64)>> = BTreeMap::new();
     for (name, files) in held {
@@ -33,7 +33,7 @@ pub(crate) fn differing(held: &[(RepositoryName, BTreeMap<String, u64>)]) -> Vec
         .collect()
 }
 
-/// What a repository has, by what was kept with it when it was stored.
+/// The state of a repository's copy, compared with its metadata.
 enum Copy {
     Good(Bytes, ObjectInfo),
     Altered {
@@ -41,7 +41,7 @@ enum Copy {
         found: Sha256Hex,
         expected: Sha256Hex,
     },
-    /// Nothing is kept with it that says what it should be; `None`: it is too large to be read at once.
+    /// It has no metadata to compare it with; `None`: it is too large to be read at once.
     Unsaid(Option<(String, Sha256Hex)>),
 }
 
@@ -67,8 +67,8 @@ async fn look(repository: &Repository, key: &str) -> Result<Copy, SyncFault> {
     })
 }
 
-/// Puts a copy that is what was stored in the place of each that is not. Gives how many bytes were sent, or what kept
-/// it from being done, for each copy that is not.
+/// Replaces each copy that differs from what was stored with an intact one. Returns the number of bytes sent,
+/// or the reason for the failure, for each such copy.
 pub(crate) async fn mend(
     repositories: &Repositories,
     differing: &DifferingCopies,
@@ -108,7 +108,7 @@ pub(crate) async fn mend(
         outcomes.push(put(repository, etag, good).await);
     }
     for (repository, found) in unsaid {
-        // The same bytes: only what was kept with them was lost.
+        // The same bytes: only their metadata was lost.
         if let (Some(good), Some((etag, found))) = (&good, found)
             && Sha256Hex::digest(&good.0) == found
         {

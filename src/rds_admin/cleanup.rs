@@ -1,7 +1,7 @@
-//! Finds what drctl made in RDS for a while and left behind, and removes it when its time is over.
+//! Finds the temporary resources that drctl created in RDS and left behind, and deletes expired ones.
 //!
-//! *Invariants.* Only databases that carry all of drctl's tags are listed at all, and each is looked at again before it
-//! goes: see [`crate::aws::rds::Temporary`]. Backups have no expiry there: retention removes them.
+//! *Invariants.* Only databases with all of drctl's tags are listed at all, and each is checked again before
+//! its deletion: see [`crate::aws::rds::Temporary`]. Backups have no expiry there: retention deletes them.
 
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
@@ -13,23 +13,23 @@ use crate::platform::CancellationToken;
 use crate::policy::{AwsLocation, Policy, RdsDatabase};
 use crate::text::error_chain;
 
-/// One thing, and whether it is to go.
+/// A temporary resource, and whether it is to be deleted.
 #[derive(Clone, Debug)]
 pub struct TemporaryLeftover {
     pub region: String,
     pub temporary: Temporary,
-    /// `None`: it goes.
+    /// `None`: it is deleted.
     pub refusal: Option<DeleteRefusal>,
     place: AwsLocation,
 }
 
-/// What there is.
+/// The temporary resources found.
 #[derive(Clone, Debug, Default)]
 pub struct CleanupPlan {
-    /// Regions that were asked.
+    /// Regions that were queried.
     pub asked: Vec<String>,
     pub leftovers: Vec<TemporaryLeftover>,
-    /// Regions that could not be asked, and why.
+    /// Regions that could not be queried, and why.
     pub unknown: Vec<(String, String)>,
 }
 
@@ -39,7 +39,7 @@ impl CleanupPlan {
     }
 }
 
-/// Looks into every region of every RDS source.
+/// Queries every region of every RDS source.
 pub async fn plan(policy: &Policy, now: DateTime<Utc>) -> CleanupPlan {
     let mut places: Vec<(AwsLocation, bool)> = Vec::new();
     for source in &policy.sources {
@@ -75,14 +75,14 @@ pub async fn plan(policy: &Policy, now: DateTime<Utc>) -> CleanupPlan {
     plan
 }
 
-/// Whether both mean the same part of the same account.
+/// Returns whether both are the same region of the same account.
 fn is_same(one: &AwsLocation, other: &AwsLocation) -> bool {
     one.region == other.region
         && one.endpoint == other.endpoint
         && one.credentials.to_string() == other.credentials.to_string()
 }
 
-/// Removes one, if it is still what was planned; a cluster when its instances are gone. `Err`: why the call
+/// Deletes one, if it is unchanged since it was planned; a cluster after its instances. `Err`: why the call
 /// failed.
 pub async fn remove(
     policy: &Policy,

@@ -1,5 +1,5 @@
-//! Administration of RDS around backups: putting a restored database in production's place ([`promote`]), removing what
-//! drctl made for a limited time ([`cleanup`]), replicating automated backups ([`replicate`]).
+//! Administration of RDS around backups: promoting a restored database to production ([`promote`]), deleting
+//! temporary resources of drctl ([`cleanup`]), replicating automated backups ([`replicate`]).
 
 pub mod cleanup;
 pub mod promote;

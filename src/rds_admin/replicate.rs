@@ -1,6 +1,6 @@
-//! Has RDS replicate an instance's automated backups to the regions that the policy names for it.
+//! Has RDS replicate an instance's automated backups to the regions of the policy.
 //!
-//! *Invariants.* A replication that is there is left as it is, and none is ever stopped.
+//! *Invariants.* An existing replication is not changed, and none is ever stopped.
 
 use futures_util::future::join_all;
 use thiserror::Error;
@@ -11,7 +11,7 @@ use crate::model::{RestoreProfile, SourceName};
 use crate::policy::{Policy, RdsDatabase, RdsRegion, RdsSource};
 use crate::text::error_chain;
 
-/// What RDS keeps replicated backups for where the policy says nothing, and at most.
+/// The default and maximum retention of replicated backups.
 const USUAL_DAYS: u32 = 7;
 const MOST_DAYS: u32 = 35;
 
@@ -49,15 +49,15 @@ pub struct ReplicateStep {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReplicationAction {
-    /// RDS does so already.
+    /// RDS replicates already.
     Stands(AutomatedBackup),
     Begin {
         days: u32,
         kms_key: Option<String>,
     },
-    /// The database is encrypted, and the policy names no key there.
+    /// The database is encrypted, and the policy names no KMS key there.
     NoKey,
-    /// The region could not be asked.
+    /// The region could not be queried.
     Unknown(String),
 }
 
@@ -99,7 +99,7 @@ pub async fn plan(
     Ok(ReplicatePlan { instance_arn: instance.arn, steps })
 }
 
-/// Returns as many days as the policy wants every point in time to be restorable.
+/// Returns the number of days for which the policy wants point-in-time recovery.
 fn days(policy: &Policy, source: &SourceName) -> u32 {
     let pitr = policy.retention.as_ref().and_then(|retention| retention.rules_for(source).pitr);
     let days = pitr.map(|pitr| u32::try_from(pitr.as_secs().div_ceil(86_400)).unwrap_or(MOST_DAYS));
@@ -127,7 +127,7 @@ async fn look(
     })
 }
 
-/// RDS takes the ARN of a key for this, and no alias or id of one. In words, why it is not known.
+/// Returns the ARN of a KMS key, since RDS takes no alias or id for this; or why it is unknown, as text.
 async fn arn(source: &RdsSource, region: &RdsRegion, named: &str) -> Result<String, String> {
     if named.starts_with("arn:") && named.contains(":key/") {
         return Ok(named.to_owned());
@@ -144,7 +144,7 @@ async fn arn(source: &RdsSource, region: &RdsRegion, named: &str) -> Result<Stri
     ))
 }
 
-/// Has RDS start the replication.
+/// Starts the replication.
 pub async fn begin(
     source: &RdsSource,
     plan: &ReplicatePlan,

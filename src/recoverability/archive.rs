@@ -1,4 +1,4 @@
-//! What one repository has of a cluster's WAL, timeline by timeline. Pure.
+//! The state of a cluster's WAL in one repository, timeline by timeline. Pure.
 
 use std::time::Duration;
 
@@ -14,16 +14,16 @@ use crate::wal::{
 /// The WAL of one cluster in one repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArchiveStatus {
-    /// The oldest first.
+    /// Oldest first.
     pub timelines: Vec<TimelineStatus>,
-    /// From here on everything up to the end is there: what begins later can be brought to it.
+    /// The WAL is complete from here to the end: a backup that begins later can be recovered to the end.
     pub contiguous_since: Option<ReplayPosition>,
-    /// Where it ends; `None` where there is nothing.
+    /// The end; `None` where there is nothing.
     pub reach: Option<ReplayRange>,
     pub moment: CommitTimes,
-    /// Where WAL is missing: the newest base backup after it, which can be brought to the end.
+    /// Where WAL is missing: the newest base backup after the gap, which can be recovered to the end.
     pub base: Option<BackupId>,
-    /// The server was told that this is archived, and it is not there.
+    /// A file whose archiving was confirmed to the server, and that is missing.
     pub lost: Option<WalName>,
     /// The newest WAL is not of the server's own timeline.
     pub beside: Option<TimelineDivergence>,
@@ -32,18 +32,18 @@ pub struct ArchiveStatus {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimelineStatus {
     pub timeline: Timeline,
-    /// Whole segments.
+    /// Complete segments.
     pub segments: u64,
     pub newest: Option<Segment>,
     pub gaps: Vec<Gap>,
-    /// No server finds the way to it.
+    /// No server can reach it.
     pub lacks_history: bool,
 }
 
-/// Assesses everything there is. `server`: what it says itself, if it is the one whose WAL this is.
+/// Assesses all WAL of a cluster. `server`: the server's facts, if it is of the same cluster.
 ///
-/// The inner error says why the repository has none. What the server was told is archived, and base backups after a
-/// gap, are for the caller to enter.
+/// The inner error says why the repository has none. Missing files whose archiving was confirmed, and base
+/// backups after a gap, are filled in by the caller.
 pub fn assess_archive(
     archive: &Archive,
     evidence: &Evidence,
@@ -80,8 +80,8 @@ pub fn assess_archive(
     }))
 }
 
-/// From where everything is there up to the end of the server's timeline, and that end; of the newest one with any
-/// segment where the server's has none.
+/// Returns the start of the contiguous WAL up to the end of the server's timeline, and that end; of the
+/// newest one with any segment where the server's has none.
 fn end(held: &WalInventory, on: Option<Timeline>) -> Option<(ReplayPosition, ReplayRange)> {
     let timelines: Vec<_> = held.timelines().collect();
     let of_server = on.filter(|on| held.count(*on) > 0);
@@ -91,8 +91,8 @@ fn end(held: &WalInventory, on: Option<Timeline>) -> Option<(ReplayPosition, Rep
     Some((since, held.reach(since, TimelineTarget::Timeline(newest))))
 }
 
-/// Returns the newest base backup that begins after every gap on the way to `reach`, and has all the WAL up to it: with
-/// it the gaps only keep older moments from being recovered. `bases`: those there, the newest first.
+/// Returns the newest base backup that begins after every gap on the path to `reach`, and has all the WAL up
+/// to it: with it, gaps only prevent recovery to earlier times. `bases`: existing ones, newest first.
 pub fn base_after_gaps<'b>(
     archive: &Archive,
     held: &WalInventory,
@@ -100,11 +100,11 @@ pub fn base_after_gaps<'b>(
     bases: impl Iterator<Item = &'b Manifest>,
 ) -> Option<&'b BackupId> {
     let mut bases = bases.filter_map(|base| Some((base, leads_to(base, archive, held, reach)?)));
-    // Those that are older than one that does not lead there are before the gap, too.
+    // Backups older than one that does not lead there are before the gap, too.
     bases.next().filter(|(_, leads)| *leads).map(|(base, _)| &base.id)
 }
 
-/// `None`: it is not a base backup of the cluster, or not one that can be restored by itself.
+/// `None`: it is not a base backup of the cluster, or not one that is restorable by itself.
 fn leads_to(
     manifest: &Manifest,
     archive: &Archive,
@@ -125,12 +125,12 @@ impl ArchiveStatus {
         self.timelines.iter().any(|timeline| !timeline.gaps.is_empty() || timeline.lacks_history)
     }
 
-    /// Whether WAL is missing that no base backup makes up for.
+    /// Returns whether WAL is missing and no later base backup makes it unnecessary.
     pub fn is_broken(&self) -> bool {
         self.has_gaps() && self.base.is_none()
     }
 
-    /// Returns how long ago the moment was up to which everything is there.
+    /// Returns the age of the time up to which the WAL is complete.
     pub fn behind(&self, now: DateTime<Utc>) -> Option<Duration> {
         let complete = self.moment.complete?;
         Some((now - complete).to_std().unwrap_or_default())

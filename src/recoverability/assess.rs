@@ -1,4 +1,4 @@
-//! What each location can give back, and what is lost with it. Pure.
+//! What can be restored from each location, and what is lost with it. Pure.
 
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -12,63 +12,63 @@ use super::window::RecoveryWindow;
 use crate::model::{BackupId, Location, RepositoryName, SourceName};
 use crate::repository::{BackupRecord, Inventory};
 
-/// A repository of the policy, and whether it could be asked.
+/// A repository of the policy, and whether it was reachable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownRepository {
     pub name: RepositoryName,
-    /// False where what is known of it may be old.
+    /// False where the facts about it may be outdated.
     pub reached: bool,
 }
 
-/// What of one source can be recovered, from each location alone.
+/// What can be recovered of one source, from each location alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Recoverability {
-    /// Regions first, where there are any.
+    /// Regions first, if any.
     pub locations: Vec<LocationRecoverability>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LocationRecoverability {
     pub location: Location,
-    /// Every moment of a window can be recovered. The newest first.
+    /// Windows in which any point in time is recoverable. Newest first.
     pub windows: Vec<RecoveryWindow>,
-    /// Backups that can be restored as they are. The newest first.
+    /// Backups that can be restored as they are. Newest first.
     pub points: Vec<RecoverablePoint>,
-    /// It could not be asked, so that nothing is promised of it.
+    /// It could not be queried, so that nothing is promised for it.
     pub is_unknown: bool,
 }
 
-/// The data of one moment.
+/// The recoverable data of one point in time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RecoverablePoint {
-    /// `None`: AWS Backup has it, and no manifest knows it.
+    /// `None`: a recovery point of AWS Backup without a manifest.
     pub backup: Option<BackupId>,
     pub at: DateTime<Utc>,
 }
 
-/// How a moment is best come by.
+/// The best way to recover to a point in time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route<'r> {
     pub location: &'r Location,
-    /// `None`: AWS keeps what it is recovered from.
+    /// `None`: it is recovered from an AWS-managed backup.
     pub backup: Option<&'r BackupId>,
-    /// The newest data that it brings back, not after the moment.
+    /// The newest recoverable data, at or before the requested time.
     pub at: DateTime<Utc>,
 }
 
-/// What the loss of locations costs.
+/// The cost of losing locations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loss<'r> {
-    /// What is left, and brings back the most; `None`: nothing that is known to.
+    /// The remaining location with the latest data; `None`: none that is known to have any.
     pub left: Option<&'r Location>,
-    /// The data of so long is lost.
+    /// The age of that data, which is the time span lost.
     pub age: Option<Duration>,
-    /// What is left, and could not be asked.
+    /// Remaining locations that could not be queried.
     pub unknown: Vec<&'r Location>,
 }
 
-/// Assesses one source. `inventory`: intact copies. `archives`: WAL that was asked for; a base backup counts for nothing
-/// without it. `cloud`: of a source whose backups AWS keeps.
+/// Assesses one source. `inventory`: intact copies. `archives`: queried WAL; a base backup does not count
+/// without it. `cloud`: for a source with AWS-managed backups.
 pub fn assess(
     source: &SourceName,
     repositories: &[KnownRepository],
@@ -81,7 +81,7 @@ pub fn assess(
     let live = cloud.and_then(|cloud| cloud.live.as_ref());
     let regions = cloud.iter().flat_map(|cloud| &cloud.regions);
     let mut locations: Vec<_> = regions.map(|region| in_region(region, live, &own)).collect();
-    // Of backups that AWS keeps, repositories have only how the database was set up.
+    // Of AWS-managed backups, repositories have only the settings of the database.
     if cloud.is_none_or(|cloud| cloud.is_dumped) {
         own.retain(|record| cloud.is_none() || record.manifest.managed.is_none());
         locations.extend(repositories.iter().map(|repository| {
@@ -91,8 +91,8 @@ pub fn assess(
     Recoverability { locations }
 }
 
-/// A snapshot without its manifest is not a backup yet; a recovery point that AWS Backup calls complete can be restored
-/// without one.
+/// Assesses a region. A snapshot without its manifest is not a backup yet; a recovery point that AWS Backup
+/// reports as complete is restorable without one.
 fn in_region(
     region: &RegionInventory,
     live: Option<&LiveDatabase>,
@@ -135,7 +135,7 @@ fn in_repository(
     let foreign = archive.and_then(|archive| archive.stranger);
     let counts = |record: &BackupRecord| match &record.manifest.physical {
         None => foreign.is_none_or(|foreign| record.manifest.cluster() != Some(foreign.kept)),
-        // The WAL says which is the newest that can be restored.
+        // The WAL determines the newest restorable one.
         Some(_) => reach.is_some_and(|reach| reach.base == *record.id()),
     };
     let there = own.iter().filter(|record| record.is_held_by(&repository.name) && counts(record));
@@ -156,18 +156,18 @@ fn point(record: &BackupRecord) -> RecoverablePoint {
 }
 
 impl LocationRecoverability {
-    /// Returns up to when data can be brought back.
+    /// Returns the time of the latest recoverable data.
     pub fn newest(&self) -> Option<DateTime<Utc>> {
         let windows = self.windows.iter().map(|window| window.until);
         windows.chain(self.points.iter().map(|point| point.at)).max()
     }
 
-    /// Returns the newest backup that can be restored.
+    /// Returns the newest restorable backup.
     pub fn newest_backup(&self) -> Option<&BackupId> {
         self.points.iter().find_map(|point| point.backup.as_ref())
     }
 
-    /// Returns how old the newest data is; no clock makes it younger than none.
+    /// Returns the age of the newest data, 0 if it is in the future.
     pub fn age(&self, now: DateTime<Utc>) -> Option<Duration> {
         self.newest().map(|newest| (now - newest).to_std().unwrap_or_default())
     }
@@ -183,20 +183,20 @@ impl LocationRecoverability {
 }
 
 impl Recoverability {
-    /// Returns where the most of the data that there was at a time can be recovered from. `None`: nothing from before
-    /// it can.
+    /// Returns the location and route to the latest data at or before a time. `None`: nothing from before it
+    /// is recoverable.
     pub fn can_reach(&self, time: DateTime<Utc>) -> Option<Route<'_>> {
         let routes = self.locations.iter().rev().filter_map(|location| location.route(time));
         routes.max_by_key(|route| route.at)
     }
 
-    /// Returns what is left without these locations.
+    /// Returns the recoverability without these locations.
     pub fn without(&self, lost: &[Location]) -> Self {
         let left = self.locations.iter().filter(|location| !lost.contains(&location.location));
         Self { locations: left.cloned().collect() }
     }
 
-    /// Returns what it would cost if these locations, and the source with them, were lost now.
+    /// Returns the loss if these locations, and the source with them, were lost now.
     pub fn loss_if_lost(&self, lost: &[Location], now: DateTime<Utc>) -> Loss<'_> {
         let left = self.locations.iter().filter(|location| !lost.contains(&location.location));
         let (unknown, known): (Vec<_>, Vec<_>) = left.partition(|location| location.is_unknown);

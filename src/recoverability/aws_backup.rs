@@ -1,4 +1,5 @@
-//! What AWS Backup has of a resource, region by region: drctl's own recovery points, and those of the source's plan.
+//! The state of AWS Backup for a resource, region by region: drctl's own recovery points, and those of the
+//! source's plan.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What AWS keeps of a source, region by region, whichever of its services keeps it.
+//! AWS-managed backups of a source, region by region, of any service.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::event::Events;
 use crate::model::SourceName;
 use crate::policy::{Policy, RdsSource, SourceConfig};
 
-/// Asks every region of every source whose backups AWS keeps. `entries`: what is known of their backups.
+/// Queries every region of every source with AWS-managed backups. `entries`: the known backups.
 pub async fn ask(policy: &Policy, entries: &[BackupEntry], events: &Events) -> Regions {
     let asked = policy.sources.iter().map(async |source| {
         let name = &source.name;
@@ -38,7 +38,7 @@ pub async fn ask(policy: &Policy, entries: &[BackupEntry], events: &Events) -> R
     join_all(asked).await.into_iter().flatten().collect()
 }
 
-/// What the manifests say, with nobody asked: where each backup stood when it was taken.
+/// Returns what the manifests record, without any query: the regions of each backup when it was taken.
 pub fn as_recorded(policy: &Policy, entries: &[BackupEntry]) -> Regions {
     let recorded = policy.sources.iter().filter_map(|source| {
         let (service, regions, is_dumped): (_, Vec<&str>, _) = match &source.config {
@@ -70,7 +70,7 @@ pub fn as_recorded(policy: &Policy, entries: &[BackupEntry]) -> Regions {
     recorded.collect()
 }
 
-/// The sources that are of that very database: what was restored for one has the data of the others.
+/// Returns the sources of that very database: a database restored for one has the data of the others.
 fn of_the_same<'p>(policy: &'p Policy, rds: &RdsSource) -> Vec<&'p SourceName> {
     let is_same = |other: &RdsSource| {
         other.database == rds.database
@@ -81,7 +81,7 @@ fn of_the_same<'p>(policy: &'p Policy, rds: &RdsSource) -> Vec<&'p SourceName> {
     sources.map(|source| &source.name).collect()
 }
 
-/// ARNs of all that manifests of the source say AWS keeps.
+/// Returns the ARNs of all AWS-managed backups in the source's manifests.
 fn recorded(entries: &[BackupEntry], name: &SourceName) -> BTreeSet<String> {
     let own = entries.iter().filter(|entry| entry.manifest.source == *name);
     let held = own.flat_map(|entry| &entry.manifest.managed).flat_map(|managed| &managed.held);

@@ -1,16 +1,16 @@
-//! What is known of the WAL in one repository. An assessment that needs more says what to ask next.
+//! Facts about the WAL in one repository. An assessment that needs more returns the next query.
 
 use chrono::{DateTime, Utc};
 
 use crate::model::{Segment, WalName};
 use crate::wal::{Archive, CommitTimes, ReplayRange, WalInventory};
 
-/// What an assessment needs to know, and has not been asked yet.
+/// A fact that an assessment needs, and that has not been queried yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
-    /// Which WAL of the archive there is, from this segment on; `None`: all of it.
+    /// The WAL of the archive from this segment on; `None`: all of it.
     Wal { archive: Archive, since: Option<Segment> },
-    /// Up to when the data of this range goes.
+    /// The commit times of this range.
     CommitTimes { archive: Archive, range: ReplayRange },
     /// When this file was written.
     Written { archive: Archive, file: WalName },
@@ -20,7 +20,7 @@ pub enum Question {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListedWal {
     Held(WalInventory),
-    /// The repository was asked, and has none: why.
+    /// The repository was queried, and has none; with the reason.
     None(String),
 }
 
@@ -45,7 +45,7 @@ impl Evidence {
         self.written.push((archive, file, written));
     }
 
-    /// Returns the shortest listing that has everything from `since` on.
+    /// Returns the smallest listing that includes everything from `since` on.
     pub fn wal(&self, archive: &Archive, since: Option<Segment>) -> Result<&ListedWal, Question> {
         let of_it = self.wal.iter().filter(|(known, from, _)| known == archive && *from <= since);
         let listed = of_it.max_by_key(|(_, from, _)| *from).map(|(.., listed)| listed);
@@ -58,7 +58,7 @@ impl Evidence {
         found.map(|(.., times)| *times).ok_or_else(question)
     }
 
-    /// Returns when a file was written; `None`: there is none.
+    /// Returns when a file was written; `None`: it does not exist.
     pub fn written(&self, archive: &Archive, file: WalName) -> Result<Option<DateTime<Utc>>, Question> {
         let found = self.written.iter().find(|(known, of, _)| known == archive && *of == file);
         found.map(|(.., at)| *at).ok_or_else(|| Question::Written { archive: archive.clone(), file })

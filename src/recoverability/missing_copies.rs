@@ -1,4 +1,4 @@
-//! Copies of backups that are known to have been, or to be elsewhere, and are not where they should be. Pure.
+//! Backups that a repository is known to have had, or should have, and that are missing there. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,12 +11,12 @@ use crate::catalog::{BackupEntry, BackupHistory};
 use crate::model::{BackupId, RepositoryName};
 use crate::text::format_time;
 
-/// A backup that a repository does not hold, and that was not removed on purpose.
+/// A backup that a repository lacks, and that was not removed on purpose.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MissingCopy {
     pub backup: BackupId,
     pub repository: RepositoryName,
-    /// When a listing first showed that it was gone; `None`: it is not known to have been there.
+    /// When a listing first showed it as missing; `None`: it is not known to have been there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<DateTime<Utc>>,
     /// No repository holds it any more.
@@ -24,7 +24,7 @@ pub struct MissingCopy {
 }
 
 impl MissingCopy {
-    /// Whether it was there, as opposed to a copy that was not made yet.
+    /// Returns whether it was there before, as opposed to a copy not created yet.
     pub fn is_gone(&self) -> bool {
         self.since.is_some() || self.is_lost
     }
@@ -43,8 +43,8 @@ impl fmt::Display for MissingCopy {
     }
 }
 
-/// Returns what is missing in these repositories, the newest first. `entries`: also those that no repository holds any
-/// more. Of a repository that could not be asked only what was known before is said.
+/// Returns the missing copies in these repositories, newest first. `entries`: also those that no repository
+/// holds any more. For a repository that could not be queried, only earlier findings are returned.
 pub fn missing_copies(
     entries: &[BackupEntry],
     history: &BackupHistory,
@@ -52,7 +52,7 @@ pub fn missing_copies(
 ) -> Vec<MissingCopy> {
     let known: BTreeMap<&BackupId, &BackupEntry> = entries.iter().map(|entry| (entry.id(), entry)).collect();
     let ids: BTreeSet<&BackupId> = known.keys().copied().chain(&history.taken).collect();
-    // What could not be asked may hold it.
+    // A repository that could not be queried may hold it.
     let all_reached = repositories.iter().all(|repository| repository.reached);
     let mut missing = Vec::new();
     for id in ids.into_iter().rev() {

@@ -1,4 +1,4 @@
-//! What keeps a copy of a base backup from being restored: WAL that it needs, or a backup that it builds on.
+//! What prevents a copy of a base backup from being restored: missing WAL, or a missing parent backup.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,7 +14,7 @@ pub enum Obstacle {
     Broken(BrokenChain),
     /// It may still be archived.
     MissingWal(String),
-    /// The repository could not be asked.
+    /// The repository could not be queried.
     Unknown(String),
 }
 
@@ -40,13 +40,13 @@ impl MissingWal {
         self.obstacle(backup, repository).map(ToString::to_string)
     }
 
-    /// Enters an obstacle, unless a worse one is known: WAL may still come.
+    /// Adds an obstacle, unless a worse one is known: WAL may still arrive.
     pub(super) fn enter(&mut self, backup: &BackupId, repository: &RepositoryName, obstacle: Obstacle) {
         self.0.entry((backup.clone(), repository.clone())).or_insert(obstacle);
     }
 }
 
-/// Returns the copies of these backups in these repositories that build on one that is not there.
+/// Returns the copies of these backups in these repositories whose parents are missing.
 pub(super) fn with_broken_chains<'n>(
     inventory: &Inventory,
     backups: &[&BackupId],
@@ -65,7 +65,7 @@ pub(super) fn with_broken_chains<'n>(
     missing
 }
 
-/// Returns the base backups of a cluster whose WAL is not all there, and what of it is missing.
+/// Returns the base backups of a cluster that lack required WAL, and the first file missing.
 pub fn missing_required<'b>(
     archive: &Archive,
     bases: &[(&'b BackupId, &Physical)],

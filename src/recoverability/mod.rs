@@ -1,9 +1,11 @@
-//! What each location (a repository, a region) can give back, and up to when; what is lost if locations are lost.
+//! What can be restored from each location (a repository, a region), and up to when; what is lost if
+//! locations are lost.
 //!
-//! *Invariants.* [`assess`](mod@assess), [`wal`], [`archive`], [`missing_copies`] and [`missing_wal`] are pure: what has to be known comes as data, and what is not known yet
-//! is asked for as an [`evidence::Question`]. Asking is for [`survey`], [`servers`] and [`cloud`].
+//! *Invariants.* [`assess`](mod@assess), [`wal`], [`archive`], [`missing_copies`] and [`missing_wal`] are
+//! pure: facts are passed as data, and missing ones are requested as an [`evidence::Question`]. Queries are
+//! made by [`survey`], [`servers`] and [`cloud`].
 //!
-//! *Not here.* Whether that is good enough: [`crate::status`].
+//! *Not here.* Whether that meets the objectives: [`crate::status`].
 
 pub mod archive;
 pub mod assess;

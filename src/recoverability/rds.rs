@@ -1,4 +1,4 @@
-//! What RDS has of a database in each region: drctl's snapshots, and RDS's own automated backups.
+//! The state of RDS for a database in each region: drctl's snapshots, and RDS's own automated backups.
 
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
@@ -13,24 +13,24 @@ use crate::policy::{RdsDatabase, RdsSource};
 use crate::source::rds_snapshot::{backup_of, is_recorded};
 use crate::text::error_chain;
 
-/// What a region said.
+/// The answer of a region.
 struct RdsAnswer {
     backups: Vec<BackupId>,
-    /// Of databases that have or had the name.
+    /// Automated backups of databases that have or had the name.
     automated: Vec<AutomatedBackup>,
     /// In its own region only.
     database: Option<Database>,
     live: Option<LiveDatabase>,
 }
 
-/// Of what RDS is asked.
+/// The parameters of the queries.
 pub(crate) struct RdsQueryResults<'a> {
     pub(crate) system: &'a SystemName,
     pub(crate) name: &'a SourceName,
-    /// Those that are of the same database, this one among them.
+    /// The sources of the same database, including this one.
     pub(crate) sources: &'a [&'a SourceName],
     pub(crate) source: &'a RdsSource,
-    /// The backups that are known.
+    /// The known backups.
     pub(crate) entries: &'a [BackupEntry],
 }
 
@@ -74,7 +74,7 @@ impl RdsQueryResults<'_> {
             None => None,
         };
         let automated = match source.database {
-            // A cluster's are in its own region only: of the one that is there, or of those that were deleted.
+            // Those of a cluster are in its own region only: of the existing one, or of deleted ones.
             RdsDatabase::Cluster(_) if !is_home || database.is_some() => vec![],
             _ => rds.automated_backups_of(&source.database).await?,
         };
@@ -84,7 +84,8 @@ impl RdsQueryResults<'_> {
         Ok(RdsAnswer { backups, automated: automated.into_iter().filter(own).collect(), database, live })
     }
 
-    /// Where it is another to RDS than the one that was backed up, the names that a switchover leaves are looked for.
+    /// Queries the live database. Where it is not the one that was backed up, the names left by a switchover
+    /// are looked up.
     async fn live(&self, rds: &Rds, database: &Database) -> Result<LiveDatabase, AwsFailure> {
         let is_of = |name: &&&SourceName| database.tags.is_of(self.system, name);
         let is_restored =
@@ -116,15 +117,15 @@ fn holding(region: &str, answer: Result<RdsAnswer, String>, live: Option<&LiveDa
     }
 }
 
-/// What automated backups bring back in a region: of the database that runs there, or replicated from it, or
-/// retained after it was deleted. Where it is known which one has the name now, those of another bring back
-/// nothing of it.
+/// Returns the range of automated backups in a region: of the database that runs there, or is replicated from
+/// it, or retained after deletion. Where the current owner of the name is known, those of another database do
+/// not count.
 fn reach(
     automated: &[AutomatedBackup],
     (earliest, latest): (Option<DateTime<Utc>>, Option<DateTime<Utc>>),
     live: Option<&LiveDatabase>,
 ) -> (Option<AutomatedReach>, Option<ForeignBackup>) {
-    // RDS may not say whose they are.
+    // RDS may not report the owner.
     let is_own = |id: &str| id.is_empty() || live.is_none_or(|live| live.resource_id == id);
     let windows = automated.iter().filter_map(|backup| Some((backup.resource_id.as_str(), backup.window?)));
     let (own, others): (Vec<_>, Vec<_>) = windows.partition(|(id, _)| is_own(id));

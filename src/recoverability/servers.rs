@@ -7,12 +7,12 @@ use crate::policy::Policy;
 use crate::text::error_chain;
 use crate::wal::{ArchiverReport, said};
 
-/// What the servers say themselves whose log the policy has archived: whose log it is, along which timeline it goes
-/// on, what they were told is archived, and what keeps more from coming.
+/// The facts of the servers whose WAL the policy archives: their cluster and timeline, the last file
+/// confirmed as archived, and stalls.
 #[derive(Debug, Default)]
 pub struct Servers {
     pub asked: BTreeMap<SourceName, ArchiverReport>,
-    /// Those that could not be asked, and why.
+    /// Those that could not be queried, and why.
     pub not_asked: Vec<(SourceName, String)>,
 }
 

@@ -1,4 +1,4 @@
-//! Asks the repositories what the assessments need to know.
+//! Queries the repositories for the facts that assessments need.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use crate::text::error_chain;
 use crate::wal::cluster::ClusterError;
 use crate::wal::{Archive, ArchiverFacts, LastArchived, ListError, holdings, modified, moment};
 
-/// For the listing that says whether base backups can be restored.
+/// The time limit for the listing that determines whether base backups are restorable.
 const LISTED_WITHIN: Duration = Duration::from_secs(60);
 
-/// Asks a repository until an assessment has everything that it needs.
+/// Queries a repository until an assessment has all facts that it needs.
 pub async fn settle<T>(
     repository: &Repository,
     evidence: &mut Evidence,
@@ -43,7 +43,7 @@ async fn answer(
             let listed = match holdings(store, &archive, since, &Identities::default()).await {
                 Ok(held) => ListedWal::Held(held),
                 Err(ListError::Never { .. }) => ListedWal::None("no WAL has been archived there".to_owned()),
-                // Of a server that was recreated and never archived: what is there of the one before still counts.
+                // The server was recreated and never archived: WAL of its predecessor still counts.
                 Err(ListError::Cluster(ClusterError::Other { recorded, .. })) => {
                     ListedWal::None(format!("the WAL there is of another cluster, {recorded}"))
                 }
@@ -63,8 +63,8 @@ async fn answer(
     Ok(())
 }
 
-/// Assesses the WAL of every source that has base backups in every repository that is in use. `inventory`: intact
-/// copies. `checks`: what was found when WAL was read again.
+/// Assesses the WAL of every source with base backups in every repository in use. `inventory`: intact copies.
+/// `checks`: the findings of WAL verification.
 pub async fn wal_archives(
     repositories: &Repositories,
     inventory: &Inventory,
@@ -98,7 +98,7 @@ pub async fn wal_archives(
     archives
 }
 
-/// Enters which WAL the servers were told is archived and is not there, and what keeps theirs from coming.
+/// Adds the files whose archiving was confirmed to the servers and that are missing, and stalls.
 pub async fn enter_server_reports(
     servers: &Servers,
     repositories: &Repositories,
@@ -113,7 +113,7 @@ pub async fn enter_server_reports(
             let status = archives.entry((source.clone(), repository.name.clone())).or_default();
             status.stalled = said.stall.as_ref().map(ToString::to_string);
             let Some(last_archived) = &said.acknowledged else { continue };
-            // It was told of its own WAL, and that does not belong there.
+            // The server was confirmed its own WAL, which does not belong there.
             if status.stranger.is_some() {
                 continue;
             }
@@ -126,11 +126,11 @@ pub async fn enter_server_reports(
     }
 }
 
-/// Asks one repository what it has of a cluster's WAL. What the server was told must have been asked before; `server`: what
-/// it says itself, if it is the one whose WAL this is.
+/// Queries the state of a cluster's WAL in one repository. The server must have been queried before;
+/// `server`: its facts, if it is of the same cluster.
 ///
 /// # Errors
-/// In words, why it is not known, or that there is none.
+/// Why it is unknown, or that there is none, as text.
 pub async fn archive_status(
     repository: &Repository,
     archive: &Archive,
@@ -151,7 +151,7 @@ pub async fn archive_status(
         if let Some(unlisted) = listing.unlisted.first() {
             return Err(format!("failed to look for base backups: {}", unlisted.reason()));
         }
-        // `drctl verify` reports manifests that cannot be read.
+        // `drctl verify` reports unreadable manifests.
         let inventory = Inventory::load(&listing, &archive.system, &[BackupKind::Base]).await;
         let bases = inventory.backups.iter().map(|record| &record.manifest);
         status.base = base_after_gaps(archive, held, reach, bases).cloned();
@@ -159,8 +159,8 @@ pub async fn archive_status(
     Ok(status)
 }
 
-/// Returns what keeps these base backups from being restored from each repository that has an intact copy of them.
-/// `inventory`: intact copies of all that they may build on. No repository in use is asked nothing.
+/// Returns what prevents these base backups from being restored from each repository with an intact copy of
+/// them. `inventory`: intact copies of all possible parents. Unused repositories are not queried.
 pub async fn missing_wal(
     repositories: &Repositories,
     inventory: &Inventory,
@@ -169,7 +169,7 @@ pub async fn missing_wal(
 ) -> MissingWal {
     let mut missing = with_broken_chains(inventory, backups, names);
     for repository in repositories.iter() {
-        // One listing, from where the oldest begins, does for all backups of a cluster.
+        // One listing, from the oldest begin, serves all backups of a cluster.
         let mut clusters: Vec<(Archive, Vec<(&BackupId, &Physical)>)> = Vec::new();
         for record in backups.iter().filter_map(|id| inventory.find(id)) {
             let (Some(archive), Some(physical)) =
@@ -213,7 +213,7 @@ async fn obstacles<'b>(
     }
 }
 
-/// Returns why a repository does not have all the WAL that a base backup needs; `None`: it has.
+/// Returns why a repository lacks WAL that a base backup needs; `None`: it has all of it.
 pub async fn missing_of(repository: &Repository, archive: &Archive, base: &Manifest) -> Option<String> {
     let physical = base.physical.as_ref()?;
     let obstacles = obstacles(repository, archive, &[(&base.id, physical)]).await;

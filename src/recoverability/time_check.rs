@@ -6,12 +6,12 @@ use crate::catalog::{BackupEntry, intact_copies};
 use crate::model::Manifest;
 use crate::repository::{CLOCK_TOLERANCE, Inventory};
 
-/// Whether a time is later than any clock that is right could have told.
+/// Returns whether a time is later than any correct clock could report.
 pub fn is_future(time: DateTime<Utc>, now: DateTime<Utc>) -> bool {
     time > now + CLOCK_TOLERANCE
 }
 
-/// Whether some clock was wrong when a backup was taken, or is wrong now: how old it is, is not known.
+/// Returns whether a clock was wrong when a backup was taken, or is wrong now, so that its age is unknown.
 pub fn is_dated_in_future(manifest: &Manifest, now: DateTime<Utc>) -> bool {
     is_future(manifest.recovery_point, now)
 }

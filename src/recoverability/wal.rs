@@ -1,5 +1,5 @@
-//! Up to when a repository could bring a cluster back by base backup and WAL. Pure: what has to be known comes as
-//! [`Evidence`].
+//! Up to when a cluster can be recovered from one repository by base backup and WAL. Pure: facts are passed
+//! as [`Evidence`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,67 +17,66 @@ use crate::wal::{
     TimelineTarget, WalInventory, complete_until_by_server, first_segment,
 };
 
-/// Up to when one repository, alone, could bring a cluster back by base backup and log.
+/// Up to when a cluster can be recovered from one repository alone by base backup and WAL.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct WalStatus {
-    /// The newest base backup that has all the log it needs, and what the log makes of it.
+    /// The newest base backup with all WAL it needs, and how far the WAL leads from it.
     pub reach: Option<WalReach>,
-    /// Newer base backups there that cannot be restored, and why: the log they need is not there, or a backup
-    /// they build on.
+    /// Newer base backups there that are not restorable, and why: required WAL, or a parent backup, is
+    /// missing.
     pub waiting: Vec<(BackupId, String)>,
-    /// Why it could not be asked, so that nothing is promised of it.
+    /// Why it could not be queried, so that nothing is promised for it.
     pub unknown: Option<String>,
-    /// The server was told that this file is archived, and it is not there.
+    /// A file whose archiving was confirmed to the server, and that is missing.
     pub lost: Option<String>,
-    /// What keeps the server's log from coming, by its own words.
+    /// What blocks the server's WAL, as reported by it.
     pub stalled: Option<String>,
-    /// The server is another cluster than the one whose base backups are there.
+    /// The server is of another cluster than the base backups there.
     pub stranger: Option<ForeignCluster>,
-    /// The newest log there is not of the server's own timeline.
+    /// The newest WAL is not of the server's own timeline.
     pub beside: Option<TimelineDivergence>,
-    /// Files on the way that were bad when they were last read, and have not been written since.
+    /// Files to be replayed that were damaged when they were last read, and have not been written since.
     pub bad: BTreeSet<String>,
-    /// Base backups there with pages that were damaged when they were copied, or that build on one: as new as the one
-    /// that counts, or that one itself.
+    /// Base backups there with pages that were damaged when they were copied, or with such a parent: as new
+    /// as the one that counts, or that one itself.
     pub damaged: Vec<BackupId>,
 }
 
-/// A server that nothing is kept of.
+/// A server without any backups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct ForeignCluster {
     pub server: SystemIdentifier,
-    /// Whose base backups are there.
+    /// The cluster of the existing base backups.
     pub kept: SystemIdentifier,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct WalReach {
     pub base: BackupId,
-    /// Everything committed before can be brought back, by the clock of the host that archived it.
+    /// Everything committed before can be recovered, by the clock of the archiving host.
     pub until: DateTime<Utc>,
-    /// The newest commit that can be brought back, by the server's clock; `None`: none is known after the
-    /// base backup.
+    /// The newest recoverable commit, by the server's clock; `None`: none is known after the base backup.
     pub newest_commit: Option<DateTime<Utc>>,
-    /// Later log is there, and cannot be used: this is missing before it.
+    /// What is missing before later WAL, which is therefore unusable.
     pub gap: Option<String>,
 }
 
 impl WalReach {
-    /// `from`: the moment of the base backup.
+    /// Returns the recovery window. `from`: the time of the base backup.
     pub(super) fn window(&self, from: DateTime<Utc>) -> RecoveryWindow {
         let (backup, gap) = (Some(self.base.clone()), self.gap.clone());
         RecoveryWindow { from: Some(from), until: self.until, backup, gap }
     }
 }
 
-/// Where a source's WAL was asked for.
+/// The state of WAL by source and repository, where it was queried.
 pub type WalArchivesStatus = BTreeMap<(SourceName, RepositoryName), WalStatus>;
 
-/// One base backup in one repository, by the WAL that is there.
+/// A base backup in one repository, assessed with the WAL there.
 enum AssessedBase {
-    /// The server is another cluster.
+    /// The server is of another cluster.
     Foreign(ForeignCluster),
-    /// It cannot be restored, and why.
+    /// It is not restorable, and why.
     Waiting(String),
     Restorable {
         reach: WalReach,
@@ -85,9 +84,9 @@ enum AssessedBase {
     },
 }
 
-/// Assesses up to when a repository, alone, could bring a cluster back. `bases`: its intact ones, the newest first;
-/// older ones are looked at only where the newer ones cannot be used. One with damaged pages, and one of a timeline
-/// that the server is not on, count only where no other leads anywhere.
+/// Assesses up to when a cluster can be recovered from a repository alone. `bases`: its intact ones, newest
+/// first; older ones are considered only where the newer ones are unusable. One with damaged pages, and one
+/// of a timeline that the server is not on, count only where no other leads anywhere.
 pub fn assess_wal(
     bases: &[&Manifest],
     evidence: &Evidence,
@@ -115,14 +114,15 @@ pub fn assess_wal(
     Ok(status)
 }
 
-/// A timeline has a higher number than those it comes from: the server's does not come from this backup's.
+/// Returns whether the server's timeline cannot descend from this backup's: a timeline has a higher number
+/// than its ancestors.
 fn is_of_later_timeline(base: &Manifest, server: Option<&ArchiverFacts>) -> bool {
     let Some((physical, server)) = base.physical.as_ref().zip(server) else { return false };
     let is_of_it = base.cluster() == Some(server.system_identifier);
     is_of_it && physical.timeline > server.timeline
 }
 
-/// Whether it holds pages whose checksums did not fit when they were copied, or builds on a backup that does.
+/// Returns whether it has pages with wrong checksums since it was copied, or a parent with such pages.
 fn is_damaged(base: &Manifest, bases: &[&Manifest]) -> bool {
     let find = |id: &BackupId| bases.iter().copied().find(|other| other.id == *id);
     match chain(base, find) {
@@ -131,7 +131,7 @@ fn is_damaged(base: &Manifest, bases: &[&Manifest]) -> bool {
     }
 }
 
-/// Enters why those that are newer than the one that counts do not count.
+/// Records why backups newer than the one that counts do not count.
 fn enter_passed_over(
     counts: &Manifest,
     bases: &[&Manifest],
@@ -159,7 +159,7 @@ fn enter_passed_over(
     status.waiting.dedup_by(|(a, _), (b, _)| a == b);
 }
 
-/// Returns every window that base backups and WAL of a repository, alone, bring back, the newest first.
+/// Returns every window that a repository's base backups and WAL alone provide, newest first.
 pub fn wal_windows(
     bases: &[&Manifest],
     evidence: &Evidence,
@@ -180,7 +180,7 @@ pub fn wal_windows(
     Ok(windows.into_iter().map(|(_, window)| window).collect())
 }
 
-/// `None`: it is no base backup that says which WAL it needs.
+/// `None`: it is not a base backup that records the WAL it needs.
 fn assess_base(
     base: &Manifest,
     bases: &[&Manifest],
@@ -213,7 +213,7 @@ fn assess_base(
         Ok(way) => way,
         Err(why) => return waiting(why),
     };
-    // What is bad leads nowhere, just as what is missing.
+    // A damaged file leads nowhere, just like a missing one.
     let bad = bad_on(&way, &archive, evidence, checks)?;
     let mut good = held.clone();
     bad.iter().for_each(|name| good.forget(*name));
@@ -228,15 +228,16 @@ fn assess_base(
     Ok(Some(AssessedBase::Restorable { reach, end: way.reach.end }))
 }
 
-/// Where a server would come from a base backup.
+/// How far a server can replay from a base backup.
 struct WalSource {
     begin: ReplayPosition,
     follow: TimelineTarget,
     reach: ReplayRange,
 }
 
-/// Along the server's own timeline, where that is archived: log of another one, such as of a restored server that
-/// archives to the same place, does not bring it back. Otherwise along the newest that comes from the backup.
+/// Follows the server's own timeline, where that is archived: WAL of another one, such as of a restored
+/// server that archives to the same location, does not recover it. Otherwise follows the newest descendant of
+/// the backup.
 fn way(
     held: &WalInventory,
     physical: &Physical,
@@ -256,13 +257,13 @@ fn way(
     }
     let way = follow(TimelineTarget::Latest);
     Ok(match way.reach.stop {
-        // Whoever restores it says `--timeline`.
+        // It is restored with `--timeline`.
         ReplayEnd::NotAChild(_) => follow(TimelineTarget::Timeline(physical.timeline)),
         _ => way,
     })
 }
 
-/// Files on the way that were bad when they were last read, and have not been written since.
+/// Returns files to be replayed that were damaged when they were last read, and have not been written since.
 fn bad_on(
     way: &WalSource,
     archive: &Archive,
@@ -303,7 +304,7 @@ fn reach(
         until: complete.max(by_server).unwrap_or_default().max(base.recovery_point),
         newest_commit,
         gap: match way.reach.stop {
-            // A server stays on the timeline that it begins on, where it does not learn of a later one.
+            // A server stays on its initial timeline, unless it finds a later one.
             ReplayEnd::End if way.follow == TimelineTarget::Latest => {
                 held.without_history().next().map(|timeline| format!("{}.history", timeline.in_names()))
             }

@@ -3,15 +3,15 @@ use serde::Serialize;
 
 use crate::model::BackupId;
 
-/// Every moment of it can be recovered.
+/// A window in which any point in time is recoverable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RecoveryWindow {
-    /// `None`: it is not known how far back it goes.
+    /// `None`: its begin is unknown.
     pub from: Option<DateTime<Utc>>,
     pub until: DateTime<Utc>,
-    /// The oldest base backup that leads through it; `None`: AWS keeps it.
+    /// The oldest base backup that leads through it; `None`: an AWS-managed backup.
     pub backup: Option<BackupId>,
-    /// What is missing behind it, where there is later WAL.
+    /// What is missing after it, where later WAL exists.
     pub gap: Option<String>,
 }
 

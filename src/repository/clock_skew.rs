@@ -8,8 +8,8 @@ use crate::model::RepositoryName;
 use crate::platform::Clock;
 use crate::store::{StoreError, require_admin};
 
-/// How far this host's clock may be from a store's. S3 itself refuses at 15 minutes; backup ids, object
-/// locks and retention go wrong before.
+/// The tolerated difference between this host's clock and a store's. S3 itself refuses requests at 15
+/// minutes; backup ids, object locks and retention go wrong before.
 pub const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(5);
 
 /// How far this host's clock is ahead of a store's.
@@ -20,8 +20,8 @@ pub struct ClockSkew {
 }
 
 impl ClockSkew {
-    /// Compares this host's clock with those of the stores, all at once, and returns those that it is too far from. A
-    /// store that does not answer `within` so long is not judged: opening it says what is wrong with it.
+    /// Compares this host's clock with those of the stores, concurrently, and returns those that differ too
+    /// much. A store that does not answer `within` this time is not judged: opening it reports its error.
     pub async fn find(repositories: &Repositories, within: Duration, clock: &dyn Clock) -> Vec<Self> {
         let asked = repositories.iter().map(async |repository| {
             let theirs = tokio::time::timeout(within, server_time(repository)).await.ok()?.ok()?;

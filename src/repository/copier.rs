@@ -23,10 +23,10 @@ const PARTS: u64 = 10_000;
 
 #[derive(Debug, Error)]
 pub enum ObjectCopyError {
-    /// Of the repository to copy from.
+    /// An error of the repository to copy from.
     #[error(transparent)]
     Source(ReadError),
-    /// Of the repository to copy to.
+    /// An error of the repository to copy to.
     #[error(transparent)]
     Destination(StoreError),
     #[error("failed to read what stands there already")]
@@ -42,9 +42,9 @@ pub enum ObjectCopyError {
 pub enum CopyOutcome {
     /// It did not exist.
     Copied,
-    /// Something else was there, which is not what was stored: it was replaced.
+    /// A different object existed, which is not what was stored: it was replaced.
     Replaced,
-    /// The same bytes stood there already: they were read and compared.
+    /// The same bytes existed already: they were read and compared.
     Stood,
 }
 
@@ -100,8 +100,8 @@ impl Copier {
         self.send_whole(from, folder, object, &self.options, progress).await
     }
 
-    /// As [`Self::copy`], of an object that is known to be bad: what stands there is read, and replaced where it is
-    /// proven not to be what was stored, unless anyone changes it meanwhile.
+    /// Copies an object like [`Self::copy`], where the existing one is known to be damaged: that is read, and
+    /// replaced if it differs from what was stored, unless another writer changes it meanwhile.
     pub async fn repair(
         &self,
         from: &Repository,

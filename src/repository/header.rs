@@ -12,7 +12,7 @@ use crate::text::format_time;
 
 const MARKER_LIMIT: u64 = 64 * 1024;
 
-/// `drctl-repository.json`: whose repository a store is.
+/// `drctl-repository.json`: the owner of the repository in a store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RepositoryMarker {
     pub format: String,
@@ -20,7 +20,8 @@ pub struct RepositoryMarker {
     pub repository_id: String,
     pub system: SystemName,
     pub created: DateTime<Utc>,
-    /// 32 hexadecimal digits of this store alone. A store that has another's is the same place, or a copy of it.
+    /// 32 hexadecimal digits of this store alone. A store with another's is the same location, or a copy of
+    /// it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store_id: Option<String>,
 }
@@ -71,14 +72,14 @@ pub enum MarkerError {
 pub(super) type HeaderLookup = (Repository, Result<Option<RepositoryMarker>, MarkerError>);
 
 impl MarkerError {
-    /// Whether the store could not be asked or answered what is no marker at all (as a proxy's page is), as
-    /// opposed to a marker that cannot be accepted.
+    /// Returns whether the store failed, or returned something that is not a marker at all (such as a proxy's
+    /// error page), as opposed to a rejected marker.
     pub fn is_store_fault(&self) -> bool {
         matches!(self, Self::Read(_) | Self::Write(_) | Self::ByHand(_) | Self::Json { .. })
     }
 }
 
-/// A word that nothing else has.
+/// Returns a unique identifier.
 fn unique() -> String {
     format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..))
 }
@@ -94,12 +95,12 @@ impl RepositoryMarker {
         }
     }
 
-    /// The same repository in another store.
+    /// Returns the marker of the same repository in another store.
     pub(super) fn in_another_store(&self) -> Self {
         Self { store_id: Some(unique()), ..self.clone() }
     }
 
-    /// `None` where the store has none: it was never used, or is not a repository.
+    /// Reads the marker; `None` where the store has none: it was never used, or is not a repository.
     pub async fn read(store: &dyn Store) -> Result<Option<Self>, MarkerError> {
         #[derive(Deserialize)]
         struct Header {
@@ -120,13 +121,13 @@ impl RepositoryMarker {
         serde_json::from_slice(&bytes).map(Some).map_err(json)
     }
 
-    /// Writes it where there is none, and gives back what stands there: another host may have been first.
+    /// Writes it where there is none, and returns the existing one: another host may have been first.
     pub async fn write(&self, store: &dyn Store) -> Result<Self, MarkerError> {
         let mut bytes = serde_json::to_vec_pretty(self)
             .map_err(|source| MarkerError::Json { location: store.location(), source })?;
         bytes.push(b'\n');
         match store.put(layout::MARKER, Bytes::from(bytes), &PutOptions::absent()).await {
-            // A store that ignores the condition has let two hosts write: the last one stands.
+            // A store that ignores the condition has let two hosts write: the last write wins.
             Ok(_) => Ok(Self::read(store).await?.unwrap_or_else(|| self.clone())),
             Err(error) if error.kind == StoreErrorKind::Exists => {
                 Self::read(store).await?.ok_or(MarkerError::Write(error))
@@ -135,7 +136,7 @@ impl RepositoryMarker {
         }
     }
 
-    /// Refuses the repository of another system, or another one of this system.
+    /// Rejects the repository of another system, or another one of this system.
     pub fn check(
         &self,
         store: &dyn Store,
@@ -156,14 +157,14 @@ impl RepositoryMarker {
         }
     }
 
-    /// Refuses a repository of a newer minor version: it may be read only.
+    /// Rejects a repository of a newer minor version: it is read-only.
     pub fn check_writable(&self, store: &dyn Store) -> Result<(), MarkerError> {
         let version = self.format.parse::<FormatVersion>().and_then(FormatVersion::writable);
         version.map(|_| ()).map_err(|source| MarkerError::Format { location: store.location(), source })
     }
 }
 
-/// The instructions that stand in every repository.
+/// Returns the manual restore instructions of every repository.
 fn by_hand_text(system: &SystemName) -> String {
     include_str!("restore-by-hand.txt").replace("{system}", system.as_str())
 }

@@ -1,4 +1,5 @@
-//! What the repositories hold, listed once and read once: which backups, where, and where copies disagree.
+//! The contents of the repositories, listed once and read once: which backups, where, and where copies
+//! differ.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,15 +13,15 @@ use crate::model::{
 };
 use crate::store::list_all;
 
-/// Backups whose manifests are read at a time; each is at most a few MiB.
+/// Manifests that are read concurrently; each is at most a few MiB.
 const AT_ONCE: usize = 8;
 
-/// What each repository holds by its keys; no object has been read.
+/// The contents of each repository by key; no object has been read.
 #[derive(Clone, Debug, Default)]
 pub struct Listing {
     /// In the policy's order.
     pub repositories: Vec<RepositoryListing>,
-    /// Repositories that are in use and could not be listed.
+    /// Repositories in use that could not be listed.
     pub unlisted: Vec<Unavailable>,
 }
 
@@ -62,7 +63,7 @@ impl Listing {
         listing
     }
 
-    /// Returns every backup, the oldest first, with the repositories that hold it in the policy's order.
+    /// Returns every backup, oldest first, with its holders in the policy's order.
     pub fn holders(&self) -> BTreeMap<BackupId, Vec<Repository>> {
         let mut holders: BTreeMap<BackupId, Vec<Repository>> = BTreeMap::new();
         for listed in &self.repositories {
@@ -74,7 +75,7 @@ impl Listing {
     }
 }
 
-/// A manifest that cannot be accepted: it cannot be read, or is not the one that the other repositories have.
+/// A rejected manifest: it is unreadable, or differs from that of the other repositories.
 #[derive(Debug)]
 pub struct RejectedManifest {
     pub repository: RepositoryName,
@@ -82,7 +83,7 @@ pub struct RejectedManifest {
     pub error: ManifestError,
 }
 
-/// A backup, and the repositories that have just this manifest of it.
+/// A backup, and the repositories that have exactly this manifest of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BackupRecord {
     pub manifest: Manifest,
@@ -91,8 +92,8 @@ pub struct BackupRecord {
 }
 
 impl BackupRecord {
-    /// Reads one backup's manifest in each of these repositories. The first that can be read counts; the others have
-    /// to be the same. `None`: it can be read in none.
+    /// Reads a backup's manifest in each of these repositories. The first readable one counts; the others
+    /// have to be equal. `None`: none is readable.
     pub async fn read(
         holders: &[Repository],
         system: &SystemName,
@@ -131,16 +132,16 @@ impl BackupRecord {
     }
 }
 
-/// The backups that there are, as the repositories have them.
+/// The existing backups, according to the repositories.
 #[derive(Debug, Default)]
 pub struct Inventory {
-    /// The newest first.
+    /// Newest first.
     pub backups: Vec<BackupRecord>,
     pub rejected: Vec<RejectedManifest>,
 }
 
 impl Inventory {
-    /// Reads the manifests of everything listed that is of one of these kinds.
+    /// Reads all listed manifests of these kinds.
     pub async fn load(listing: &Listing, system: &SystemName, kinds: &[BackupKind]) -> Self {
         let wanted = listing.holders().into_iter().rev().filter(|(id, _)| kinds.contains(&id.kind()));
         let mut reads = stream::iter(wanted)
@@ -158,15 +159,15 @@ impl Inventory {
         self.backups.iter().find(|record| record.id() == id)
     }
 
-    /// Returns the backups of a source, the newest first.
+    /// Returns the backups of a source, newest first.
     pub fn backups_of(&self, source: &SourceName) -> impl Iterator<Item = &BackupRecord> {
         self.backups.iter().filter(move |record| record.manifest.source == *source)
     }
 
-    /// Returns what a restore of a backup from one repository alone needs, the full backup first.
+    /// Returns the backups needed to restore one from one repository alone, the full backup first.
     ///
     /// # Errors
-    /// A backup that it builds on is not there.
+    /// A parent backup is missing.
     pub fn chain_in<'i>(
         &'i self,
         record: &'i BackupRecord,
@@ -176,10 +177,10 @@ impl Inventory {
         chain(&record.manifest, |id| held(id).map(|record| &record.manifest))
     }
 
-    /// Returns the backups that cannot be restored without this one, the newest first.
+    /// Returns the backups that cannot be restored without this one, newest first.
     pub fn dependents(&self, id: &BackupId) -> Vec<&BackupId> {
         let mut dependents: Vec<&BackupId> = Vec::new();
-        // One that builds on another began after it.
+        // A dependent backup began after its parent.
         for record in self.backups.iter().rev() {
             let builds_on = |parent: &BackupId| parent == id || dependents.contains(&parent);
             if parent(&record.manifest).is_some_and(builds_on) {
@@ -190,7 +191,7 @@ impl Inventory {
         dependents
     }
 
-    /// Returns what is left without these backups, as after they were deleted everywhere.
+    /// Returns the inventory without these backups, as if they were deleted everywhere.
     pub fn without(&self, deleted: &BTreeSet<BackupId>) -> Self {
         let left = self.backups.iter().filter(|record| !deleted.contains(record.id()));
         Self { backups: left.cloned().collect(), rejected: vec![] }

@@ -15,9 +15,9 @@ use crate::model::{
 use crate::store::list_all;
 use crate::store::{PutOptions, Store, StoreError, StoreErrorKind};
 
-/// Each record names every repository; of versions that did not, a check may name one.
+/// Each record names every repository; records of older versions may name a single one.
 const LOOKED_BACK: usize = 8;
-/// A record larger than this is not one.
+/// The maximum size of a record.
 pub const RECORD_LIMIT: u64 = 16 * 1024 * 1024;
 
 /// One run that changed or proved something.
@@ -31,15 +31,15 @@ pub struct JournalRecord {
     pub ended: DateTime<Utc>,
     pub host: String,
     pub outcome: Outcome,
-    /// SHA-256 of the newest record there was, as stored.
+    /// SHA-256 of the previous newest record, as stored.
     pub previous: Option<Sha256Hex>,
-    /// What the verb has to say; nothing secret.
+    /// The details of the verb; nothing secret.
     #[serde(default)]
     pub detail: Detail,
 }
 
 impl JournalRecord {
-    /// The record of a run that ends now.
+    /// Creates the record of a run that ends now.
     pub fn new(
         run: &RunId,
         verb: &str,
@@ -55,7 +55,7 @@ impl JournalRecord {
 }
 
 impl Detail {
-    /// Of a run that restored backups.
+    /// Creates the details of a run that restored backups.
     pub fn restored(
         method: &str,
         backups: Vec<BackupId>,
@@ -72,13 +72,13 @@ impl Detail {
     }
 }
 
-/// What a run did, by kind. Fields a reader does not know are left alone.
+/// What a run did, by kind. Readers ignore unknown fields.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Detail {
-    /// Copies that were read again.
+    /// Copies that were verified.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<CopyCheck>,
-    /// Logs that were read again.
+    /// WAL that was verified.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub log_checks: Vec<WalCheck>,
     /// Backups that were taken, copied or restored.
@@ -90,10 +90,10 @@ pub struct Detail {
     /// Why it failed or is degraded, a line each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
-    /// What a restore made otherwise than it was recorded, since somebody said so: `class=db.r6g.large`.
+    /// Settings that a restore changed on request: `class=db.r6g.large`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changed: Vec<String>,
-    /// Every repository that the system is known to have, whether it was reached or not.
+    /// Every repository that the system is known to have, whether reachable or not.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub repositories: BTreeSet<RepositoryName>,
     /// Seconds of each phase, in order.
@@ -206,7 +206,7 @@ pub enum JournalError {
     OtherRun { run: RunId, found: RunId },
 }
 
-/// Writes a record as it is; that the same stands there already is a success.
+/// Writes a record unchanged; an equal existing one is a success.
 pub async fn write(
     store: &dyn Store,
     system: &SystemName,
@@ -227,7 +227,7 @@ pub async fn write(
     }
 }
 
-/// The runs that have a record, oldest first.
+/// Lists the runs that have a record, oldest first.
 pub async fn runs(store: &dyn Store, system: &SystemName) -> Result<Vec<RunId>, JournalError> {
     let objects = list_all(store, &layout::journal(system)).await.map_err(JournalError::List)?;
     let mut runs: Vec<_> =
@@ -236,7 +236,7 @@ pub async fn runs(store: &dyn Store, system: &SystemName) -> Result<Vec<RunId>, 
     Ok(runs)
 }
 
-/// A record and its bytes.
+/// Reads a record, with its exact bytes.
 pub async fn read(
     store: &dyn Store,
     system: &SystemName,
@@ -266,8 +266,8 @@ fn parse(bytes: &[u8], run: &RunId) -> Result<JournalRecord, JournalError> {
     }
 }
 
-/// Looks back a month at a time, so that a long journal costs no long listing; two months without a run
-/// and the whole is listed.
+/// Finds the newest record, going back one month at a time, so that a long journal costs no long listing;
+/// after two months without a run everything is listed.
 pub(super) async fn newest(
     store: &dyn Store,
     system: &SystemName,
@@ -295,7 +295,7 @@ pub(super) async fn newest(
     Ok(Some((Sha256Hex::digest(&bytes), named)))
 }
 
-/// Repositories that the newest records name, and when they did.
+/// Returns the repositories in the newest records, and the time of these.
 pub async fn repositories(
     store: &dyn Store,
     system: &SystemName,

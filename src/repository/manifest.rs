@@ -10,7 +10,7 @@ use crate::model::{BackupId, Manifest, SystemName};
 use crate::store::{PutOptions, Store, StoreError, StoreErrorKind, Written};
 use crate::text::visible;
 
-/// A larger object is no manifest.
+/// The maximum size of a manifest.
 pub const MANIFEST_LIMIT: u64 = 4 * 1024 * 1024;
 
 /// `major.minor` of the on-store format.

@@ -3,10 +3,9 @@
 //! # This module
 //! Owns everything that is on a store, and the only code that builds keys ([`layout`]).
 //!
-//! *Invariants.* No object is ever overwritten except a lease, and a copy of WAL that is proven not to be
-//! what was stored; both only by compare-and-swap. A manifest is written after every artifact it names is
-//! confirmed. A [`Store`](crate::store::Store) never reports success for bytes it has not confirmed.
-//! [`Store`](crate::store::Store) never reports success for bytes it has not confirmed.
+//! *Invariants.* No object is ever overwritten except a lease, and a copy of WAL that is proven to differ
+//! from what was stored; both only by compare-and-swap. A manifest is written after every artifact it names
+//! is confirmed. A [`Store`](crate::store::Store) never reports success for bytes it has not confirmed.
 //!
 //! *Not here.* What the bytes mean ([`crate::pipeline`], [`crate::source`]), and what to keep or delete.
 

@@ -1,5 +1,5 @@
-//! Directories that are no place for a repository: inside another one, or inside a data directory that is backed up.
-//! Links are followed: the policy itself was checked by its words.
+//! Directories that must not be a repository: inside another one, or inside a data directory that is backed
+//! up. Links are resolved: the policy itself was checked textually.
 
 use std::path::{Path, PathBuf};
 
@@ -22,7 +22,8 @@ pub enum NestedError {
     DataDirectory { path: PathBuf, of: SourceName, outer: PathBuf },
 }
 
-/// Returns the repositories of a policy that are where none can be. Of two in each other the later one is meant.
+/// Returns the repositories of a policy with an invalid location. Of two nested ones the later one is
+/// returned.
 pub fn nested(policy: &Policy) -> Vec<(RepositoryName, NestedError)> {
     let resolve = |path: &Path| resolved_path(path).unwrap_or_else(|_| path.to_owned());
     let directories = policy.repositories.iter().filter_map(|repository| match &repository.place {

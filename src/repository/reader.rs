@@ -55,7 +55,7 @@ pub enum ReadError {
 }
 
 impl ReadError {
-    /// Returns whether the stored bytes are bad, as opposed to unreachable.
+    /// Returns whether the stored bytes are damaged, as opposed to unreachable.
     pub fn is_damage(&self) -> bool {
         match self {
             Self::Altered { .. } | Self::Size { .. } => true,

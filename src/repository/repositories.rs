@@ -40,7 +40,7 @@ pub struct Repositories {
     primary: Option<RepositoryName>,
     usable: Vec<Repository>,
     lost: Vec<Unavailable>,
-    /// Usable, and where nothing may be written: what is there can still be restored.
+    /// Usable for reading only, because of their location: the contents can still be restored.
     misplaced: Vec<Unavailable>,
     /// Usable, for reading only: without a marker yet, or of a newer minor version.
     read_only: Vec<RepositoryName>,
@@ -48,9 +48,9 @@ pub struct Repositories {
     remembered: KnownLocations,
     /// Repositories whose marker was seen or written in this run.
     marked: Vec<RepositoryName>,
-    /// Without a marker, although objects of the system are there: for reading only.
+    /// Without a marker, although objects of the system exist: for reading only.
     unmarked: Vec<Unavailable>,
-    /// Whose marker was written in this run.
+    /// The repositories whose marker was written in this run.
     created: Vec<RepositoryName>,
     /// The repository to create even if one is known to have existed there.
     create: Option<RepositoryName>,
@@ -113,14 +113,14 @@ impl Repositories {
         self.id.as_deref()
     }
 
-    /// Adds what was known before this run. Without it, only the journals of other repositories say what
+    /// Adds what was known before this run. Without it, only the journals of other repositories record what
     /// existed.
     pub fn remembering(mut self, remembered: KnownLocations) -> Self {
         self.remembered = remembered;
         self
     }
 
-    /// The same, knowing those that are where no repository can be.
+    /// Adds the repositories with an invalid location.
     pub fn with_misplaced(mut self, found: Vec<(RepositoryName, NestedError)>) -> Self {
         self.misplaced =
             found.into_iter().map(|(name, error)| Unavailable { name, error: Arc::new(error) }).collect();
@@ -151,7 +151,7 @@ impl Repositories {
         self.usable.iter().filter(|repository| self.marked.contains(&repository.name))
     }
 
-    /// Those that lost their marker: what they hold can be read, and nothing is written to them.
+    /// Returns those that lost their marker: their contents can be read, and nothing is written to them.
     pub fn unmarked(&self) -> &[Unavailable] {
         &self.unmarked
     }
@@ -230,10 +230,10 @@ impl Repositories {
             None if !holds_any(repository, system).await? => {
                 return was.emptied(repository).map_or(Ok(None), Err);
             }
-            // Another host may have begun it meanwhile.
+            // Another host may have created it meanwhile.
             None => match RepositoryMarker::read(&*repository.store).await? {
                 Some(marker) => marker,
-                // What lost its marker and nothing else can still be restored from.
+                // A repository that only lost its marker can still be restored from.
                 None => {
                     self.unmarked.push(Unavailable::new(repository, marker_removed(repository, system)));
                     return Ok(None);
@@ -311,7 +311,7 @@ impl Repositories {
         for repository in unmarked {
             marker = marker.in_another_store();
             if id.is_none() {
-                // Backups that lost their marker would be another repository's under a new id.
+                // Backups that lost their marker would belong to another repository under a new id.
                 id = id_of_backups(&repository, system).await?;
             }
             if let Some(id) = &id {
@@ -403,7 +403,7 @@ fn marker_removed(repository: &Repository, system: &SystemName) -> MarkerError {
     MarkerError::MarkerRemoved { location: repository.store.location(), system: system.clone() }
 }
 
-/// The repository id that the newest backup there was stored under.
+/// Returns the repository id of the newest backup there.
 async fn id_of_backups(repository: &Repository, system: &SystemName) -> Result<Option<String>, MarkerError> {
     let objects = list_all(&*repository.store, &layout::system(system)).await.map_err(MarkerError::Read)?;
     let newest = objects.iter().filter_map(|object| layout::parse_manifest(&object.key)).max();
@@ -414,7 +414,7 @@ async fn id_of_backups(repository: &Repository, system: &SystemName) -> Result<O
         .map(|(manifest, _)| manifest.repository_id))
 }
 
-/// Whether anything of the system is there.
+/// Returns whether any object of the system exists there.
 async fn holds_any(repository: &Repository, system: &SystemName) -> Result<bool, MarkerError> {
     let page = repository.store.list(&layout::system(system), None).await;
     Ok(!page.map_err(MarkerError::Read)?.objects.is_empty())

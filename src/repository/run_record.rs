@@ -12,16 +12,16 @@ use super::opened::Unavailable;
 use super::repositories::Repositories;
 use crate::model::{BackupId, CopyCheck, RepositoryName, SystemName};
 
-/// Records that a restore reads to learn which copies were found bad.
+/// Records that a restore reads to learn which copies were found damaged.
 const CHECKS_LOOKED_BACK: usize = 64;
-/// Records that are read at a time.
+/// Records that are read concurrently.
 const AT_ONCE: usize = 8;
 
-/// Writes the record of a run to every repository that may be written to, the same bytes to each, and gives
-/// back those that did not take it. `record.format` and `record.previous` are filled in here.
+/// Writes the record of a run to every writable repository, the same bytes to each, and returns those that
+/// did not store it. `record.format` and `record.previous` are filled in here.
 ///
 /// # Errors
-/// Only a record that cannot be written down at all.
+/// Only if the record cannot be serialised.
 pub async fn append(
     repositories: &Repositories,
     system: &SystemName,
@@ -32,7 +32,7 @@ pub async fn append(
     record.detail.repositories.extend(repositories.marked().map(|repository| repository.name.clone()));
     record.detail.repositories.extend(repositories.remembered().marked.keys().cloned());
     for repository in repositories.writable() {
-        // The first that answers decides: the bytes must be the same everywhere.
+        // The first answer decides: the bytes must be the same everywhere.
         if let Ok(previous) = newest(&*repository.store, system, &record.run).await {
             if let Some((digest, named)) = previous {
                 record.previous = Some(digest);
@@ -52,8 +52,8 @@ pub async fn append(
     Ok(written.await.into_iter().flatten().collect())
 }
 
-/// Returns what the newest records of these repositories say of copies that were read again, the latest check of each
-/// copy only. A record or a repository that cannot be read is left out.
+/// Returns the verification results in the newest records of these repositories, the latest check of each
+/// copy only. An unreadable record or repository is skipped.
 pub async fn recent_checks(repositories: &Repositories, system: &SystemName) -> Vec<CopyCheck> {
     let listed =
         repositories.iter().map(async |repository| (repository, runs(&*repository.store, system).await));

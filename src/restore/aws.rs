@@ -1,4 +1,4 @@
-//! What the restores from AWS share: why they are given up, and what was recorded with a backup.
+//! What the restores from AWS share: their errors, and the details recorded with a backup.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::run::{Interrupted, RunContext};
 use crate::source::DETAILS;
 use crate::text::{bullet_list, error_chain, format_duration};
 
-/// Why a restore from AWS was given up.
+/// Why a restore from AWS failed.
 #[derive(Debug, Error)]
 pub enum AwsRestoreError {
     #[error("refused, and nothing was touched: {}", bullet_list(.0))]
@@ -66,7 +66,7 @@ fn elsewhere(others: &[String]) -> String {
     if others.is_empty() { String::new() } else { format!(" (it is in {} too)", others.join(" and ")) }
 }
 
-/// ` in 10m`; nothing where it was tried once.
+/// Returns ` in 10m`; an empty text where it was tried once.
 fn within(waited: Duration) -> String {
     if waited.is_zero() { String::new() } else { format!(" in {}", format_duration(waited)) }
 }
@@ -80,7 +80,7 @@ impl RestoreError for AwsRestoreError {
         if let Self::Refused(refusals) = self { refusals } else { &[] }
     }
 
-    /// AWS's words say nothing of the data.
+    /// AWS's messages contain nothing of the data.
     fn journal_reason(&self) -> String {
         error_chain(self)
     }
@@ -96,7 +96,7 @@ impl RestoreError for AwsRestoreError {
 }
 
 impl AwsRestoreError {
-    /// Returns whether the name of what is to be made is another's.
+    /// Returns whether the name of the new resource is taken.
     pub fn is_taken(&self) -> bool {
         let Self::Failed { said: Some(said), .. } = self else { return false };
         let said = said.to_ascii_lowercase();
@@ -110,7 +110,7 @@ impl From<Interrupted> for AwsRestoreError {
     }
 }
 
-/// Reads what was recorded with a backup. `pick`: what is needed of it.
+/// Reads the details recorded with a backup. `pick` selects the needed part.
 pub(super) async fn recorded<T>(
     run: &RunContext,
     manifest: &Manifest,

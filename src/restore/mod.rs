@@ -1,4 +1,4 @@
-//! Bringing data back: one module for each way.
+//! Restoring data: one module for each method.
 //!
 //! | module | from | into |
 //! |---|---|---|
@@ -7,10 +7,10 @@
 //! | [`rds`] | a snapshot or automated backups of RDS | a new RDS instance or Aurora cluster |
 //! | [`aws_backup`] | a recovery point of AWS Backup | a new resource |
 //!
-//! Each implements [`Restorer`]: `survey` reads everything that the decision needs and changes nothing, `plan` decides and
-//! is pure, `execute` executes the plan and nothing else, `teardown` removes what was created. [`prepare()`] and [`PreparedRestore::run`] are the one way
-//! through them: every restore ends with a [`RestoreReport`] whose verdict is the worst of its checks, the method's own and
-//! the policy's.
+//! Each implements [`Restorer`]: `survey` reads everything that the decision needs and changes nothing,
+//! `plan` decides and is pure, `execute` executes the plan and nothing else, `teardown` removes what was
+//! created. [`prepare()`] and [`PreparedRestore::run`] are the only entry points: every restore ends with a
+//! [`RestoreReport`] whose verdict is the worst of its checks, the method's own and the policy's.
 
 mod aws;
 pub mod aws_backup;

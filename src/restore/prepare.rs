@@ -19,7 +19,7 @@ use crate::repository::Unavailable;
 use crate::repository::lease::{Lease, announce_restore};
 use crate::run::RunContext;
 
-/// One way to bring data back, with what is asked of it. Used through [`prepare`] only.
+/// A method to restore data, with its request. Used through [`prepare`] only.
 #[expect(async_fn_in_trait, reason = "restores are awaited where they are begun, and never spawned")]
 pub trait Restorer: Sized {
     const METHOD: Method;
@@ -32,7 +32,7 @@ pub trait Restorer: Sized {
     /// Reads everything that the decision needs, and changes nothing.
     async fn survey(&self, run: &RunContext) -> Result<Self::Survey, Self::Error>;
 
-    /// Decides. Pure; every reason against it comes at once. `seed`: any random number.
+    /// Makes the plan, or returns every reason against it at once. Pure. `seed`: any random number.
     fn plan(&self, survey: Self::Survey, now: DateTime<Utc>, seed: u32) -> Result<Self::Plan, Vec<Refusal>>;
 
     /// Executes the plan, and nothing else: the request is not read again.
@@ -42,7 +42,8 @@ pub trait Restorer: Sized {
         progress: &mut RestoreProgress<'_>,
     ) -> Executed<Self>;
 
-    /// Removes something that a restore of this request created, and looks whether it is gone; `Err`: why it is left.
+    /// Removes an object that a restore of this request created, and verifies that it is gone; `Err`: why it
+    /// is left.
     async fn remove(&self, run: &RunContext, object: &CreatedObject) -> Result<(), String>;
 
     /// Removes what a restore of this request created, whether it ended well or not. What does not carry the identity
@@ -60,15 +61,15 @@ pub trait Restorer: Sized {
     }
 }
 
-/// What came of a method's execution.
+/// The result of a method's execution.
 pub type Executed<R> =
     Result<Restored<<R as Restorer>::Details>, Stopped<<R as Restorer>::Error, <R as Restorer>::Aftermath>>;
 
-/// What is going to be done.
+/// What will be done.
 pub trait RestorePlan: Serialize {
     fn summary(&self) -> PlanSummary;
 
-    /// Returns what it goes through, in order. `validates`: there are checks to be run.
+    /// Returns the phases of the restore, in order. `validates`: there are checks to run.
     fn phases(&self, validates: bool) -> Vec<Phase>;
 
     /// Returns why the policy's checks cannot be run on what this restores.
@@ -81,13 +82,13 @@ pub trait RestorePlan: Serialize {
 #[derive(Debug)]
 pub struct PreparedRestore<'c, R: Restorer> {
     plan: R::Plan,
-    /// Those that can be run on what is restored.
+    /// The policy's checks that can be run on what is restored.
     checks: &'c [Check],
-    /// Why the policy's are not run; absent where they are, or where it has none.
+    /// Why the policy's checks are not run; absent where they are, or where there are none.
     unasked: Option<&'static str>,
 }
 
-/// A plan as programs get it.
+/// The machine-readable form of a plan.
 #[derive(Debug, Serialize)]
 pub struct PlanDocument<'p, P> {
     method: Method,
@@ -96,7 +97,7 @@ pub struct PlanDocument<'p, P> {
     plan: &'p P,
 }
 
-/// What came of a restore, and the repositories that did not take its record.
+/// The result of a restore, and the repositories that did not store its record.
 pub type Concluded<R> = (
     Result<
         RestoreReport<<R as Restorer>::Details>,
@@ -105,7 +106,7 @@ pub type Concluded<R> = (
     Vec<Unavailable>,
 );
 
-/// Surveys and decides. `checks`: the policy's, which are run on what was restored.
+/// Surveys and plans. `checks`: the policy's, which are run on what was restored.
 pub async fn prepare<'c, R: Restorer>(
     run: &RunContext,
     restorer: &R,
@@ -208,13 +209,14 @@ impl RestoreProgress<'_> {
         self.phases.begin(phase);
     }
 
-    /// Returns whether there are checks of the policy to be run.
+    /// Returns whether there are checks of the policy to run.
     pub(super) fn validates(&self) -> bool {
         !self.policy.is_empty()
     }
 
-    /// Runs the policy's checks on a restored database, as soon as it can be used. Returns their results, which are in
-    /// the report, too. `ways`: how it may be reached, the first that leads there counts; `until`: the recovery point.
+    /// Runs the policy's checks on a restored database as soon as it is usable. Returns their results, which
+    /// are in the report, too. `ways`: connections to try, the first that works counts; `until`: the recovery
+    /// point.
     pub(super) async fn validate(
         &mut self,
         ways: Result<Vec<ConnectionParameters>, String>,

@@ -6,19 +6,19 @@ use serde::Serialize;
 use crate::model::{BackupId, RepositoryName};
 use crate::text::quoted_list;
 
-/// A reason against a restore. Nothing was touched.
+/// A reason against a restore. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Refusal {
-    /// For programs, and for what a person is advised to do; part of the interface.
+    /// For programs, and for the hint shown to an operator; part of the interface.
     pub code: &'static str,
     pub class: RefusalClass,
     pub message: String,
-    /// What the advice names.
+    /// The values that the hint names.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub facts: BTreeMap<&'static str, String>,
 }
 
-/// How a refusal is to be taken by the caller.
+/// How the caller should treat a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RefusalClass {
@@ -26,7 +26,7 @@ pub enum RefusalClass {
     NotReady,
     /// The request is ambiguous, or names something that does not exist.
     Usage,
-    /// There is nothing that could be restored.
+    /// There is nothing to restore.
     Nothing,
 }
 
@@ -47,7 +47,7 @@ impl Refusal {
         Self { code, class, message: message.into(), facts: BTreeMap::new() }
     }
 
-    /// Adds what the advice names as `{name}`.
+    /// Adds a value that the hint names as `{name}`.
     pub fn with(mut self, name: &'static str, value: impl Display) -> Self {
         self.facts.insert(name, value.to_string());
         self
@@ -60,12 +60,12 @@ impl Display for Refusal {
     }
 }
 
-/// ` in repository …`, where only one is read.
+/// Returns ` in repository …` where only one is read.
 pub(super) fn in_repository(from: Option<&RepositoryName>) -> String {
     from.map(|name| format!(" in repository `{name}`")).unwrap_or_default()
 }
 
-/// A prefix of several backups' ids.
+/// Refuses a prefix that several backups' ids have.
 pub(super) fn ambiguous(class: RefusalClass, prefix: &str, found: &[BackupId]) -> Refusal {
     let message = format!("`{prefix}` is the beginning of several backups: {}", quoted_list(found));
     Refusal::new(class, "ambiguous-backup", message)

@@ -11,10 +11,10 @@ use crate::event::{Phase, PhaseSeconds};
 use crate::model::{BackupId, Outcome, RunId, SourceName, Verdict};
 use crate::repository::journal::Detail;
 
-/// What a restore is called in the journal.
+/// The name of a restore in the journal.
 pub const VERB: &str = "restore";
 
-/// How data is brought back.
+/// The method of a restore.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Method {
@@ -39,7 +39,7 @@ impl Method {
     }
 }
 
-/// What every plan says, whatever the method.
+/// The part of a plan that all methods share.
 #[derive(Clone, Debug)]
 pub struct PlanSummary {
     pub source: SourceName,
@@ -47,27 +47,27 @@ pub struct PlanSummary {
     pub backup: Option<BackupId>,
     /// What is restored, to finish "failed to restore …".
     pub subject: String,
-    /// Where to, in words.
+    /// Where to, as text.
     pub to: String,
-    /// What is made otherwise than it was recorded, for the journal.
+    /// What differs from the recorded settings, for the journal.
     pub changed: Vec<String>,
 }
 
-/// What a method has restored.
+/// The result of a method.
 #[derive(Clone, Debug)]
 pub struct Restored<D> {
-    /// Where it is, in words.
+    /// Where it is, as text.
     pub to: String,
     /// The time whose data it has.
     pub recovery_point: DateTime<Utc>,
-    /// What the original had and the restored one has not.
+    /// What the original had and the restored one lacks.
     pub left_out: Vec<String>,
     pub notes: Vec<String>,
-    /// What only this method can say.
+    /// The part of the result that only this method has.
     pub details: D,
 }
 
-/// A restore that came to its end. The same for every method, but for `details`.
+/// A restore that ran to its end. The same for every method, except for `details`.
 #[derive(Clone, Debug, Serialize)]
 pub struct RestoreReport<D> {
     pub run: RunId,
@@ -78,7 +78,7 @@ pub struct RestoreReport<D> {
     pub recovery_point: DateTime<Utc>,
     /// The worst of the checks.
     pub verdict: Verdict,
-    /// What was checked of what was restored: by the method itself, and by the policy's checks.
+    /// The results of the method's own checks and of the policy's.
     pub checks: Vec<CheckResult>,
     pub phases: Vec<PhaseSeconds>,
     pub seconds: f64,
@@ -90,7 +90,7 @@ pub struct RestoreReport<D> {
 }
 
 impl<D> RestoreReport<D> {
-    /// Whether everything is there, and nothing that was checked is otherwise than it should be.
+    /// Returns whether everything is there, and every check has passed.
     pub fn is_sound(&self) -> bool {
         self.verdict.has_passed() && self.left_out.is_empty()
     }
@@ -99,7 +99,7 @@ impl<D> RestoreReport<D> {
         if self.is_sound() { Outcome::Succeeded } else { Outcome::Degraded }
     }
 
-    /// Says nothing of the data, since the journal is in clear: neither what a query found nor the name of a table.
+    /// Omits the data, since the journal is not encrypted: neither query results nor table names.
     pub(super) fn detail(&self, changed: Vec<String>) -> Detail {
         let failed = self.checks.iter().filter(|check| !check.has_passed()).map(|check| {
             let outcome = check.verdict.outcome.as_str();
@@ -122,7 +122,7 @@ impl<D> RestoreReport<D> {
     }
 }
 
-/// Why a method gave up.
+/// Why a method failed.
 pub trait RestoreError: std::error::Error + Send + Sync + Sized + 'static {
     fn refused(refusals: Vec<Refusal>) -> Self;
 
@@ -130,26 +130,26 @@ pub trait RestoreError: std::error::Error + Send + Sync + Sized + 'static {
 
     fn is_interruption(&self) -> bool;
 
-    /// Why, without anything of the data: for the journal, which is in clear.
+    /// Returns the reason without any of the data: for the journal, which is not encrypted.
     fn journal_reason(&self) -> String;
 }
 
-/// What is left where a method gave up.
+/// What remains after a method failed.
 pub trait Aftermath: Display + std::fmt::Debug + Send + Sync + 'static {
-    /// Whether what was restored is there all the same.
+    /// Returns whether what was restored is usable nevertheless.
     fn is_usable(&self) -> bool {
         false
     }
 }
 
-/// What a method gives back that gave up.
+/// The result of a method that failed.
 #[derive(Debug)]
 pub struct Stopped<E, A> {
     pub error: E,
     pub aftermath: A,
 }
 
-/// A restore that was begun and given up.
+/// A restore that was started and failed.
 #[derive(Debug, Error)]
 #[error("failed to restore {subject} ({}); {aftermath}", .phase.as_str())]
 pub struct RestoreFailed<E: RestoreError, A: Aftermath> {

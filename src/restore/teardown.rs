@@ -1,4 +1,4 @@
-//! What a restore created, by which it is known again, and the proof that it is gone.
+//! What a restore created, how it is identified, and the proof that it is gone.
 
 use std::fmt::{self, Display};
 use std::path::PathBuf;
@@ -8,17 +8,18 @@ use serde::{Deserialize, Serialize};
 use crate::model::RunId;
 use crate::policy::RdsDatabase;
 
-/// Something that a restore created, with the identity by which it alone is meant. It can be kept, for a later process.
+/// Something that a restore created, with the identity that distinguishes it. Serializable, for a later
+/// process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum CreatedObject {
-    /// A database of a PostgreSQL server: it keeps its oid, and has one of these names.
+    /// A database of a PostgreSQL server: it keeps its OID, and has one of these names.
     Database { oid: u32, names: Vec<String> },
     /// A data directory, by the run that its marker names; with those for tablespaces and WAL that were filled with it.
     Directory { path: PathBuf, beside: Vec<PathBuf>, run: RunId },
-    /// An instance or Aurora cluster, by the id that RDS gave it, or by what its tag says where it was not seen yet.
+    /// An instance or Aurora cluster, by its RDS resource id, or by its tag where that was not seen yet.
     RdsDatabase { region: String, database: RdsDatabase, resource_id: Option<String>, restored_from: String },
-    /// What a job of AWS Backup made. `resource_id`: what RDS calls it, of a database that was seen.
+    /// What a job of AWS Backup created. `resource_id`: RDS's id of a database, once it was seen.
     Resource { region: String, job: String, arn: Option<String>, resource_id: Option<String> },
     /// What is never removed, and why.
     Shared { what: String, reason: String },
@@ -50,7 +51,7 @@ impl Display for CreatedObject {
 /// What a teardown removed, and what it left.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct TeardownReport {
-    /// Seen to be gone.
+    /// Verified to be gone.
     pub removed: Vec<String>,
     pub left: Vec<LeftObject>,
 }
@@ -68,7 +69,7 @@ impl TeardownReport {
         self.left.is_empty()
     }
 
-    /// Records what came of one object; `Err`: why it is left.
+    /// Records the result for one object; `Err`: why it is left.
     pub(super) fn record(&mut self, object: &CreatedObject, outcome: Result<(), String>) {
         let what = object.to_string();
         match outcome {
@@ -78,7 +79,7 @@ impl TeardownReport {
     }
 }
 
-/// Says why an object is left that this method does not create.
+/// Returns the reason why an object is left that this method does not create.
 pub(super) fn not_of_this_method() -> String {
     "another method of restore created it".to_owned()
 }

@@ -1,4 +1,5 @@
-//! What the sources share whose bytes AWS keeps: their details in the repositories, and their copies elsewhere.
+//! What the sources of AWS-managed backups share: their details in the repositories, and their copies in
+//! other regions.
 
 use std::error::Error;
 
@@ -11,7 +12,7 @@ use crate::model::{Artifact, Details};
 use crate::pipeline::MemoryProducer;
 use crate::text::error_chain;
 
-/// Why the repositories do not have what a restore needs to know.
+/// Why the repositories do not have the details that a restore needs.
 #[derive(Debug, Error)]
 pub enum DetailsError {
     #[error("failed to write what a restore needs to know")]
@@ -20,7 +21,7 @@ pub enum DetailsError {
     Sink(#[from] SinkError),
 }
 
-/// Stores what a restore needs to know when the region cannot be queried.
+/// Stores the details that a restore needs when the region cannot be queried.
 pub(super) async fn store_details(
     details: &Details,
     sink: &mut dyn ArtifactSink,
@@ -35,8 +36,8 @@ pub(super) async fn store_details(
     Ok(stored)
 }
 
-/// Makes the copies of a backup in other regions, all at a time, and returns them and those that are missing. `None`: the
-/// run was interrupted.
+/// Creates the copies of a backup in other regions, concurrently, and returns them and the missing ones.
+/// `None`: the run was interrupted.
 pub(super) async fn copy_to_regions<P, T, E: Error + 'static>(
     places: &[P],
     region: impl Fn(&P) -> &str,
@@ -60,7 +61,7 @@ pub(super) async fn copy_to_regions<P, T, E: Error + 'static>(
     Some((made, missing))
 }
 
-/// Returns that a region lacks the backup.
+/// Returns the fact that a region lacks the backup.
 pub(super) fn missing_in(region: &str, reason: String) -> MissingCopy {
     MissingCopy { place: format!("region {region}"), reason }
 }

@@ -15,16 +15,16 @@ use crate::model::{
 use crate::pipeline::Produce;
 use crate::platform::CancellationToken;
 
-/// Something that can be captured, in one or several kinds of backups.
+/// A source of one or several kinds of backups.
 ///
-/// A run awaits its sources itself and spawns none, so that what they do need not be [`Send`].
+/// A run awaits its sources itself and spawns none, so that their futures need not be [`Send`].
 #[async_trait(?Send)]
 pub trait Source: Send + Sync + Debug {
     /// Returns the kinds of backups that the policy asks for, each a backup of its own.
     fn kinds(&self) -> Result<&[BackupKind], SourceError>;
 
-    /// Returns the backups that earlier runs began and that the service completes by itself, whatever becomes of
-    /// the run that began them; oldest first. Those that were committed are among them.
+    /// Returns the backups that earlier runs started and that the service completes on its own, even if the
+    /// run ended; oldest first, including committed ones.
     async fn in_flight(
         &self,
         _kind: BackupKind,
@@ -38,10 +38,10 @@ pub trait Source: Send + Sync + Debug {
     async fn prepare(&self, kind: BackupKind) -> Result<Box<dyn Capture + '_>, SourceError>;
 }
 
-/// A source that was connected to, and that can be captured.
+/// A connected source that can be captured.
 #[async_trait(?Send)]
 pub trait Capture: Send {
-    /// Returns what has to be decided before it runs.
+    /// Returns what has to be decided before the capture.
     fn requirements(&self) -> Requirements {
         Requirements::default()
     }
@@ -54,14 +54,14 @@ pub trait Capture: Send {
     ) -> Result<Captured, SourceError>;
 }
 
-/// What a backup depends on beside its source.
+/// What a backup depends on in addition to its source.
 #[derive(Clone, Debug, Default)]
 pub struct Requirements {
     /// The cluster whose WAL makes it restorable; `None` where it needs none.
     pub wal: Option<SystemIdentifier>,
     /// The size of its segments.
     pub segment_size: Option<SegmentSize>,
-    /// The server, where it is one: it has to be of the cluster that the earlier backups are of.
+    /// The server, if any: it has to be of the same cluster as the earlier backups.
     pub server: Option<ServerFacts>,
     /// The timeline that it writes; `None` on a standby, and where that does not matter.
     pub timeline: Option<Timeline>,
@@ -69,7 +69,7 @@ pub struct Requirements {
     pub incremental: Option<IncrementalSupport>,
 }
 
-/// Which source is asked, and for which system.
+/// The source to query, and the system it belongs to.
 #[derive(Clone, Copy, Debug)]
 pub struct SourceContext<'a> {
     pub system: &'a SystemName,
@@ -78,13 +78,13 @@ pub struct SourceContext<'a> {
     pub cancel: &'a CancellationToken,
 }
 
-/// What a capture works with.
+/// The context of a capture.
 #[derive(Clone, Copy, Debug)]
 pub struct CaptureContext<'a> {
     pub naming: Naming<'a>,
-    /// What a base backup builds on.
+    /// The plan of a base backup.
     pub base: &'a BasePlan,
-    /// Why the server cannot have its WAL archived now, so that nothing is to wait for that.
+    /// Why the server cannot archive its WAL now, so that nothing should wait for that.
     pub archiving_fails: Option<&'a str>,
     pub events: &'a Events,
     pub cancel: &'a CancellationToken,
@@ -108,17 +108,17 @@ impl SourceError {
     }
 }
 
-/// The artifact that every backup has: what only key holders may read. Without the endings of its encoding.
+/// The artifact of every backup with what only key holders may read. Without the suffixes of its encoding.
 pub const DETAILS: &str = "details.json";
 
-/// Why a sink did not take an artifact; for a source it is only ever passed on.
+/// Why a sink rejected an artifact; sources only pass it on.
 pub type SinkError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Something that keeps artifacts.
+/// Stores artifacts.
 #[async_trait]
 pub trait ArtifactSink: Send {
-    /// Reads `producer` to its end, asks it whether it ended well, and keeps what it gave as `name` (without
-    /// the endings of the encoding). `estimate`: how many bytes are expected, for progress only.
+    /// Reads `producer` to its end, checks that it succeeded, and stores its output as `name` (without the
+    /// suffixes of the encoding). `estimate`: the expected number of bytes, for progress only.
     async fn store(
         &mut self,
         name: &str,
@@ -127,29 +127,29 @@ pub trait ArtifactSink: Send {
     ) -> Result<Artifact, SinkError>;
 }
 
-/// A source that was captured whole: what its manifest says of it.
+/// A source that was captured completely: the facts for its manifest.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Captured {
-    /// The moment whose data it holds.
+    /// The time whose data it holds.
     pub recovery_point: DateTime<Utc>,
     pub server: Option<ServerFacts>,
-    /// Of a base backup.
+    /// For a base backup.
     pub physical: Option<Physical>,
-    /// Of a backup that AWS keeps.
+    /// For an AWS-managed backup.
     pub managed: Option<CloudBackup>,
-    /// Regions and accounts of the policy that do not have it.
+    /// Regions and accounts of the policy that lack it.
     pub missing_copies: Vec<MissingCopy>,
-    /// What went wrong although the backup is there, in words.
+    /// Failures that did not prevent the backup, as text.
     pub warnings: Vec<String>,
-    /// The program whose output is stored, by version.
+    /// The program that produced it, with its version.
     pub producer: String,
     pub artifacts: Vec<Artifact>,
     pub manual_restore: Vec<String>,
-    /// What the database has and the backup does not, in words.
+    /// What the database has and the backup lacks, as text.
     pub excluded: Vec<String>,
 }
 
-/// A place in AWS that should have a backup and does not.
+/// A location in AWS that should have a backup and lacks it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MissingCopy {
     /// `region us-west-2`, `account 123456789012`
@@ -157,7 +157,7 @@ pub struct MissingCopy {
     pub reason: String,
 }
 
-/// What a backup is called, for those that must say so elsewhere than in a repository.
+/// The names of a backup, for sources that record them outside of a repository.
 #[derive(Clone, Copy, Debug)]
 pub struct Naming<'a> {
     pub system: &'a SystemName,

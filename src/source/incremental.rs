@@ -1,4 +1,4 @@
-//! Whether a base backup is a full one, or holds what changed since an earlier one. Pure.
+//! Whether a base backup is full or incremental. Pure.
 
 use std::path::PathBuf;
 
@@ -6,29 +6,29 @@ use thiserror::Error;
 
 use crate::model::{BackupId, Manifest, ServerFacts, parent};
 
-/// The first major that can be copied by its changes.
+/// The first major with incremental base backups.
 const FIRST_MAJOR: u32 = 17;
 
-/// What of a cluster the user asks for.
+/// The extent of a base backup that the user requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Extent {
-    /// What changed since the backup before, where that can be done and the policy asks for it; otherwise all.
+    /// Incremental, where that is possible and the policy asks for it; otherwise full.
     #[default]
     AsDue,
     Full,
-    /// What changed, or nothing.
+    /// Incremental, or none at all.
     Incremental,
 }
 
-/// What a server can give of its changes.
+/// A server's support for incremental backups.
 #[derive(Clone, Debug)]
 pub struct IncrementalSupport {
-    /// As messages name it.
+    /// Its name in messages.
     pub name: String,
     pub server: ServerFacts,
-    /// Whether it summarizes its WAL, so that it knows what changed.
+    /// Whether it summarizes its WAL, so that it knows the changed blocks.
     pub summarizes: bool,
-    /// Whether its files are read, and no replication connection.
+    /// Whether its files are read, without a replication connection.
     pub from_files: bool,
 }
 
@@ -36,42 +36,42 @@ pub struct IncrementalSupport {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Candidate {
     pub manifest: Manifest,
-    /// What a restore of it needs, the full one first and itself last; or why it cannot be built on, in words
-    /// that follow its id.
+    /// The backups that a restore of it needs, the full one first and itself last; or why it cannot be a
+    /// parent, as text that follows its id.
     pub chain: Result<Vec<Manifest>, String>,
-    /// PostgreSQL's list of its files.
+    /// The path of its `backup_manifest`.
     pub list: PathBuf,
 }
 
-/// The base backups that the next one may build on.
+/// The possible parents of the next base backup.
 #[derive(Clone, Debug, Default)]
 pub struct Candidates {
-    /// How many may build on a full one; 0: the policy asks for full ones only.
+    /// The maximum number of incrementals per full one; 0: the policy asks for full ones only.
     pub most: u32,
-    /// The newest first.
+    /// Newest first.
     pub backups: Vec<Candidate>,
 }
 
 /// What a base backup copies.
 #[derive(Clone, Debug, PartialEq)]
 pub enum BaseScope {
-    /// Everything; `None` where that was asked for, or is all there is.
+    /// Everything; the reason is `None` where it was requested, or where only that is possible.
     Full(Option<FullBackupReason>),
     Incremental {
-        /// What changed since this one.
+        /// The changes since this one.
         since: Box<Candidate>,
-        /// A newer one would have done, but for this.
+        /// Why a newer one was not used.
         passed_over: Option<FullBackupReason>,
     },
 }
 
-/// What a base backup copies, and where it keeps its list of files.
+/// What a base backup copies, and where its `backup_manifest` is cached.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BasePlan {
     pub scope: BaseScope,
-    /// Only the changes will do: nothing is stored where the server does not give them.
+    /// Incremental only: nothing is stored where the server does not provide it.
     pub is_strict: bool,
-    /// Where this one's list of files is kept, for the next.
+    /// Where its `backup_manifest` is cached, for the next backup.
     pub keep: Option<PathBuf>,
 }
 
@@ -82,7 +82,7 @@ impl Default for BasePlan {
 }
 
 impl BasePlan {
-    /// The one it builds on.
+    /// Returns its parent.
     pub fn since(&self) -> Option<&Candidate> {
         match &self.scope {
             BaseScope::Full(_) => None,
@@ -91,7 +91,7 @@ impl BasePlan {
     }
 }
 
-/// Why a base backup is a full one.
+/// Why a base backup is full.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum FullBackupReason {
     #[error(
@@ -121,12 +121,12 @@ pub enum FullBackupReason {
 }
 
 impl FullBackupReason {
-    /// Whether it goes without saying.
+    /// Returns whether it need not be reported.
     pub fn is_silent(&self) -> bool {
         matches!(self, Self::NotAsked | Self::Files)
     }
 
-    /// Whether nothing is amiss: it is simply time for one.
+    /// Returns whether it is regular: a full backup is simply due.
     pub fn is_due(&self) -> bool {
         matches!(self, Self::NotAsked | Self::Files | Self::First | Self::EnoughOfThem(_))
     }
@@ -135,7 +135,7 @@ impl FullBackupReason {
 /// Decides what the next base backup copies.
 ///
 /// # Errors
-/// Why it would be a full one, where only an incremental one was asked for.
+/// Why it would be a full one, where only an incremental one was requested.
 pub fn decide(
     extent: Extent,
     candidates: &Candidates,
@@ -148,13 +148,13 @@ pub fn decide(
         Ok((since, passed_over)) => {
             Ok(BaseScope::Incremental { since: Box::new(since.clone()), passed_over })
         }
-        // Who asked for the changes in so many words is not given something else.
+        // An explicit request for an incremental backup is not served with a full one.
         Err(why) if extent == Extent::Incremental => Err(why),
         Err(why) => Ok(BaseScope::Full(Some(why))),
     }
 }
 
-/// Selects the newest that can be built on, and says why a newer one cannot.
+/// Selects the newest possible parent, and returns why a newer one was passed over.
 fn select<'a>(
     candidates: &'a Candidates,
     support: &IncrementalSupport,
@@ -183,7 +183,7 @@ fn select<'a>(
     if own.is_empty() {
         return Err(FullBackupReason::First);
     }
-    // Nothing is built on what is older than the newest full one: the changes since would only be more.
+    // A backup older than the newest full one is no parent: the changes since would only be more.
     let full = own.iter().position(|candidate| parent(&candidate.manifest).is_none());
     let full = full.ok_or(FullBackupReason::NoFull)?;
     let as_count = usize::try_from(most).unwrap_or(usize::MAX);

@@ -1,11 +1,11 @@
 use crate::model::{Artifact, Encoding};
 
-/// Returns a pipe that gives an artifact's plain bytes.
+/// Returns a shell pipeline that outputs an artifact's plain bytes.
 pub(super) fn plain(artifact: &Artifact) -> String {
     plain_in(artifact, "")
 }
 
-/// Returns the same of objects in another folder, whose path ends with `/`.
+/// Returns the same for objects in another folder, whose path ends with `/`.
 pub(super) fn plain_in(artifact: &Artifact, folder: &str) -> String {
     let names: Vec<String> =
         artifact.objects.iter().map(|object| format!("{folder}{}", object.name)).collect();

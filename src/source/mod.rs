@@ -1,14 +1,16 @@
-//! Where a backup's bytes come from, one folder a kind.
+//! The sources of a backup's bytes, one folder per kind.
 //!
-//! A [`Source`] finds out first whether it can be read completely, and rejects what cannot before anything is
-//! stored. Then its [`Capture`] hands the artifacts to an [`ArtifactSink`], one after the other. To add a kind,
-//! implement the two and name it in [`open()`], the only place that matches on the kinds of the policy.
+//! A [`Source`] first checks whether it can be read completely, and rejects the backup otherwise before
+//! anything is stored. Then its [`Capture`] passes the artifacts to an [`ArtifactSink`], one after the other.
+//! To add a kind, implement the two and name it in [`open()`], the only place that matches on the kinds of
+//! the policy.
 //!
-//! *Invariants.* What a source leaves out is a failure, or is in [`Captured::excluded`]; it is never only a line in
-//! a log. A producer that failed fails its artifact ([`Produce::finish`](crate::pipeline::Produce::finish)), and with
-//! it the backup. Children that were started are gone when a capture returns.
+//! *Invariants.* What a source leaves out is a failure, or is in [`Captured::excluded`]; it is never only a
+//! line in a log. A producer that failed fails its artifact
+//! ([`Produce::finish`](crate::pipeline::Produce::finish)), and with it the backup. Child processes have
+//! ended when a capture returns.
 //!
-//! *Not here.* Which of the two a base backup is, full or incremental: [`crate::backup`] decides by [`incremental`].
+//! *Not here.* Whether a base backup is full or incremental: [`crate::backup`] decides by [`incremental`].
 //! Encoding and storing ([`crate::pipeline`], [`crate::repository`]), and the manifest.
 
 mod aws;

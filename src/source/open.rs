@@ -9,7 +9,7 @@ use super::rds_snapshot::RdsBackups;
 use crate::model::BackupKind;
 use crate::policy::{self, SourceConfig};
 
-/// Returns what captures a source of the policy.
+/// Returns the implementation of a source of the policy.
 pub fn open(source: &policy::Source) -> Arc<dyn Source> {
     let kinds = source.kinds.clone();
     match &source.config {

@@ -24,7 +24,7 @@ impl Source for PostgresBackups {
     }
 }
 
-/// Connects for a dump or a base backup, whichever the kind says.
+/// Connects for a dump or a base backup, according to the kind.
 pub(super) async fn prepare(
     config: &PostgresSource,
     kind: BackupKind,
@@ -41,7 +41,7 @@ pub(super) async fn prepare(
     }
 }
 
-/// A database that can be dumped, and how the policy wants it.
+/// A database that can be dumped, with its settings in the policy.
 struct LogicalCapture<'p> {
     prepared: DumpCapture,
     settings: &'p LogicalDump,

@@ -1,4 +1,4 @@
-//! How good a source's WAL archive is, by the objectives.
+//! The health of a source's WAL archive, by the objectives.
 
 use std::time::Duration;
 
@@ -20,16 +20,16 @@ use thiserror::Error;
 #[serde(rename_all = "kebab-case")]
 pub enum ArchiveHealth {
     Ok,
-    /// Three quarters of the objective are gone.
+    /// 75 % of the objective is used up.
     Late,
-    /// What is there is inside the objective, and the server's log does not come any more.
+    /// The archive meets the objective, and no more WAL arrives from the server.
     Stalled,
-    /// There is log, and nothing says up to when: what was kept with it is lost.
+    /// There is WAL, and its metadata, with the completeness times, is lost.
     UnknownTime,
     NotReached,
     /// Segments are missing between others.
     Gap,
-    /// What the server was told is archived is not there.
+    /// A file whose archiving was confirmed to the server is missing.
     Lost,
     ObjectiveMissed,
     Nothing,
@@ -64,17 +64,17 @@ impl ArchiveHealth {
     }
 }
 
-/// The archive of one source, repository by repository, and its server.
+/// The WAL archive of one source, by repository, and its server.
 #[derive(Debug)]
 pub struct ArchiveReport {
     pub system_identifier: SystemIdentifier,
-    /// In words, why it could not be asked.
+    /// The error is the reason why it could not be queried, as text.
     pub server: Result<ArchiverFacts, String>,
     pub stall: Option<Stall>,
     pub repositories: Vec<RepositoryArchive>,
 }
 
-/// One repository, or why it is not known what it has.
+/// The archive in one repository, or why it is unknown.
 #[derive(Debug)]
 pub struct RepositoryArchive {
     pub name: RepositoryName,
@@ -82,7 +82,7 @@ pub struct RepositoryArchive {
     pub health: ArchiveHealth,
 }
 
-/// It is not known which cluster's WAL is archived.
+/// The cluster whose WAL is archived is unknown.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum UnknownCluster {
     #[error("no WAL of {0} was ever archived")]
@@ -92,8 +92,8 @@ pub enum UnknownCluster {
 }
 
 impl ArchiveReport {
-    /// Asks every repository. `server`: as [`ask_server`] left it before the repositories are asked. Without
-    /// `system_identifier` it is the server's cluster, or the one that the repositories were first given.
+    /// Queries every repository. `server`: the result of [`ask_server`], which has to come first. Without
+    /// `system_identifier` it is the server's cluster, or the first one recorded in the repositories.
     pub async fn ask(
         policy: &Policy,
         (source, method): (&SourceName, &WalMethod),
@@ -132,7 +132,7 @@ impl ArchiveReport {
         Ok(Self { system_identifier: cluster, server, stall, repositories: rows })
     }
 
-    /// Returns the worst of all that there is.
+    /// Returns the worst health of all repositories.
     pub fn health(&self) -> ArchiveHealth {
         let stalled = self.stall.as_ref().map(|_| ArchiveHealth::Stalled);
         let health = self.repositories.iter().map(|row| row.health);
@@ -161,10 +161,10 @@ async fn first_cluster(
     })
 }
 
-/// Asks the server of a source how it archives.
+/// Queries the server of a source about its archiving.
 ///
 /// # Errors
-/// In words, why it could not be asked.
+/// Why it could not be queried, as text.
 pub async fn ask_server(policy: &Policy, source: &SourceName) -> Result<ArchiverFacts, String> {
     let config = policy.source(source).map(|source| &source.config);
     let Some(SourceConfig::Postgres(postgres)) = config else {

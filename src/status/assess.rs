@@ -1,4 +1,4 @@
-//! How good what can be recovered is, by the objectives: each source in each location. Pure.
+//! Judges recoverability by the objectives: each source in each location. Pure.
 
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -20,14 +20,14 @@ use crate::repository::Inventory;
 pub struct SourceStatus {
     pub source: SourceName,
     pub verdict: ObjectiveVerdict,
-    /// Regions first, where there are any.
+    /// Regions first, if any.
     pub places: Vec<LocationStatus>,
-    /// What the loss of each place, now, would cost.
+    /// The loss if each location were lost now.
     pub if_lost: Vec<LossImpact>,
 }
 
 impl SourceStatus {
-    /// The places it stands or falls by: where AWS keeps its backups, the regions.
+    /// Returns the locations that decide its verdict: the regions, for AWS-managed backups.
     pub fn deciding(&self) -> impl Iterator<Item = &LocationStatus> {
         deciding(&self.places)
     }
@@ -38,24 +38,24 @@ fn deciding(places: &[LocationStatus]) -> impl Iterator<Item = &LocationStatus> 
     places.iter().filter(move |place| place.location.is_region() == has_regions)
 }
 
-/// A location is lost, and what it protected with it.
+/// The loss of a location, and of the source that it protects.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LossImpact {
     #[serde(flatten)]
     pub location: Location,
-    /// The other one that would bring back the most; `None`: none that was reached could bring back anything.
+    /// The other location with the latest data; `None`: none that was reached has any.
     pub left: Option<String>,
-    /// Others that could not be reached, so that nothing is promised of them.
+    /// Others that could not be reached, so that nothing is promised for them.
     pub unknown: Vec<String>,
-    /// Data of this long would be lost with it.
+    /// Seconds of data that would be lost with it.
     pub loses_seconds: Option<u64>,
 }
 
-/// Judges each source in each location. A source is as good as its worst location, since any of the others may be the
-/// one that is lost; but it has nothing to restore only where every location that was reached has nothing.
+/// Judges each source in each location. A source is as good as its worst location, since any of the others
+/// may be the one that is lost; but it has nothing to restore only where every reached location has nothing.
 ///
-/// A source whose backups AWS keeps is judged by its regions: of those backups the repositories hold only how the
-/// database was set up.
+/// A source with AWS-managed backups is judged by its regions: of those backups the repositories hold only
+/// the settings of the database.
 pub fn assess(
     sources: &[SourceName],
     repositories: &[KnownRepository],
@@ -88,7 +88,7 @@ fn assess_source(
     mark_behind(in_repositories);
     let has_any = deciding(&places).any(|place| place.loses_seconds.is_some());
     let worst = deciding(&places).map(|place| match place.verdict {
-        // A location that has nothing misses the objective; the source has something elsewhere.
+        // A location without data misses the objective; the source has some elsewhere.
         ObjectiveVerdict::Nothing if has_any => ObjectiveVerdict::ObjectiveMissed,
         verdict => verdict,
     });
@@ -139,13 +139,13 @@ fn locations(
     assessed.collect()
 }
 
-/// Makes the verdict as bad as the worst of what stands against the location, whatever the age of its newest data is.
+/// Lowers the verdict to the worst defect of the location, whatever the age of its newest data is.
 fn with_defects(mut place: LocationStatus, survey: &StatusSurvey, wants_base: bool) -> LocationStatus {
     use ObjectiveVerdict as Verdict;
     if place.verdict == Verdict::NotReached {
         return place;
     }
-    // What is dated in the future can be restored: only how old it is, is not known.
+    // A backup dated in the future is restorable: only its age is unknown.
     if place.verdict == Verdict::Nothing && !place.future.is_empty() {
         place.verdict = Verdict::WrongClock;
     }
@@ -163,13 +163,14 @@ fn with_defects(mut place: LocationStatus, survey: &StatusSurvey, wants_base: bo
     place
 }
 
-/// One that is newer than all there is, and was not there yet, is on its way: the location is behind.
+/// Returns whether a missing copy is a defect. A newer backup that was never there is still to be copied: the
+/// location is behind.
 fn missing_counts(missing: &MissingCopy, place: &LocationStatus) -> bool {
     let is_newer = place.newest.as_ref().is_none_or(|newest| missing.backup.begun() > newest.backup.begun());
     missing.is_gone() || !is_newer
 }
 
-/// WAL grows while copies of it are on their way: only the backups themselves are compared.
+/// Compares only the backups: WAL grows while its copies are in progress.
 fn mark_behind(standings: &mut [LocationStatus]) {
     let best = standings.iter().filter_map(LocationStatus::recovery_point).max();
     for place in standings {

@@ -1,4 +1,4 @@
-//! One source in one location: what it can give back, and what stands in the way.
+//! One source in one location: what can be restored, and obstacles.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -24,55 +24,55 @@ pub struct LocationStatus {
     #[serde(flatten)]
     pub location: Location,
     pub verdict: ObjectiveVerdict,
-    /// The newest that can be restored from there. A base backup counts only with the log it needs.
+    /// The newest restorable backup there. A base backup counts only with the WAL it needs.
     pub newest: Option<Newest>,
-    /// What archived log adds to it.
+    /// What archived WAL adds to it.
     pub log: Option<WalReach>,
-    /// What RDS's automated backups bring back there.
+    /// The range of RDS's automated backups there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub automated: Option<AutomatedReach>,
-    /// The newest of AWS Backup there.
+    /// The newest recovery point of AWS Backup there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub point: Option<NewestPoint>,
-    /// The server was told that this file is archived, and it is not there.
+    /// A file whose archiving was confirmed to the server, and that is missing.
     pub lost: Option<String>,
-    /// What keeps the server's log from coming, by its own words.
+    /// What blocks the server's WAL, as reported by it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stalled: Option<String>,
-    /// The server is another cluster than the one whose base backups are there: those bring nothing of it back.
+    /// The server is of another cluster than the base backups there, which do not restore it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stranger: Option<ForeignCluster>,
-    /// Another database has the name now than the one that the newest of what AWS has there is of: that brings
-    /// nothing of it back.
+    /// Another database has the name now than the one of the newest AWS-managed backup there, which does not
+    /// restore it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replaced: Option<ReplacedCluster>,
-    /// The newest log there is not of the server's own timeline, and counts for nothing.
+    /// The newest WAL is not of the server's own timeline, and does not count.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub beside: Option<TimelineDivergence>,
-    /// Files of the log that were bad when they were last read.
+    /// WAL files that were damaged when they were last read.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub bad_log: BTreeSet<String>,
-    /// The data of this long would be lost if this place, alone, were restored from now.
+    /// Seconds of data that would be lost by a restore from this location alone, now.
     pub loses_seconds: Option<u64>,
-    /// A newer one is elsewhere.
+    /// A newer backup exists elsewhere.
     pub behind: bool,
-    /// Copies there that the last check found bad.
+    /// The number of copies there that the last check found damaged.
     pub bad: usize,
-    /// Which those are, the newest first.
+    /// The damaged backups, newest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub bad_backups: Vec<BackupId>,
-    /// Base backups there that hold damaged pages: as new as the one that counts, or that one itself.
+    /// Base backups there with damaged pages: as new as the one that counts, or that one itself.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub damaged: Vec<BackupId>,
     /// Backups there that are dated in the future: they do not count.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub future: Vec<BackupId>,
-    /// Backups that should be there and are not, the newest first.
+    /// Backups that are missing there, newest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<MissingCopy>,
-    /// Newer base backups there that cannot be restored yet, and why.
+    /// Newer base backups there that are not restorable yet, and why.
     pub waiting: Vec<(BackupId, String)>,
-    /// What the server has and the newest that can be restored from there does not hold.
+    /// What the server has and the newest restorable backup there lacks.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<Excluded>,
 }
@@ -109,13 +109,13 @@ impl LocationStatus {
         }
     }
 
-    /// Of the newest backup, whoever made it.
+    /// Returns the time of the newest backup, drctl's or a plan's.
     pub(super) fn recovery_point(&self) -> Option<DateTime<Utc>> {
         let newest = self.newest.as_ref().map(|newest| newest.recovery_point);
         newest.max(self.point.as_ref().map(|point| point.created))
     }
 
-    /// Whether the base backup that counts holds damaged pages.
+    /// Returns whether the base backup that counts has damaged pages.
     pub(super) fn newest_is_damaged(&self) -> bool {
         self.log.as_ref().is_some_and(|log| self.damaged.contains(&log.base))
     }
@@ -128,9 +128,9 @@ impl LocationStatus {
 /// Two databases that had the name one after the other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ReplacedCluster {
-    /// The resource id of the one that has it now.
+    /// The resource id of the current owner.
     pub live: String,
-    /// The newest that is there of the other.
+    /// The newest backup of the other one.
     #[serde(flatten)]
     pub kept: ForeignBackup,
 }
@@ -142,14 +142,14 @@ pub struct Newest {
     pub state: AssuranceLevel,
 }
 
-/// The objective, and when it is asked for.
+/// The objective, and the time of the assessment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Objective {
     pub(super) rpo: Duration,
     pub(super) now: DateTime<Utc>,
 }
 
-/// `own`: newest first. `live`: the database that has the name now, where it is known.
+/// Judges a source in a region. `own`: newest first. `live`: the current owner of the name, where known.
 pub(super) fn in_region(
     recoverable: &LocationRecoverability,
     region: &RegionInventory,
@@ -185,7 +185,7 @@ pub(super) fn in_region(
     }
 }
 
-/// `own`: newest first. `archive`: its WAL there, where it was asked for.
+/// Judges a source in a repository. `own`: newest first. `archive`: its WAL there, where it was queried.
 pub(super) fn in_repository(
     recoverable: &LocationRecoverability,
     repository: &RepositoryName,
@@ -211,7 +211,7 @@ pub(super) fn in_repository(
     let bad: Vec<_> = bad.map(|entry| entry.id().clone()).collect();
     let good = own.iter().filter(|entry| entry.copy(repository).is_some_and(CopyEntry::is_good));
     let mut future = dated_in_future(good, objective);
-    // The WAL tells the time by other clocks than its base backup does.
+    // WAL is dated by other clocks than its base backup.
     future.extend(
         known
             .reach

@@ -1,6 +1,7 @@
-//! Whether what can be recovered now meets the objectives, location by location, and what the loss of each would cost.
+//! Whether the current recoverability meets the objectives, location by location, and the cost of losing
+//! each.
 //!
-//! *Invariants.* [`assess`] is pure; [`StatusSurvey`] asks, and changes nothing.
+//! *Invariants.* [`assess`] is pure; [`StatusSurvey`] makes queries, and changes nothing.
 //!
 //! *Not here.* What can be recovered: [`crate::recoverability`].
 

@@ -17,30 +17,30 @@ use crate::recoverability::time_check::countable_copies;
 use crate::recoverability::wal::WalArchivesStatus;
 use crate::repository::{ClockSkew, Repositories};
 
-/// Everything that is asked before a system is judged.
+/// All facts that are queried before a system is judged.
 #[derive(Clone, Debug, Default)]
 pub struct StatusSurvey {
     pub wal: WalArchivesStatus,
     pub cloud: Regions,
-    /// Sources whose server could not be asked, and why.
+    /// Sources whose server could not be queried, and why.
     pub servers_not_asked: Vec<(SourceName, String)>,
-    /// Whether the repositories were asked for their WAL.
+    /// Whether the repositories were queried for their WAL.
     pub wal_asked: bool,
-    /// Sources that base backups are taken of, or whose WAL is archived.
+    /// Sources with base backups or WAL archiving.
     pub wants_base: BTreeSet<SourceName>,
-    /// Stores whose clock this host's is too far from.
+    /// Stores whose clock differs too much from this host's.
     pub clocks: Vec<ClockSkew>,
     /// Repositories that lost their marker.
     pub unmarked: BTreeSet<RepositoryName>,
-    /// Copies that are not where they should be.
+    /// Missing copies of backups.
     pub missing: Vec<MissingCopy>,
 }
 
-/// For the time of a store, at most.
+/// The time limit for the clock of a store.
 const CLOCK_WITHIN: Duration = Duration::from_secs(15);
 
 impl StatusSurvey {
-    /// Asks the servers, the repositories for their WAL, and AWS. `entries`: of all sources.
+    /// Queries the servers, the repositories for their WAL, and AWS. `entries`: of all sources.
     pub async fn ask(
         policy: &Policy,
         repositories: &Repositories,
@@ -51,7 +51,7 @@ impl StatusSurvey {
     ) -> Result<Self, CatalogError> {
         let clocks = ClockSkew::find(repositories, CLOCK_WITHIN, clock).await;
         let now = latest_clock(clock.now(), &clocks);
-        // What is archived is asked for after the servers: they go on meanwhile.
+        // The archives are queried after the servers, which continue archiving meanwhile.
         let servers = Servers::ask(policy).await;
         let checks = wal_checks(catalog, entries).await?;
         let mut wal = wal_archives(repositories, &countable_copies(entries, now), &servers, &checks).await;
@@ -69,7 +69,7 @@ impl StatusSurvey {
         })
     }
 
-    /// Asks nobody: of backups that AWS keeps, what their manifests say.
+    /// Returns a survey without queries: for AWS-managed backups, what their manifests record.
     pub fn offline(policy: &Policy, entries: &[BackupEntry]) -> Self {
         let cloud = cloud::as_recorded(policy, entries);
         Self { cloud, wants_base: wanting_base(policy), ..Self::default() }
@@ -79,7 +79,7 @@ impl StatusSurvey {
         Self { missing, ..self }
     }
 
-    /// Returns the time by the clock that is the latest: no backup is younger than by that.
+    /// Returns the time of the latest clock: no backup is younger than by that.
     pub fn now(&self, by_host: DateTime<Utc>) -> DateTime<Utc> {
         latest_clock(by_host, &self.clocks)
     }
@@ -97,7 +97,7 @@ fn wanting_base(policy: &Policy) -> BTreeSet<SourceName> {
     wanting.map(|source| source.name.clone()).collect()
 }
 
-/// What was found when WAL was read again, as far as there are base backups that it matters to.
+/// Returns the findings of WAL verification, for sources with base backups.
 async fn wal_checks(catalog: &Catalog, entries: &[BackupEntry]) -> Result<Vec<WalCheck>, CatalogError> {
     let bases = entries.iter().filter(|entry| entry.manifest.physical.is_some());
     let Some(oldest) = bases.map(|entry| entry.id().begun()).min() else { return Ok(vec![]) };

@@ -7,44 +7,44 @@ use serde::Serialize;
 #[serde(rename_all = "kebab-case")]
 pub enum ObjectiveVerdict {
     Ok,
-    /// Three quarters of the objective are gone.
+    /// 75 % of the objective is used up.
     Late,
-    /// Inside the objective, but a newer backup is elsewhere.
+    /// It meets the objective, but a newer backup exists elsewhere.
     Behind,
-    /// Inside the objective, but a backup that was there is not any more, or one that should be there is not.
+    /// It meets the objective, but a backup that was there, or should be there, is missing.
     MissingCopy,
-    /// Inside the objective, but there are backups that cannot be counted on: the last check found them bad, or they
-    /// hold damaged pages.
+    /// It meets the objective, but has backups that cannot be relied on: the last check found them damaged,
+    /// or they have damaged pages.
     BadCopy,
-    /// Its marker was removed: what it holds can be restored, and no backup is written there.
+    /// Its marker was removed: its contents can be restored, and no backup is written there.
     NoMarker,
-    /// Inside the objective, and the server's log does not come any more.
+    /// It meets the objective, and no more WAL arrives from the server.
     Stalled,
     /// It could not be reached, so nothing is promised.
     NotReached,
-    /// This host's clock, or the one of a host that took backups, is wrong: how much would be lost is not known.
+    /// This host's clock, or that of a host that took backups, is wrong: the possible loss is unknown.
     WrongClock,
-    /// What is archived now cannot be recovered: some log before it is missing.
+    /// The latest WAL is not recoverable: some before it is missing.
     Gap,
-    /// Some log was bad when it was last read: what comes after it cannot be recovered.
+    /// Some WAL was damaged when it was last read: what follows is not recoverable.
     BadLog,
-    /// The server was told that some log is archived there, and it is not.
+    /// WAL whose archiving was confirmed to the server is missing there.
     Lost,
-    /// The base backup that counts holds damaged pages, and no other leads anywhere.
+    /// The base backup that counts has damaged pages, and no other leads anywhere.
     DamagedPages,
-    /// The policy asks for base backups or WAL, and no base backup can be restored.
+    /// The policy asks for base backups or WAL, and no base backup is restorable.
     NoBase,
-    /// Restoring it now would lose more than the objective allows.
+    /// A restore now would lose more than the objective allows.
     ObjectiveMissed,
-    /// What there is to restore is of another cluster than the server of the policy, or of another database than
-    /// the one that has its name now.
+    /// The restorable data is of another cluster than the server of the policy, or of another database than
+    /// the current owner of the name.
     OtherCluster,
     /// There is nothing to restore.
     Nothing,
 }
 
 impl ObjectiveVerdict {
-    /// Where restoring would lose so much.
+    /// Returns the verdict for a loss of this duration.
     pub(crate) fn of_loss(loses: Duration, rpo: Duration) -> Self {
         match loses {
             loses if loses > rpo => Self::ObjectiveMissed,

@@ -1,4 +1,4 @@
-//! Reads what is stored again, byte for byte, in every copy.
+//! Verifies stored backups by reading every byte of every copy again.
 
 use super::cloud::{CloudFinding, kept};
 use super::finding::{CopyVerdict, VerifyFinding};
@@ -18,10 +18,10 @@ use crate::run::RunContext;
 pub struct VerifyReport {
     pub findings: Vec<VerifyFinding>,
     pub logs: Vec<(WalItem, WalFinding)>,
-    /// Of what AWS keeps.
+    /// The findings on AWS-managed backups.
     pub kept: Vec<CloudFinding>,
     pub interrupted: bool,
-    /// Repositories that did not take the journal's record.
+    /// Repositories that did not store the journal's record.
     pub unrecorded: Vec<Unavailable>,
 }
 
@@ -34,10 +34,10 @@ impl VerifyReport {
     }
 }
 
-/// Reads everything in the plan, and records what was found.
+/// Reads everything in the plan, and records the findings.
 ///
 /// Without identities the stored bytes are compared with their digests; with some, they are also decrypted
-/// and unpacked, and the plain bytes compared. `sources`: of the policy, which say how AWS is asked.
+/// and decompressed, and the plain bytes compared. `sources`: of the policy, with the access to AWS.
 pub async fn execute(
     run: &RunContext,
     plan: VerifyPlan,
@@ -158,7 +158,7 @@ async fn check(run: &RunContext, item: &VerifyItem, identities: &Identities) -> 
     finding(CopyVerdict::Checked(check), not_opened)
 }
 
-/// Where a copy's object stands, for whoever looks after it.
+/// Returns the key of a copy's object, for messages to an operator.
 pub fn place(manifest: &Manifest, object: &str) -> String {
     layout::object(&manifest.system, &manifest.id, object)
 }

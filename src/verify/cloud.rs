@@ -1,4 +1,5 @@
-//! Whether AWS still has what the manifests say it keeps. Its bytes cannot be read again: a drill proves them.
+//! Verifies that AWS still has the backups in the manifests. Their bytes cannot be read: only a drill proves
+//! them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,9 +15,9 @@ use crate::policy::{RdsSource, Source, SourceConfig};
 use crate::source::rds_snapshot::{backup_of, is_recorded};
 use crate::text::error_chain;
 
-/// Where the policy does not say how long an answer is waited for.
+/// The time to wait for an answer where the policy sets none.
 const USUAL: Duration = Duration::from_secs(15);
-/// Snapshots that RDS is asked about at a time.
+/// Concurrent queries about snapshots.
 const AT_ONCE: usize = 4;
 
 /// One backup in one region.
@@ -24,7 +25,7 @@ const AT_ONCE: usize = 4;
 pub struct CloudFinding {
     pub backup: BackupId,
     pub region: String,
-    /// Of the snapshot or recovery point.
+    /// ARN of the snapshot or recovery point.
     pub arn: String,
     #[serde(flatten)]
     pub kept: CloudCopy,
@@ -33,24 +34,24 @@ pub struct CloudFinding {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "verdict", rename_all = "kebab-case")]
 pub enum CloudCopy {
-    /// It could be restored, as AWS says.
+    /// It is restorable, as reported by AWS.
     There,
-    /// AWS has it in a state in which it cannot be.
+    /// Its state in AWS does not allow a restore.
     Unfit {
         status: String,
     },
-    /// It could be restored, and not by every account that the policy shares it with.
+    /// It is restorable, but not by every account that the policy shares it with.
     Unshared {
         accounts: Vec<String>,
-        /// What shares it again.
+        /// The command that shares it again.
         command: String,
     },
-    /// It is there, and is not what the manifest says.
+    /// It exists, and differs from the manifest.
     Altered {
         what: String,
     },
     Gone,
-    /// Nobody could be asked.
+    /// The query failed.
     Unknown {
         reason: String,
     },
@@ -65,7 +66,7 @@ impl CloudFinding {
         matches!(self.kept, CloudCopy::Unfit { .. } | CloudCopy::Altered { .. } | CloudCopy::Gone)
     }
 
-    /// What is wrong, in words; `None`: nothing.
+    /// Returns what is wrong, as text; `None`: nothing.
     pub fn why(&self) -> Option<String> {
         Some(match &self.kept {
             CloudCopy::There => return None,
@@ -77,13 +78,13 @@ impl CloudFinding {
         })
     }
 
-    /// With which backup it is of, and where.
+    /// Returns what is wrong, with the region and the backup; `None`: nothing.
     pub(crate) fn told(&self) -> Option<String> {
         Some(format!("{}: {}: {}", self.region, self.backup, self.why()?))
     }
 }
 
-/// Asks AWS for each of the backups that it keeps, in each region; once for all that are in one place.
+/// Queries AWS for each of its backups, in each region; one query for all that are in one location.
 pub async fn kept(sources: &[Source], system: &SystemName, manifests: &[Manifest]) -> Vec<CloudFinding> {
     let copies: Vec<(&Manifest, &CloudBackupCopy)> = manifests
         .iter()
@@ -116,16 +117,16 @@ fn place<'m>(manifest: &'m Manifest, copy: &'m CloudBackupCopy) -> (&'m SourceNa
     (&manifest.source, &copy.region, copy.vault.as_deref().unwrap_or_default())
 }
 
-/// What is there, as AWS says it.
+/// The state of an AWS-managed backup, as reported by AWS.
 struct CloudPresence {
     kept: CloudCopy,
-    /// Of a snapshot: the backup that its tags say it is, and what RDS says of it.
+    /// For a snapshot: the backup in its tags, and RDS's description.
     marks: Option<(Option<BackupId>, Snapshot)>,
 }
 
 impl CloudPresence {
-    /// Without its tags drctl neither goes on with it nor removes it; under another key, who may use the one
-    /// that was named cannot restore it.
+    /// Compares it with the manifest. Without its tags drctl neither resumes nor deletes it; with another KMS
+    /// key, those who may use the named one cannot restore it.
     fn beside(&self, manifest: &Manifest, copy: &CloudBackupCopy) -> CloudCopy {
         let is_there = matches!(self.kept, CloudCopy::There | CloudCopy::Unshared { .. });
         let Some((backup, snapshot)) = self.marks.as_ref().filter(|_| is_there) else {
@@ -150,7 +151,7 @@ impl CloudPresence {
     }
 }
 
-/// By ARN, all that is there of the source; in words, why nobody could say it.
+/// Returns everything of the source by ARN, or why the query failed, as text.
 async fn ask(
     sources: &[Source],
     system: &SystemName,
@@ -162,7 +163,7 @@ async fn ask(
         Some(SourceConfig::Rds(config)) => config.place.patience,
         _ => USUAL,
     };
-    // A region that is gone is not waited for; there may be many snapshots whose sharing is asked for.
+    // A lost region is not waited for; many snapshots may be queried for their sharing.
     let within = patience * 4;
     let all = tokio::time::timeout(within, all(config, system, (source, region, vault))).await;
     all.unwrap_or_else(|_| Err(format!("no answer came in {}", humantime::format_duration(within))))
@@ -206,7 +207,8 @@ async fn all(
     }
 }
 
-/// Whether the accounts that the policy names may restore it. Only those of the database's own region are shared.
+/// Returns whether the accounts of the policy may restore it. Only those of the database's own region are
+/// shared.
 async fn sharing(rds: &Rds, config: &RdsSource, id: &SnapshotId) -> CloudCopy {
     if config.share_with.is_empty() || rds.region() != config.place.region {
         return CloudCopy::There;

@@ -1,14 +1,14 @@
 use crate::model::{BackupId, BrokenChain, CopyCheck, RepositoryName};
 
-/// What was found about one copy.
+/// The finding on one copy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VerifyFinding {
     pub backup: BackupId,
     pub repository: RepositoryName,
     pub verdict: CopyVerdict,
-    /// A backup that it builds on is not there: it cannot be restored from this copy.
+    /// A parent backup is missing: it cannot be restored from this copy.
     pub broken: Option<BrokenChain>,
-    /// Identities were given and none opens it: its stored bytes were compared all the same.
+    /// Identities were given and none opens it: its stored bytes were compared nevertheless.
     pub not_opened: bool,
 }
 
@@ -25,16 +25,16 @@ impl VerifyFinding {
 #[derive(Clone, Debug, PartialEq)]
 pub enum CopyVerdict {
     Checked(CopyCheck),
-    /// A manifest stands there and is not one that can be accepted, so nothing can be restored from this
-    /// copy, whatever its objects are.
+    /// Its manifest exists and is rejected, so nothing can be restored from this copy, whatever its objects
+    /// are.
     Unaccepted {
         reason: String,
     },
-    /// It is not there, and was not removed on purpose.
+    /// It is missing, and was not removed on purpose.
     Missing {
         reason: String,
     },
-    /// It could not be read to its end, for reasons that are not its own.
+    /// It could not be read completely, for reasons other than its own bytes.
     Undetermined {
         reasons: Vec<String>,
     },

@@ -32,7 +32,7 @@ pub(crate) fn transfer() -> Transfer {
     }
 }
 
-/// Bytes that do not compress.
+/// Returns bytes that do not compress.
 pub(crate) fn noise(size: usize, seed: u64) -> Vec<u8> {
     let mut random = fastrand::Rng::with_seed(seed);
     std::iter::repeat_with(|| random.u8(..)).take(size).collect()
@@ -59,7 +59,7 @@ impl TestBench {
         Self { root, run, identity: NewIdentity::generate() }
     }
 
-    /// A backup of two artifacts, one of them in several objects, in the repositories named.
+    /// Stores a backup of two artifacts, one of them in several objects, in the named repositories.
     pub(crate) async fn store(&self, minutes: i64, names: &[&str]) -> Manifest {
         let chosen = self.run.repositories.iter().filter(|known| names.contains(&known.name.as_str()));
         let recipients = vec![Recipient { holder: None, key: self.identity.recipient() }];
@@ -94,7 +94,7 @@ impl TestBench {
         catalog.backups(&Filter::default()).await.unwrap()
     }
 
-    /// To verify everything.
+    /// Returns a plan to verify everything.
     pub(crate) async fn verify_plan(&self) -> VerifyPlan {
         let entries = self.entries().await;
         plan(&entries.iter().collect::<Vec<_>>(), &entries, vec![], None)

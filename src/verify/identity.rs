@@ -1,4 +1,4 @@
-//! Whether an identity opens a backup, proven on its smallest artifact.
+//! Verifies that an identity opens a backup, using its smallest artifact.
 
 use std::io;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::repository::reader;
 use crate::repository::reader::ReadWindow;
 use crate::store::Store;
 
-/// Why it was not proven.
+/// Why that was not verified.
 #[derive(Debug, Error)]
 pub enum IdentityCheckError {
     #[error("failed to open `{artifact}`")]
@@ -27,13 +27,13 @@ pub enum IdentityCheckError {
 }
 
 impl IdentityCheckError {
-    /// Whether it is the key that does not fit, as opposed to bytes that could not be had.
+    /// Returns whether the key does not match, as opposed to unavailable bytes.
     pub fn is_wrong_key(&self) -> bool {
         matches!(self, Self::Open { source: OpenError::WrongIdentity | OpenError::NoIdentity, .. })
     }
 }
 
-/// Decrypts and unpacks the backup's smallest artifact whole, and compares its digest.
+/// Decrypts and decompresses the backup's smallest artifact completely, and compares its digest.
 pub async fn opens(
     store: Arc<dyn Store>,
     system: &SystemName,

@@ -1,8 +1,9 @@
-//! Reading what is stored again, as a [`plan`] says: every copy of backups ([`backups`]) and of WAL ([`wal`]), byte for byte; whether AWS
-//! still has what it keeps ([`cloud`]); whether an identity opens a backup ([`identity`]).
+//! Verification of stored data according to a [`plan`]: every copy of backups ([`backups`]) and of WAL
+//! ([`wal`]), byte for byte; whether AWS still has its backups ([`cloud`]); whether an identity opens a
+//! backup ([`identity`]).
 //!
-//! *Invariants.* Needs no key but for [`identity`]. Changes nothing but the journal and the catalog. A copy that could
-//! not be read to its end is neither intact nor damaged, and is reported so.
+//! *Invariants.* Needs no key except for [`identity`]. Changes nothing but the journal and the catalog. A
+//! copy that could not be read completely is neither intact nor damaged, and is reported as such.
 
 pub mod backups;
 pub mod cloud;

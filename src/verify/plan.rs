@@ -1,4 +1,4 @@
-//! What is verified. Pure.
+//! What to verify. Pure.
 
 use super::finding::{CopyVerdict, VerifyFinding};
 use super::wal;
@@ -9,10 +9,10 @@ use crate::recoverability::missing_copies::MissingCopy;
 use crate::repository::{ManifestError, RejectedManifest};
 use crate::text::error_chain;
 
-/// Which backups are asked for.
+/// The requested backups.
 #[derive(Clone, Debug, Default)]
 pub struct VerifyScope {
-    /// Ids or prefixes; none: all that the others leave.
+    /// Ids or prefixes; empty: all that match the other fields.
     pub prefixes: Vec<String>,
     pub source: Option<SourceName>,
     /// The newest of each source and kind only.
@@ -22,8 +22,8 @@ pub struct VerifyScope {
 }
 
 impl VerifyScope {
-    /// Returns what is to be said of manifests that the catalog did not take: no entry has them. With `latest`, all of
-    /// them: one that cannot be read may be the newest.
+    /// Returns findings for manifests that the catalog rejected: no entry has them. With `latest`, for all of
+    /// them: an unreadable one may be the newest.
     pub fn rejected<'r>(&self, rejected: impl Iterator<Item = &'r RejectedManifest>) -> Vec<VerifyFinding> {
         let is_asked = |rejected: &&RejectedManifest| {
             let has_prefix = |prefix: &String| rejected.backup.as_str().starts_with(prefix.as_str());
@@ -34,7 +34,7 @@ impl VerifyScope {
         rejected.filter(is_asked).map(unaccepted).collect()
     }
 
-    /// Returns what is to be said of copies that are not where they should be. `chosen`: the backups that are asked for.
+    /// Returns findings for missing copies. `chosen`: the requested backups.
     pub fn missing(&self, missing: &[MissingCopy], chosen: &[&BackupEntry]) -> Vec<VerifyFinding> {
         let is_asked = |missing: &&MissingCopy| {
             let has_prefix = |prefix: &String| missing.backup.as_str().starts_with(prefix.as_str());
@@ -58,7 +58,7 @@ impl VerifyScope {
         missing.iter().filter(is_asked).map(finding).collect()
     }
 
-    /// Returns those of all backups that are asked for, the newest first as they come.
+    /// Returns the requested ones of all backups, in their order, newest first.
     pub fn select<'e>(&self, all: &'e [BackupEntry]) -> Vec<&'e BackupEntry> {
         let mut seen: Vec<(&SourceName, BackupKind)> = Vec::new();
         let mut selected = Vec::new();
@@ -74,23 +74,23 @@ impl VerifyScope {
     }
 }
 
-/// One backup in one repository, to be read.
+/// A backup in one repository, to be read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VerifyItem {
     pub repository: RepositoryName,
     pub manifest: Manifest,
-    /// Why it could not be restored from there, whatever its own bytes are.
+    /// Why it could not be restored from there, regardless of its own bytes.
     pub broken: Option<BrokenChain>,
 }
 
-/// What is to be read.
+/// Everything to verify.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct VerifyPlan {
-    /// What is known to be wrong without reading it.
+    /// Findings that need no reading.
     pub found: Vec<VerifyFinding>,
     pub copies: Vec<VerifyItem>,
     pub logs: Vec<WalItem>,
-    /// Backups that AWS keeps.
+    /// AWS-managed backups.
     pub cloud: Vec<Manifest>,
 }
 
@@ -100,8 +100,8 @@ impl VerifyPlan {
     }
 }
 
-/// Plans every copy of these backups, in their order, then of those that they build on; and the WAL that base backups
-/// among them are recovered with. `only`: in this repository. `all`: everything there is.
+/// Plans every copy of these backups, in their order, then of their parents; and the WAL with which the base
+/// backups among them are recovered. `only`: in this repository. `all`: all existing backups.
 pub fn plan(
     entries: &[&BackupEntry],
     all: &[BackupEntry],
@@ -128,7 +128,7 @@ pub fn plan(
     VerifyPlan { found, copies, logs: wal::plan(entries, only), cloud: cloud.cloned().collect() }
 }
 
-/// With those that they build on: without them they are worth nothing.
+/// Adds their parents, without which they cannot be restored.
 fn with_chains<'e>(chosen: &[&'e BackupEntry], all: &'e [BackupEntry]) -> Vec<&'e BackupEntry> {
     let mut entries: Vec<&BackupEntry> = chosen.to_vec();
     let mut at = 0;
@@ -142,7 +142,7 @@ fn with_chains<'e>(chosen: &[&'e BackupEntry], all: &'e [BackupEntry]) -> Vec<&'
     entries
 }
 
-/// One of a format that this version does not know says nothing about the backup.
+/// A manifest of an unknown format is no evidence about the backup.
 fn unaccepted(refused: &RejectedManifest) -> VerifyFinding {
     let reason = error_chain(&refused.error);
     let verdict = match &refused.error {

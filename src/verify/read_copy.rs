@@ -1,4 +1,4 @@
-//! Reading one backup in one repository again.
+//! Reads one backup in one repository again.
 
 use std::io;
 use std::sync::Arc;
@@ -11,26 +11,25 @@ use crate::repository::{ManifestError, Repository, layout, manifest};
 use crate::store::StoreErrorKind;
 use crate::text::error_chain;
 
-/// Smaller than a restore's, which is in more of a hurry than it is short of memory.
+/// Smaller than a restore's: memory matters more than speed.
 const WINDOW: ReadWindow = ReadWindow { chunk: 2 << 20, parallel: 4 };
 
-/// What came of it.
+/// The result of reading it.
 #[derive(Debug, Default)]
 pub(crate) struct Examined {
     pub(crate) faults: Vec<ObjectFault>,
-    /// What could not be read for reasons that are not the backup's: nothing is known of it.
+    /// What could not be read for reasons other than the backup: nothing is known of it.
     pub(crate) unread: Vec<String>,
-    /// How far every artifact was compared.
+    /// The depth to which every artifact was compared.
     pub(crate) depth: Option<CheckDepth>,
-    /// An encrypted artifact that no identity given opens.
+    /// An encrypted artifact that none of the given identities opens.
     pub(crate) not_opened: bool,
 }
 
-/// Told of each object when it is done: its name, and whether it is good.
+/// Called for each object when it is done, with its name, and whether it is intact.
 pub(crate) type BytesRead<'a> = &'a (dyn Fn(&str, bool) + Send + Sync);
 
-/// Reads every object of a backup. With identities (or without encryption) the plain bytes are compared,
-/// too.
+/// Reads every object of a backup. With identities (or without encryption) the plain bytes are compared, too.
 pub(crate) async fn examine(
     repository: &Repository,
     expected: &Manifest,
@@ -109,7 +108,7 @@ impl CopyReader<'_> {
         } else {
             None
         };
-        // Which object it is, and all of them, only reading each on its own can tell.
+        // Only reading each object separately tells which ones are damaged.
         let mut all_good = true;
         for object in &self.artifact.objects {
             if self.cancel.is_cancelled() {
@@ -131,9 +130,9 @@ impl CopyReader<'_> {
         }
         match undecodable.filter(|_| all_good) {
             None => {}
-            // A damaged header looks the same; but then its object would not have been good.
+            // A damaged header looks the same; but then its object would not have been intact.
             Some(DecodeError::NoIdentity) => examined.not_opened = true,
-            // Every object is good now: the store failed once and then did not.
+            // Every object is intact now: a failure of the store was temporary.
             Some(DecodeError::Read(reason)) => examined.unread.push(reason),
             Some(DecodeError::Undecodable(detail)) => {
                 examined.faults.push(fault(&self.artifact.name, CopyFault::Undecodable, detail));
@@ -155,7 +154,7 @@ impl CopyReader<'_> {
         Ok(())
     }
 
-    /// Decrypts and unpacks on a thread of its own, and throws the plain bytes away.
+    /// Decrypts and decompresses on a thread of its own, and discards the plain bytes.
     async fn decode(&self, identities: &Identities) -> Result<(), DecodeError> {
         let store = Arc::clone(&self.repository.store);
         let stream = stream(store, &self.folder(), self.artifact, WINDOW, self.cancel.clone());
@@ -167,7 +166,7 @@ impl CopyReader<'_> {
                 Err(error) => Err(error),
             };
             decoded.map_err(decode_error)?;
-            // What follows the last byte that was needed is the proof of the last object's digest.
+            // Only the end of the stream proves the digest of the last object.
             let more =
                 io::copy(&mut stored, &mut io::sink()).map_err(OpenError::Read).map_err(decode_error)?;
             match more {

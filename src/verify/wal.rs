@@ -1,4 +1,4 @@
-//! Reads the archived log again that base backups are brought on with, in every repository.
+//! Reads the archived WAL with which base backups are recovered again, in every repository.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -18,23 +18,23 @@ use crate::wal::{
 };
 use crate::wal::{all_listed, check_segment, first_segment, moment};
 
-/// Files on their way at a time: each may be a whole segment in memory.
+/// Concurrent transfers: each may be a complete segment in memory.
 const AT_ONCE: usize = 4;
 const TOLD_EVERY: Duration = Duration::from_millis(250);
 
-/// The log in one repository that base backups there are brought on with, to be read.
+/// The WAL in one repository with which the base backups there are recovered, to be read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WalItem {
     pub repository: RepositoryName,
     pub source: SourceName,
-    /// `None`: the base backups do not say whose log they need.
+    /// `None`: the base backups do not record the cluster.
     archive: Option<Archive>,
-    /// The oldest first.
+    /// Oldest first.
     bases: Vec<(BackupId, Physical)>,
 }
 
-/// Of each repository and cluster the log of those of these base backups that the repository holds. `only`: in
-/// this repository.
+/// Plans the WAL of these base backups, per repository that holds them and per cluster. `only`: in this
+/// repository.
 pub fn plan(entries: &[&BackupEntry], only: Option<&RepositoryName>) -> Vec<WalItem> {
     let mut entries: Vec<&BackupEntry> =
         entries.iter().copied().filter(|entry| entry.manifest.physical.is_some()).collect();
@@ -65,24 +65,24 @@ pub fn plan(entries: &[&BackupEntry], only: Option<&RepositoryName>) -> Vec<WalI
     items
 }
 
-/// What was found about the log in one repository.
+/// The finding on the WAL in one repository.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct WalFinding {
-    /// Files that agree with what was archived.
+    /// Files that equal what was archived.
     pub good: u64,
-    /// Of these, such whose plain bytes were compared.
+    /// The number of these whose plain bytes were compared.
     pub decrypted: u64,
-    /// Files that could be read, and nothing is known of what they should be: only an identity could tell.
+    /// Files that were readable, without metadata to compare them with: only an identity could verify them.
     pub unproven: u64,
-    /// Everything committed before is in what was read, by the clock of the host that archived it.
+    /// Everything committed before is in the WAL that was read, by the clock of the archiving host.
     pub until: Option<DateTime<Utc>>,
     /// Where the reading began; `None`: nothing was read.
     pub since: Option<Segment>,
-    /// Files that are not what was stored.
+    /// Files that differ from what was stored.
     pub bad: Vec<WalName>,
-    /// What keeps the log from being used.
+    /// What prevents the WAL from being used.
     pub faults: Vec<String>,
-    /// What could not be read for reasons that are not its own.
+    /// What could not be read for reasons other than its own bytes.
     pub unread: Vec<String>,
 }
 
@@ -101,7 +101,7 @@ impl WalFinding {
 }
 
 impl WalItem {
-    /// What is recorded of it; `None` where nobody knows whose log it is.
+    /// Returns the record of the check; `None` where the cluster is unknown.
     pub(crate) fn check(&self, finding: &WalFinding, at: DateTime<Utc>) -> Option<WalCheck> {
         Some(WalCheck {
             source: self.source.clone(),
@@ -114,16 +114,16 @@ impl WalItem {
         })
     }
 
-    /// The oldest of the base backups.
+    /// Returns the oldest of the base backups.
     pub fn since(&self) -> Option<&BackupId> {
         self.bases.first().map(|(id, _)| id)
     }
 }
 
-/// Reads everything from each base backup on to where a server would come: along its own timeline, and to the
-/// newest that came from it.
+/// Reads everything that a server would replay from each base backup: along its own timeline, and to the
+/// newest descendant.
 ///
-/// A gap, and what a base backup needs and is not there, are faults; that the log ends is none.
+/// A gap, and missing WAL that a base backup requires, are faults; the end of the WAL is not.
 pub async fn read(run: &RunContext, item: &WalItem, identities: &Identities) -> WalFinding {
     let Some(repository) = run.repositories.find(&item.repository) else {
         let lost = run.repositories.lost().iter().find(|lost| lost.name == item.repository);
@@ -137,7 +137,7 @@ pub async fn read(run: &RunContext, item: &WalItem, identities: &Identities) -> 
         return WalFinding { faults: lost.collect(), ..WalFinding::default() };
     };
     run.events.emit(&Event::PhaseBegan { phase: Phase::Verify });
-    // Everything of a timeline sorts after its begin.
+    // All files of a timeline sort after its first.
     let first = item.bases.iter().map(|(_, physical)| first_segment(physical)).min();
     let held = match all_listed(&*repository.store, archive, first, identities).await {
         Ok(held) => held,
@@ -210,7 +210,7 @@ fn fault(stop: &ReplayEnd) -> Option<String> {
         ReplayEnd::Damaged(damaged) => {
             Some(format!("segment {} is damaged at {}", damaged.segment, damaged.at))
         }
-        // One of a timeline that was left leads along that one.
+        // One of an abandoned timeline leads along that one.
         ReplayEnd::End | ReplayEnd::NotAChild(_) => None,
     }
 }

@@ -8,10 +8,10 @@ use crate::model::{
 use crate::postgres::Notable;
 use crate::repository::layout;
 
-/// The endings a file's key may have: what was written before encryption was asked for stays what it is.
+/// The suffixes of a file's key: files written before encryption was configured stay unencrypted.
 pub(super) const SUFFIXES: [&str; 2] = [".zst.age", ".zst"];
 
-/// One cluster's log, wherever it is kept.
+/// The WAL archive of one cluster, in any repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Archive {
     pub system: SystemName,
@@ -20,48 +20,51 @@ pub struct Archive {
 }
 
 impl Archive {
-    /// The log of the cluster that a base backup is of; `None` where it does not say which.
+    /// Returns the archive of the cluster that a base backup is of; `None` where it does not record the
+    /// cluster.
     pub fn from_manifest(manifest: &Manifest) -> Option<Self> {
         let (system, source) = (manifest.system.clone(), manifest.source.clone());
         Some(Self { system, source, cluster: manifest.cluster()? })
     }
 
-    /// `suffix` is that of the recipe.
+    /// Returns the key of a file; `suffix` is that of the recipe.
     pub fn key(&self, name: WalName, suffix: &str) -> String {
         layout::wal_file(&self.system, &self.source, self.cluster, name, suffix)
     }
 
-    /// The folder of a timeline, with the `/` at its end.
+    /// Returns the folder of a timeline, with a trailing `/`.
     pub fn timeline(&self, timeline: Timeline) -> String {
         layout::wal_timeline(&self.system, &self.source, self.cluster, timeline)
     }
 
-    /// The folder of all its timelines, with the `/` at its end.
+    /// Returns the folder of all its timelines, with a trailing `/`.
     pub fn folder(&self) -> String {
         layout::wal_system(&self.system, &self.source, self.cluster)
     }
 }
 
-/// What is kept with a stored file, in clear.
+/// The metadata of a stored file, unencrypted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SegmentTags {
-    /// Of the file.
+    /// The digest of the file.
     pub plain: Digest,
-    /// Of the object; absent where it was too large to be sealed before it was sent.
+    /// The digest of the object; absent where it was too large to be sealed before it was sent.
     pub stored: Option<Sha256Hex>,
-    /// When the file was complete at the latest, by the clock of the host that archived it.
+    /// When the file was complete at the latest, by the clock of the archiving host.
     pub completed: DateTime<Utc>,
-    /// Whether it was complete just then: false where the file may be a copy, and `completed` the time of that.
+    /// Whether it was completed at that time: false where the file may be a copy, and `completed` the time of
+    /// that.
     pub witnessed: bool,
-    /// Of a file that was received: everything committed before is in it or in one before it, as the server said.
+    /// For a received file: everything committed before is in it or in an earlier one, according to the
+    /// server.
     pub known_until: Option<DateTime<Utc>>,
     /// The newest commit in it, by the server's clock.
     pub newest_commit: Option<DateTime<Utc>>,
-    /// Of a segment: which kinds of records that a restore has to know are in it. `None`: nobody looked.
+    /// For a segment: the kinds of records in it that a restore has to know. `None`: it was not inspected.
     pub notable: Option<Notable>,
-    /// Of a segment: where it was damaged before it was archived, so that recovery ends there.
+    /// For a segment: where it was damaged before it was archived, so that recovery ends there.
     pub damaged: Option<Lsn>,
-    /// Of a history: the timeline it came from.
+    /// For a history file: the timeline it forked from.
     pub parent: Option<Ancestor>,
 }
 
@@ -76,19 +79,19 @@ const NOTABLE: &str = "notable-records";
 const DAMAGED: &str = "damaged-at";
 const PARENT: &str = "parent";
 
-/// The words for kinds of records.
+/// The names of kinds of records.
 const TABLESPACE: &str = "tablespace";
 const RESTORE_POINT: &str = "restore-point";
 const PARAMETERS: &str = "parameter-change";
 
-/// How much earlier than the file's completion a commit may be that is not in it: others commit while the
-/// server makes the file durable.
+/// How much earlier than the file's completion a commit may be that is not in it: other sessions commit while
+/// the server syncs the file.
 pub(super) const WHILE_WRITTEN: TimeDelta = TimeDelta::seconds(10);
 
 impl SegmentTags {
-    /// Everything committed before is in the file or in one before it; `None`: it says nothing of that.
+    /// Returns the time before which every commit is in the file or in an earlier one; `None`: unknown.
     pub fn complete_until(&self) -> Option<DateTime<Utc>> {
-        // A commit cannot be later than the file it is in, unless the clocks differ.
+        // A commit cannot be later than its file, unless the clocks differ.
         let newest = self.newest_commit.map(|newest| newest.min(self.completed));
         if self.damaged.is_some() {
             return newest;
@@ -116,7 +119,8 @@ impl SegmentTags {
         .collect()
     }
 
-    /// `None` where they are not there (a directory that was copied without them) or are not ours.
+    /// Parses the metadata; `None` where it is missing (a directory that was copied without it) or not
+    /// drctl's.
     pub fn from_metadata(metadata: &BTreeMap<String, String>) -> Option<Self> {
         let parent = |text: &String| {
             let (timeline, until) = text.split_once(' ')?;

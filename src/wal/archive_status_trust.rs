@@ -1,24 +1,24 @@
-//! Whether the times of the notes beside a file are those of the server that made them.
+//! Whether the mtimes of the files in `archive_status` are those of the server that created them.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A server writes its process file when it starts, and a moment later that it is ready.
+/// A server writes `postmaster.pid` when it starts, and reports there a moment later that it is ready.
 const STARTING: Duration = Duration::from_secs(120);
 
-/// What a server has that does not write log of its own.
+/// The files of a server that does not write WAL of its own.
 const FOLLOWS: [&str; 2] = ["standby.signal", "recovery.signal"];
 
-/// Whether `pg_wal` is that of the server that writes the log: whoever copies a folder makes its times anew, and a
-/// note would say that its file was complete when it was copied. A standby's notes say when it received a file, which
-/// may be hours later.
+/// Returns whether `pg_wal` is that of the server that writes the WAL. Copying a folder changes its mtimes,
+/// and a `.ready` file would date its segment to the time of the copy. A standby's status files have the time
+/// at which it received a file, which may be hours later.
 ///
-/// The server's process file tells: it names the folder it was written in, and when the server was started.
-/// It stays where a server was killed. Without one nobody knows.
+/// The evidence is the server's `postmaster.pid`, which has the path of the data directory and the server's
+/// start time. It remains after a server was killed. Without it the result is false.
 pub(super) fn archive_status_is_authoritative(pg_wal: &Path) -> bool {
-    // As PostgreSQL names it, relative to the data directory, so that a link is not followed.
+    // The path that PostgreSQL writes, relative to the data directory, so that a link is not followed.
     let data = match pg_wal.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
         Some(parent) => parent,
@@ -41,7 +41,7 @@ fn is_same(one: &Path, other: &Path) -> bool {
     place(one).is_some_and(|one| place(other) == Some(one))
 }
 
-/// Seen from elsewhere, as from a container beside the server's, its folder has another name.
+/// Seen from elsewhere, as from a container next to the server's, its folder has another path.
 fn was_written_at_start(started: &str, file: &Metadata) -> bool {
     let (Ok(started), Ok(written)) = (started.trim().parse(), file.modified()) else { return false };
     let started: SystemTime = UNIX_EPOCH + Duration::from_secs(started);

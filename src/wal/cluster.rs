@@ -14,7 +14,7 @@ use crate::store::{PutOptions, Store, StoreError, StoreErrorKind};
 
 const RECORD_LIMIT: u64 = 64 << 10;
 
-/// `cluster.json`: whose log stands below it.
+/// `cluster.json`: the cluster whose WAL is below it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterRecord {
     pub format: String,
@@ -25,7 +25,7 @@ pub struct ClusterRecord {
     pub host: String,
 }
 
-/// Why a cluster's log is not for this place.
+/// Why a repository does not take a cluster's WAL.
 #[derive(Debug, Error)]
 pub enum ClusterError {
     #[error("failed to read the system identifier of its WAL")]
@@ -67,16 +67,16 @@ async fn read(store: &dyn Store, key: &str) -> Result<Option<ClusterRecord>, Clu
     serde_json::from_slice(&bytes).map(Some).map_err(json)
 }
 
-/// The first cluster whose log a repository was given; `None` where it was never given any.
+/// Returns the first cluster whose WAL a repository received; `None` where it never received any.
 pub async fn first(store: &dyn Store, archive: &Archive) -> Result<Option<ClusterRecord>, ClusterError> {
     read(store, &layout::wal_cluster(&archive.system, &archive.source)).await
 }
 
-/// What a repository says about the archive's cluster; `None` where it was never given any log of the
+/// Returns a repository's record of the archive's cluster; `None` where it never received any WAL of the
 /// source.
 ///
 /// # Errors
-/// It has the log of another cluster, and nobody said that this one took its place.
+/// It has the WAL of another cluster, and this one was not recorded as its replacement.
 pub async fn known(store: &dyn Store, archive: &Archive) -> Result<Option<ClusterRecord>, ClusterError> {
     let Some(record) = first(store, archive).await? else { return Ok(None) };
     if record.system_identifier == archive.cluster {
@@ -93,7 +93,7 @@ pub async fn known(store: &dyn Store, archive: &Archive) -> Result<Option<Cluste
     }
 }
 
-/// Whether a repository takes the archive's log: false where it was never given any.
+/// Returns whether a repository takes the archive's WAL: false where it never received any.
 pub async fn takes(store: &dyn Store, archive: &Archive) -> Result<bool, ClusterError> {
     match known(store, archive).await? {
         Some(record) => writable(store, archive, &record).map(|()| true),
@@ -101,8 +101,8 @@ pub async fn takes(store: &dyn Store, archive: &Archive) -> Result<bool, Cluster
     }
 }
 
-/// Whether each repository takes the archive's log. Where one was never given any, that is recorded first,
-/// and the markers are written where they are not there yet.
+/// Checks whether each repository takes the archive's WAL. In one that never received any, the cluster is
+/// recorded first, and missing markers are written.
 pub async fn admit(
     repositories: &Repositories,
     archive: &Archive,
@@ -161,7 +161,7 @@ fn writable(store: &dyn Store, archive: &Archive, record: &ClusterRecord) -> Res
     })
 }
 
-/// Records the archive's cluster: as the repository's first, or as one that took the first one's place.
+/// Records the archive's cluster: as the repository's first, or as the replacement of the first one.
 pub async fn record(
     repository: &Repository,
     archive: &Archive,
@@ -192,7 +192,7 @@ pub async fn record(
     bytes.push(b'\n');
     match store.put(&key, Bytes::from(bytes), &PutOptions::absent()).await {
         Ok(_) => Ok(()),
-        // Someone was faster; it may have been another cluster.
+        // Another process was faster; it may have recorded another cluster.
         Err(error) if error.kind == StoreErrorKind::Exists => known(store, archive).await.map(drop),
         Err(error) => Err(ClusterError::Write(error)),
     }

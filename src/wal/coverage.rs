@@ -6,7 +6,7 @@ use super::partial_segment::PartialSegments;
 use crate::model::{Ancestor, Lsn, Segment, SegmentSize, Timeline, WalName};
 use crate::postgres::SEGMENT_HEADER;
 
-/// What one repository holds of a cluster's log. Knows names only: nothing here asks a store.
+/// The WAL of a cluster in one repository. Consists of names only: it accesses no store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WalInventory {
     size: SegmentSize,
@@ -15,7 +15,7 @@ pub struct WalInventory {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct HeldSegments {
-    /// Numbers of whole segments.
+    /// Numbers of complete segments.
     segments: BTreeSet<u64>,
     /// By the segment's number.
     pieces: BTreeMap<u64, Vec<(u32, u32)>>,
@@ -23,31 +23,31 @@ struct HeldSegments {
     parent: Option<Ancestor>,
 }
 
-/// A place in the log that a server can begin from or end at.
+/// A position in the WAL where a server can begin or end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct ReplayPosition {
     pub timeline: Timeline,
     pub lsn: Lsn,
 }
 
-/// Which way to go where the log forks.
+/// The timeline to follow at a fork.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimelineTarget {
-    /// The newest timeline there is, as PostgreSQL's `latest` finds it.
+    /// The newest timeline, as found by PostgreSQL's `latest`.
     Latest,
     Timeline(Timeline),
 }
 
-/// Segments that are not there although later ones are.
+/// Segments that are missing although later ones exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
     pub first: Segment,
     pub last: Segment,
-    /// How many.
+    /// The number of segments.
     pub count: u64,
 }
 
-/// Segments that follow one another.
+/// Consecutive segments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentRange {
     pub first: Segment,
@@ -60,34 +60,35 @@ impl SegmentRange {
     }
 }
 
-/// How far a server can be brought from a position.
+/// How far a server can replay from a position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplayRange {
-    /// Where it comes to: everything before it is there without a gap.
+    /// The end: everything before it is available without a gap.
     pub end: ReplayPosition,
-    /// The whole segments it takes, in order.
+    /// The complete segments to replay, in order.
     pub stretches: Vec<SegmentRange>,
-    /// What there is of the segment after the last whole one: begin and end of pieces, in order.
+    /// The available parts of the segment after the last complete one: begin and end of partial segments, in
+    /// order.
     pub pieces: Option<(Segment, Vec<(u32, u32)>)>,
     pub stop: ReplayEnd,
     size: SegmentSize,
 }
 
-/// Why it comes no further.
+/// Why the replay ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplayEnd {
-    /// There is no more.
+    /// There is no more WAL.
     End,
     Gap(Gap),
-    /// Where the timeline came from is not known: its history is not there or cannot be read.
+    /// The origin of the timeline is unknown: its history file is missing or unreadable.
     NoHistory(Timeline),
-    /// The timeline was begun before the position, or from another timeline.
+    /// The timeline forked before the position, or from another timeline.
     NotAChild(Timeline),
-    /// The WAL was damaged before it was archived, and what comes after is there.
+    /// The WAL was damaged before it was archived, and later WAL exists.
     Damaged(DamagedWal),
 }
 
-/// Where recovery ends early: no record from `at` on is read.
+/// Where recovery ends early: no record from `at` on is readable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DamagedWal {
     pub segment: Segment,
@@ -95,13 +96,13 @@ pub struct DamagedWal {
 }
 
 impl ReplayRange {
-    /// Whether the log up to and with the record at `lsn` is there.
+    /// Returns whether the WAL up to and including the record at `lsn` is available.
     pub fn covers(&self, lsn: Lsn) -> bool {
         lsn < self.end.lsn
     }
 
-    /// The segment it ends in where the timeline is left there: what the old timeline wrote behind the end,
-    /// in the whole segment or in pieces of it, is not on the way.
+    /// Returns the segment it ends in where the timeline is left there: what the old timeline wrote past the
+    /// end, in the complete or in partial segments, is not replayed.
     pub fn remaining_in(&self) -> Option<Segment> {
         let (last, written) = match &self.pieces {
             Some((segment, pieces)) => (*segment, pieces.iter().map(|(_, end)| u64::from(*end)).max()?),
@@ -111,7 +112,7 @@ impl ReplayRange {
         (self.end.lsn.0 < begin.0 + written).then_some(last)
     }
 
-    /// Returns it as far as the WAL is intact.
+    /// Truncates it to the intact WAL.
     pub fn until_damage(mut self, damaged: DamagedWal) -> Self {
         let DamagedWal { segment, at } = damaged;
         let number = segment.number(self.size);
@@ -120,7 +121,7 @@ impl ReplayRange {
             return self;
         };
         let begin = self.size.begin_of(number);
-        // One whose first record is damaged has nothing of it.
+        // A segment whose first record is damaged contributes nothing.
         let has_records = at.0 > begin.0 + SEGMENT_HEADER as u64;
         let is_first = self.stretches[n].first == segment;
         self.stretches.truncate(if has_records || !is_first { n + 1 } else { n });
@@ -133,13 +134,13 @@ impl ReplayRange {
         Self { end, pieces: None, stop: ReplayEnd::Damaged(damaged), ..self }
     }
 
-    /// How many whole segments it takes.
+    /// Returns the number of complete segments.
     pub fn segments(&self) -> u64 {
         let numbers = |segment: Segment| segment.number(self.size).unwrap_or_default();
         self.stretches.iter().map(|s| numbers(s.last) + 1 - numbers(s.first)).sum()
     }
 
-    /// The whole segments, the last first.
+    /// Returns the complete segments, the last first.
     pub fn backwards(&self) -> impl Iterator<Item = Segment> {
         self.stretches.iter().rev().flat_map(move |stretch| {
             let timeline = stretch.first.timeline;
@@ -169,12 +170,12 @@ impl WalInventory {
         holdings
     }
 
-    /// Enters what a timeline's history says.
+    /// Records the origin of a timeline, from its history file.
     pub fn forked_from(&mut self, timeline: Timeline, parent: Ancestor) {
         self.timelines.entry(timeline).or_default().parent = Some(parent);
     }
 
-    /// Takes a file out, as if it were not there.
+    /// Removes a file, as if it did not exist.
     pub fn forget(&mut self, name: WalName) {
         let Some(held) = self.timelines.get_mut(&name.timeline()) else { return };
         match name {
@@ -192,7 +193,7 @@ impl WalInventory {
         }
     }
 
-    /// Adds what another repository holds of the same log.
+    /// Adds what another repository has of the same WAL.
     pub fn merge(&mut self, other: &Self) {
         for (timeline, theirs) in &other.timelines {
             let held = self.timelines.entry(*timeline).or_default();
@@ -209,12 +210,12 @@ impl WalInventory {
         self.size
     }
 
-    /// Those with anything in them, the oldest first.
+    /// Returns the timelines with any files, oldest first.
     pub fn timelines(&self) -> impl Iterator<Item = Timeline> {
         self.timelines.keys().copied()
     }
 
-    /// Timelines whose history is there.
+    /// Returns the timelines whose history file exists.
     pub fn histories(&self) -> impl Iterator<Item = Timeline> {
         self.timelines.iter().filter(|(_, held)| held.has_history).map(|(timeline, _)| *timeline)
     }
@@ -223,19 +224,19 @@ impl WalInventory {
         self.timelines.get(&timeline)?.parent
     }
 
-    /// How many whole segments of a timeline there are.
+    /// Returns the number of complete segments of a timeline.
     pub fn count(&self, timeline: Timeline) -> u64 {
         self.timelines.get(&timeline).map_or(0, |held| held.segments.len() as u64)
     }
 
-    /// The last whole segment of a timeline.
+    /// Returns the last complete segment of a timeline.
     pub fn newest(&self, timeline: Timeline) -> Option<Segment> {
         let number = *self.timelines.get(&timeline)?.segments.last()?;
         Some(self.segment(timeline, number))
     }
 
-    /// The newest timeline that PostgreSQL finds when it begins on `start`: it asks for one history after
-    /// the other until one is not there.
+    /// Returns the newest timeline that PostgreSQL finds when it begins on `start`: it requests consecutive
+    /// history files until one is missing.
     pub fn latest_from(&self, start: Timeline) -> Timeline {
         let mut latest = start;
         while self.timelines.get(&latest.next()).is_some_and(|held| held.has_history) {
@@ -244,8 +245,8 @@ impl WalInventory {
         latest
     }
 
-    /// What is missing between the first segment of a timeline and its last, or where another one left it.
-    /// One that came from another has to go on where that was left.
+    /// Returns the gaps between the first segment of a timeline and its last, or its last fork. A timeline
+    /// that forked from another one has to continue at the fork.
     pub fn gaps(&self, timeline: Timeline) -> Vec<Gap> {
         let Some(held) = self.timelines.get(&timeline) else { return vec![] };
         let mut numbers: Vec<u64> = held.segments.iter().copied().collect();
@@ -257,7 +258,7 @@ impl WalInventory {
         }
         let of_parent = held.parent.and_then(|parent| Some((parent, self.timelines.get(&parent.timeline)?)));
         if let Some((parent, before)) = of_parent {
-            // The segment it begins in is its own, or its parent's as far as that came.
+            // The segment it begins in is its own, or its parent's up to the fork.
             let fork = self.size.number_of(parent.until);
             let comes_from = if before.segments.contains(&fork) { Some(fork) } else { fork.checked_sub(1) };
             let has_begun_before = before.segments.range(..=fork).next().is_some();
@@ -274,7 +275,7 @@ impl WalInventory {
             .collect()
     }
 
-    /// Timelines with segments that no server finds its way to: their history is not there.
+    /// Returns the timelines with segments that no server can reach: their history file is missing.
     pub fn without_history(&self) -> impl Iterator<Item = Timeline> {
         let later = self.timelines.range(Timeline::FIRST.next()..);
         later
@@ -282,7 +283,7 @@ impl WalInventory {
             .map(|(timeline, _)| *timeline)
     }
 
-    /// The oldest position from which the end of a timeline can be reached without a gap.
+    /// Returns the oldest position from which the end of a timeline can be reached without a gap.
     pub fn contiguous_since(&self, timeline: Timeline) -> Option<ReplayPosition> {
         let mut timeline = timeline;
         let mut number = *self.timelines.get(&timeline)?.segments.last()?;
@@ -291,7 +292,7 @@ impl WalInventory {
             let first_of_run = run_before(&held.segments, number);
             let parent = held.parent.filter(|parent| self.size.number_of(parent.until) >= first_of_run);
             match parent {
-                // The segment the timeline begins in has all of it; the one before is the parent's.
+                // The first segment of the timeline is complete; the one before is the parent's.
                 Some(parent) => {
                     let begin = self.size.number_of(parent.until);
                     let before = begin.checked_sub(1).filter(|n| self.has(parent.timeline, *n));
@@ -305,7 +306,7 @@ impl WalInventory {
         }
     }
 
-    /// How far a server that has everything before `from` can be brought.
+    /// Returns how far a server that has everything before `from` can replay.
     pub fn reach(&self, from: ReplayPosition, follow: TimelineTarget) -> ReplayRange {
         let goal = match follow {
             TimelineTarget::Latest => self.latest_from(from.timeline),
@@ -328,7 +329,8 @@ impl WalInventory {
                 stretches.push(SegmentRange { first, last });
             }
             match (fork, until) {
-                // The child has the segment it begins in, as far as its parent wrote it and on, or pieces of it.
+                // The child has the segment of the fork, with its parent's WAL before the fork, or partial
+                // segments of it.
                 (Some(fork), Some(until))
                     if next == fork && self.begins(self.child(timeline, goal), fork, until) => {}
                 // It does not, but its parent has.
@@ -343,7 +345,7 @@ impl WalInventory {
                     let end = Lsn(self.size.begin_of(next).0 + u64::from(shipped.bytes()));
                     let end = ReplayPosition { timeline, lsn: until.map_or(end, |until| end.min(until)) };
                     let stop = match self.stop(timeline, next) {
-                        // What comes after the fork is there, and what leads to it is not.
+                        // WAL past the fork exists, and WAL before it is missing.
                         ReplayEnd::End if fork.is_some() => {
                             let last = fork.unwrap_or(next).max(next + 1) - 1;
                             ReplayEnd::Gap(self.gap(timeline, next, last))
@@ -355,16 +357,16 @@ impl WalInventory {
                 }
             }
         }
-        // Every way but the last has an end, and the last ends above.
+        // Every part of the path but the last has an end, and the last ends above.
         self.reached(from, stretches, ReplayEnd::End)
     }
 
-    /// The timelines on the way to `goal`, the first being that of `from`, and where each is left.
+    /// Returns the timelines on the path to `goal`, beginning with that of `from`, and where each is left.
     fn ways(&self, from: ReplayPosition, goal: Timeline) -> Result<Vec<(Timeline, Option<Lsn>)>, ReplayEnd> {
         let mut ways = vec![(goal, None)];
         let mut timeline = goal;
         while timeline != from.timeline {
-            // The first has no history, and comes from nowhere.
+            // The first timeline has no history file and no parent.
             if timeline < from.timeline {
                 return Err(ReplayEnd::NotAChild(goal));
             }
@@ -382,7 +384,7 @@ impl WalInventory {
         }
     }
 
-    /// The timeline after `timeline` on the way to `goal`.
+    /// Returns the timeline after `timeline` on the path to `goal`.
     fn child(&self, timeline: Timeline, goal: Timeline) -> Timeline {
         let mut child = goal;
         while let Some(parent) = self.parent(child).filter(|parent| parent.timeline != timeline) {
@@ -413,7 +415,7 @@ impl WalInventory {
         self.timelines.get(&timeline).is_some_and(|held| held.segments.contains(&number))
     }
 
-    /// Whether a timeline that was begun at `fork` has anything of its own in that segment.
+    /// Returns whether a timeline that began at `fork` has any WAL of its own in that segment.
     fn begins(&self, timeline: Timeline, number: u64, fork: Lsn) -> bool {
         let shipped =
             self.size.begin_of(number).0 + u64::from(self.partial_segments(timeline, number).bytes());
@@ -433,7 +435,7 @@ impl WalInventory {
     }
 }
 
-/// The first of the numbers that lead to `last` without a gap.
+/// Returns the first of the numbers that lead to `last` without a gap.
 fn run_before(numbers: &BTreeSet<u64>, last: u64) -> u64 {
     let mut first = last;
     while first > 0 && numbers.contains(&(first - 1)) {

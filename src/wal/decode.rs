@@ -10,7 +10,7 @@ use crate::pipeline::{Identities, OpenError, unseal};
 use crate::postgres::{HeaderError, SegmentHeader};
 use crate::store::{StoreError, StoreErrorKind};
 
-/// Why what a repository has under a name cannot be used.
+/// Why an object of a repository is not usable.
 #[derive(Debug, Error)]
 pub enum Unusable {
     #[error(transparent)]
@@ -31,24 +31,24 @@ pub enum Unusable {
     Size { key: String, found: u64, expected: u64 },
     #[error("WAL in `{key}` is damaged at {at}: recovery ends there")]
     Damaged { key: String, at: Lsn },
-    /// Not the repository's fault.
+    /// Not caused by the repository.
     #[error("failed to write `{path}`")]
     Write { path: PathBuf, source: io::Error },
 }
 
 impl Unusable {
-    /// Whether there is no such object.
+    /// Returns whether the object does not exist.
     pub fn is_absence(&self) -> bool {
         matches!(self, Self::Store(error) if error.kind == StoreErrorKind::NotFound)
     }
 
-    /// Whether what stands there is bad, as opposed to out of reach.
+    /// Returns whether the object is damaged, as opposed to unavailable.
     pub fn is_damage(&self) -> bool {
         match self {
             Self::Store(error) => error.kind == StoreErrorKind::Corrupt,
             Self::Open { source: OpenError::Header(source) | OpenError::Read(source), .. }
             | Self::Read { source, .. } => {
-                // One that is read in ranges may be out of reach in the middle.
+                // The store may fail in the middle of an object that is read in ranges.
                 let inner = source.get_ref().and_then(|inner| inner.downcast_ref::<StoreError>());
                 inner.is_none_or(|inner| inner.kind == StoreErrorKind::Corrupt)
             }
@@ -58,30 +58,30 @@ impl Unusable {
     }
 }
 
-/// A file as it came from a repository, on its way to this host.
+/// A file received from a repository, before it is decoded.
 pub(super) struct Arrived<'a, R> {
     pub(super) archive: &'a Archive,
     pub(super) name: WalName,
     pub(super) key: String,
     pub(super) stored: R,
-    /// Of `stored`, where it is in memory and known.
+    /// The digest of `stored`, where it is in memory and known.
     pub(super) found: Option<Sha256Hex>,
     pub(super) tags: Option<SegmentTags>,
 }
 
-/// A file that was proven.
+/// A file that was verified.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct VerifiedSegment {
     pub(super) plain: Digest,
-    /// Of segments.
+    /// The header of a segment.
     pub(super) header: Option<SegmentHeader>,
     /// Where it was damaged before it was archived.
     pub(super) damaged: Option<Lsn>,
 }
 
 impl<R: Read + Send> Arrived<'_, R> {
-    /// Decrypts, unpacks and proves it, and leaves it in `path`, durably. On an error what is there is to be
-    /// thrown away.
+    /// Decrypts the file, decompresses and verifies it, and writes it to `path`, durably. On an error the
+    /// file there must be discarded.
     pub(super) fn unpack(self, identities: &Identities, path: &Path) -> Result<VerifiedSegment, Unusable> {
         let write = |source| Unusable::Write { path: path.to_owned(), source };
         let mut file = File::create(path).map_err(write)?;
@@ -90,7 +90,7 @@ impl<R: Read + Send> Arrived<'_, R> {
         Ok(proven)
     }
 
-    /// Decrypts, unpacks and proves it. `path`: what `sink` is, for whoever is told that it failed.
+    /// Decrypts the file, decompresses and verifies it. `path` names `sink` in errors.
     pub(super) fn prove(
         self,
         identities: &Identities,
@@ -131,7 +131,7 @@ impl<R: Read + Send> Arrived<'_, R> {
             sink.write_all(bytes).map_err(|source| Unusable::Write { path: path.to_owned(), source })?;
         }
         let plain = hasher.digest();
-        // Without tags this is all that tells a segment's length.
+        // Without metadata only the header determines a segment's length.
         let size = header.map_or(plain.size, |header: SegmentHeader| header.segment_size.bytes());
         if plain.size != size {
             return Err(Unusable::Size { key, found: plain.size, expected: size });
@@ -169,7 +169,7 @@ pub(super) fn check(
     Ok(header)
 }
 
-/// Moves a file to its name, durably. Both are in one folder's file system.
+/// Renames a file durably. Both paths are on one file system.
 pub(super) fn place(from: &Path, to: &Path) -> Result<(), Unusable> {
     let failed = |source| Unusable::Write { path: to.to_owned(), source };
     std::fs::rename(from, to).map_err(failed)?;

@@ -23,17 +23,17 @@ use crate::platform::CancellationToken;
 use crate::repository::{Repositories, Repository, Unavailable, layout};
 use crate::store::{Store, StoreError, StoreErrorKind};
 
-/// After this long the next repository is asked as well.
+/// After this long the next repository is queried as well.
 const TAKES_ITS_TIME: Duration = Duration::from_secs(5);
 /// Stored bytes that are fetched with one request.
 const IN_MEMORY: u64 = 40 << 20;
-/// How long a gap may take to close: files are archived several at a time, and a later one may be first.
+/// How long a gap may take to close: files are archived concurrently, and a later one may arrive first.
 const GAP_MAY_CLOSE: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// How long segments that nobody asked for yet may hold up the one that was.
+/// How long prefetched segments may delay the requested one.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Why a file was not fetched. None of these says that it is not there.
+/// Why a file was not fetched. None of these means that it does not exist.
 #[derive(Debug, Error)]
 pub enum FetchError {
     #[error("failed to fetch `{name}`{}", Unavailable::reasons(.lost))]
@@ -54,14 +54,14 @@ pub enum FetchError {
     Interrupted,
 }
 
-/// That another repository was faster.
+/// Marks repositories that were slower than another one.
 #[derive(Debug, Error)]
 #[error("{location} did not answer in time")]
 struct SlowRepositories {
     location: String,
 }
 
-/// Why a repository's answer that a file is absent says nothing.
+/// Why a repository's answer that a file is absent is inconclusive.
 #[derive(Debug, Error)]
 enum Inconclusive {
     #[error(transparent)]
@@ -77,47 +77,47 @@ enum Inconclusive {
 pub struct Fetcher {
     pub system: SystemName,
     pub source: SourceName,
-    /// Those to use. A file is absent only when all of them say so.
+    /// The repositories to use. A file is absent only when all of them report that.
     pub repositories: Repositories,
     pub identities: Identities,
-    /// What comes after is treated as absent: for a recovery that is to end just there.
+    /// Later WAL is treated as absent: for a recovery that must end exactly there.
     pub until: Option<Lsn>,
-    /// Where records make tablespaces that go where the data directory has a link for them. Any other record that
-    /// makes one is refused. `None`: the server makes them where it will.
+    /// The positions of records whose tablespaces are created where the data directory has a link for them.
+    /// Any other record that creates one is refused. `None`: the server creates them where the record says.
     pub mapped_tablespaces: Option<Vec<Lsn>>,
-    /// Segments fetched ahead, at most.
+    /// The maximum number of prefetched segments.
     pub prefetch: usize,
-    /// Files on their way at a time.
+    /// Concurrent transfers.
     pub parallel: usize,
     pub cancel: CancellationToken,
 }
 
-/// What came of it.
+/// The result of a fetch.
 #[derive(Debug)]
 pub enum Fetched {
-    /// The file is in its place, whole and proven.
+    /// The file is at its destination, complete and verified.
     Placed {
-        /// `None`: it had been fetched ahead.
+        /// `None`: it was prefetched.
         from: Option<RepositoryName>,
-        /// Those that were tried first for it or for one that was fetched ahead, and what was wrong there.
+        /// Repositories that were tried first for it or for a prefetched one, and their errors.
         passed: Vec<(WalName, Unavailable)>,
     },
-    /// Of the segment there is only what was shipped while it was written; the rest is zeros.
+    /// The segment has only what was uploaded while it was written; the rest is zeros.
     Partly { from: RepositoryName, bytes: u32 },
-    /// Every repository was asked, and none has it.
+    /// Every repository was queried, and none has it.
     Absent,
 }
 
-/// What one repository had.
+/// The answer of one repository.
 enum FetchAttempt {
     It(VerifiedSegment),
     Nothing,
 }
 
 impl Fetcher {
-    /// Brings `name` to `target`. The file appears there whole and proven, or not at all.
+    /// Fetches `name` to `target`. The file appears there complete and verified, or not at all.
     ///
-    /// `cluster`: whose log; where it is not known the repositories are asked.
+    /// `cluster`: the system identifier; where it is unknown the repositories are queried for it.
     pub async fn fetch(
         &self,
         cluster: Option<SystemIdentifier>,
@@ -183,7 +183,7 @@ impl Fetcher {
         Ok(fetched)
     }
 
-    /// How long segments are, by the first repository that says it.
+    /// Returns the segment size, from the first repository that has it recorded.
     async fn segment_size(&self, archive: &Archive, name: WalName) -> Result<SegmentSize, FetchError> {
         let mut lost = self.repositories.lost().to_vec();
         for repository in self.repositories.iter() {
@@ -234,7 +234,7 @@ impl Fetcher {
         SegmentSize::new(size).ok()
     }
 
-    /// Fetches what is likely asked for next. What fails is asked for again when it is wanted.
+    /// Prefetches what is likely requested next. A failed prefetch is repeated when the segment is requested.
     fn start_prefetch(
         &self,
         archive: &Arc<Archive>,
@@ -264,7 +264,7 @@ impl Fetcher {
         running
     }
 
-    /// The cluster whose log the repositories were first given.
+    /// Returns the first cluster whose WAL the repositories received.
     async fn first_cluster(&self) -> Result<SystemIdentifier, FetchError> {
         let mut lost = self.repositories.lost().to_vec();
         let any = SystemIdentifier(0);
@@ -304,7 +304,7 @@ impl Fetcher {
                     }
                     match &outcome {
                         Ok(Fetched::Absent) => ahead.clear(),
-                        // The next call need not wait for the same one again.
+                        // The next call need not wait for the same repository again.
                         Ok(Fetched::Placed { from: Some(from), passed }) if !passed.is_empty() => {
                             ahead.prefer(from);
                         }
@@ -375,8 +375,7 @@ impl Fetcher {
         }
     }
 
-    /// Whether a repository that has no file of a name is one that could have it. Gives the size of
-    /// segments.
+    /// Checks whether a repository without the file is one that should have it. Returns the segment size.
     async fn is_sure(&self, archive: &Archive, repository: &Repository) -> Result<SegmentSize, Inconclusive> {
         match cluster::known(&*repository.store, archive).await? {
             Some(record) => Ok(record.segment_size),
@@ -384,8 +383,8 @@ impl Fetcher {
         }
     }
 
-    /// Asks one after the other until one has it whole, and the next already where one takes its time. It is
-    /// left in `draft`, proven.
+    /// Queries the repositories in turn until one has an intact copy, and the next one early where one is
+    /// slow. The file is left in `draft`, verified.
     async fn ask_all(
         &self,
         archive: &Archive,
@@ -406,7 +405,7 @@ impl Fetcher {
             }
         };
         let mut asked: Vec<Repository> = Vec::new();
-        // Recovery ends in it: only where no other one has it intact.
+        // Recovery ends in it: used only where no other repository has it intact.
         let mut damaged: Option<(RepositoryName, PathBuf, VerifiedSegment)> = None;
         if let Some(first) = others.next() {
             asked.push(first.clone());
@@ -434,7 +433,7 @@ impl Fetcher {
                     }
                     place(&its_draft, draft).map_err(|source| FetchError::Place { name, source })?;
                     asked.retain(|other| other.name != repository.name);
-                    // Whoever was asked and has not said anything yet.
+                    // Repositories that were queried and have not answered yet.
                     asked.retain(|slow| passed.iter().all(|lost| lost.name != slow.name));
                     passed.extend(asked.iter().map(|slow| {
                         let _gone = std::fs::remove_file(draft_from(draft, slow));
@@ -523,7 +522,7 @@ impl Fetcher {
         })
     }
 
-    /// Puts the pieces of a segment together, as far as they reach.
+    /// Assembles a segment from partial segments, as far as they reach.
     async fn assemble(
         &self,
         archive: &Archive,
@@ -552,14 +551,14 @@ impl Fetcher {
     }
 }
 
-/// What all of them said.
+/// The answers of all repositories.
 struct QueryResults {
     found: Option<(RepositoryName, VerifiedSegment)>,
-    /// Those that could not say, or had something bad.
+    /// Repositories that failed, or had a damaged copy.
     passed: Vec<Unavailable>,
 }
 
-/// Leaves the first bytes of a segment, and zeros after them, as in one that is not written further.
+/// Keeps the first bytes of a segment, and zeros after them, as in one that is not written further.
 fn cut(path: &Path, keep: u64, size: SegmentSize) -> Result<(), Unusable> {
     let cut = std::fs::OpenOptions::new().write(true).open(path).and_then(|file| {
         file.set_len(keep)?;

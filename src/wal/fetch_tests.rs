@@ -56,7 +56,7 @@ impl Kept {
         Self { folder, fetcher, archive, segment }
     }
 
-    /// From which repository it comes, and whether it is intact.
+    /// Returns the repository it came from, and whether it is intact.
     async fn fetched(&self) -> (String, bool) {
         let target = self.folder.path().join("RECOVERYXLOG");
         let name = WalName::Segment(self.segment);

@@ -1,6 +1,6 @@
-//! Where a server's log was at which time: what says of received log what was committed before its end.
+//! A server's flush position over time: it determines up to which commit time received WAL is complete.
 //!
-//! When a file was received says nothing of that: a receiver may be hours behind its server.
+//! The time at which a file was received does not: a receiver may be hours behind its server.
 
 use std::collections::VecDeque;
 
@@ -8,24 +8,24 @@ use chrono::{DateTime, Utc};
 
 use crate::model::{Lsn, Segment, SegmentSize, Timeline, WalName};
 
-/// Bytes of a piece, at most: where there is more, it is in the pieces behind it.
+/// The maximum length of a partial segment in bytes: more is split into further ones.
 pub(super) const LONGEST_PIECE: u32 = 16 << 20;
-/// More than are made in the hours that a receiver may be behind.
+/// More than are recorded in the hours that a receiver may be behind.
 const MOST: usize = 8192;
 
 /// One answer of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LsnSample {
-    /// Before it was asked, by this host's clock.
+    /// Before the query, by this host's clock.
     pub(super) at: DateTime<Utc>,
     pub(super) timeline: Timeline,
-    /// Everything committed until then is before it.
+    /// Everything committed until then is before this position.
     pub(super) end: Lsn,
     /// Everything before it has been received.
     pub(super) received: Lsn,
 }
 
-/// What the server said since it is followed, oldest first.
+/// The server's answers since streaming began, oldest first.
 #[derive(Clone, Debug, Default)]
 pub struct LsnTimeline {
     seen: VecDeque<LsnSample>,
@@ -39,8 +39,8 @@ impl LsnTimeline {
         self.seen.push_back(sighting);
     }
 
-    /// Everything committed before is in the file or in one before it. A piece must have been cut after the last
-    /// sighting. `None`: that is not known.
+    /// Returns the time before which every commit is in the file or in an earlier one. A partial segment must
+    /// have been cut after the last sample. `None`: unknown.
     pub(super) fn complete_until(&self, name: WalName, size: SegmentSize) -> Option<DateTime<Utc>> {
         match name {
             WalName::Segment(segment) => self.before(segment, size.bytes(), size),
@@ -53,15 +53,15 @@ impl LsnTimeline {
         }
     }
 
-    /// When the server last had not yet written more than the first bytes of a segment.
+    /// Returns when the server last had written at most the first bytes of a segment.
     fn before(&self, segment: Segment, bytes: u64, size: SegmentSize) -> Option<DateTime<Utc>> {
         let end = Lsn(segment.begin(size)?.0.checked_add(bytes)?);
         let before = |seen: &&LsnSample| seen.timeline == segment.timeline && seen.end <= end;
         self.seen.iter().rev().find(before).map(|seen| seen.at)
     }
 
-    /// When the server last had nothing that was not received in this segment or before: its last bytes may be
-    /// zeros, which are not in any piece.
+    /// Returns when the server last had written nothing that was not received in this segment or before: its
+    /// last bytes may be zeros, which are in no partial segment.
     fn all_received(&self, segment: Segment, size: SegmentSize) -> Option<DateTime<Utc>> {
         let newest = self.seen.back()?;
         let is_in_it = Segment::holding(newest.timeline, newest.received, size) == segment;

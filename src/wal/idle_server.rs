@@ -1,24 +1,25 @@
-//! What a server says about log that nobody has yet: that there is little of it, and since when.
+//! Completeness of WAL that is not archived yet, from the server's own facts: how little there is, and since
+//! when.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::archive::WHILE_WRITTEN;
 use super::{ArchiverFacts, ReplayRange};
 
-/// No record is shorter, so that no whole one is in less.
+/// The minimum length of a record, so that fewer bytes hold no complete one.
 const SHORTEST_RECORD: u64 = 24;
-/// A busy server may be late to end a segment that has waited for `archive_timeout`.
+/// A busy server may be late to switch a segment after `archive_timeout`.
 const ENDED_LATE: TimeDelta = TimeDelta::minutes(1);
 
-/// Everything committed before is in what is reached, as the server that writes the log lets one conclude: times
-/// of files say nothing for as long as nothing is written. What is reached must have been asked for after the
-/// server. `None`: nothing follows from what it says.
+/// Returns the time before which every commit is in `reach`, from the facts of the server that writes the
+/// WAL: the times of files are no evidence as long as nothing is written. `reach` must have been queried
+/// after the server. `None`: the facts are inconclusive.
 pub fn complete_until_by_server(facts: &ArchiverFacts, reach: &ReplayRange) -> Option<DateTime<Utc>> {
-    // What a standby replays may be long behind what was committed.
+    // A standby's replay may be far behind the primary's commits.
     if facts.is_standby || reach.end.timeline != facts.timeline {
         return None;
     }
-    // It has written more meanwhile; or it was put back in time, and writes something else there.
+    // It has written more meanwhile; or it was restored to an earlier state, and writes other WAL there.
     let missing = facts.lsn.0.checked_sub(reach.end.lsn.0)?;
     if missing < SHORTEST_RECORD {
         return Some(facts.asked - WHILE_WRITTEN);
@@ -26,7 +27,7 @@ pub fn complete_until_by_server(facts: &ArchiverFacts, reach: &ReplayRange) -> O
     let size = facts.segment_size;
     let written_now = size.begin_of(size.number_of(facts.lsn));
     let timeout = TimeDelta::from_std(facts.archive_timeout).ok().filter(|timeout| !timeout.is_zero())?;
-    // Whatever is committed in the segment that is written now has not waited longer.
+    // Any commit in the current segment has waited no longer than this.
     (reach.end.lsn >= written_now).then(|| facts.asked - timeout - ENDED_LATE)
 }
 

@@ -11,14 +11,15 @@ use crate::pipeline::{Identities, unseal};
 use crate::repository::layout;
 use crate::store::{ObjectInfo, Store, StoreError, StoreErrorKind};
 
-/// More than any history.
+/// More than any history file.
 const HISTORY_LIMIT: u64 = 1 << 20;
-/// Nothing that was sealed is as short: what is, was cut off, and is as good as not there.
+/// No sealed object is as short: a shorter one was truncated, and counts as missing.
 const LEAST: u64 = 16;
-/// Segments that are asked for their newest commit; a server that writes none of these has nothing to lose.
+/// Segments that are queried for their newest commit; a server without commits in all of these has nothing to
+/// lose.
 const LOOK_BACK: u64 = 64;
 
-/// Why it is not known what a repository holds.
+/// Why the contents of a repository are unknown.
 #[derive(Debug, Error)]
 pub enum ListError {
     #[error("failed to list the WAL")]
@@ -30,16 +31,16 @@ pub enum ListError {
 }
 
 impl ListError {
-    /// Whether it was asked, and said that it has no log of the cluster.
+    /// Returns whether the repository answered that it has no WAL of the cluster.
     pub fn is_of_no_log(&self) -> bool {
         matches!(self, Self::Never { .. } | Self::Cluster(ClusterError::Other { .. }))
     }
 }
 
-/// What a repository holds of a cluster's log, from a segment on where one is given.
+/// Lists what a repository holds of a cluster's WAL, from a segment on where one is given.
 ///
-/// Where a timeline came from is kept with its history in clear. Only where that was lost (a directory that
-/// was copied without its metadata) the history is read, and `identities` are needed.
+/// The origin of a timeline is in the metadata of its history file, unencrypted. Only where that was lost (a
+/// directory that was copied without its metadata) the file is read, and `identities` are needed.
 pub async fn holdings(
     store: &dyn Store,
     archive: &Archive,
@@ -49,7 +50,7 @@ pub async fn holdings(
     list(store, archive, since, identities, LEAST).await
 }
 
-/// As [`holdings`], with what was cut off: for someone who reads it and says what it is.
+/// Lists the same as [`holdings`], including truncated objects, for a caller that reads and verifies them.
 pub async fn all_listed(
     store: &dyn Store,
     archive: &Archive,
@@ -100,7 +101,7 @@ async fn list(
     Ok(holdings)
 }
 
-/// `None`: it cannot be read.
+/// `None`: it is not readable.
 async fn parent(
     store: &dyn Store,
     archive: &Archive,
@@ -129,7 +130,7 @@ async fn parent(
     Ok(None)
 }
 
-/// What is kept with a stored file; `None` where there is no such file, or nothing is kept with it.
+/// Returns the metadata of a stored file; `None` where there is no such file, or it has no metadata.
 pub async fn tags(
     store: &dyn Store,
     archive: &Archive,
@@ -143,7 +144,7 @@ pub async fn tags(
     Ok(None)
 }
 
-/// What was kept with earlier writes of a file that nothing is kept with, and their sizes.
+/// Returns the metadata of earlier writes of a file without any, and their sizes.
 pub(crate) async fn strays(
     store: &dyn Store,
     key: &str,
@@ -160,7 +161,7 @@ pub(crate) async fn strays(
         .collect())
 }
 
-/// When a stored file was written, by the store's clock; `None` where there is no such file.
+/// Returns when a stored file was written, by the store's clock; `None` where there is no such file.
 pub async fn modified(
     store: &dyn Store,
     archive: &Archive,
@@ -174,17 +175,17 @@ pub async fn modified(
     Ok(None)
 }
 
-/// Up to when the data of a repository could be brought back.
+/// The times up to which the data of a repository can be restored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CommitTimes {
-    /// Everything that was committed before is there, by the clock of the host that archived it.
+    /// Every transaction committed before is there, by the clock of the archiving host.
     pub complete: Option<DateTime<Utc>>,
-    /// The newest commit that is there, by the server's clock. `None`: none in the last segments.
+    /// The newest commit, by the server's clock. `None`: none in the last segments.
     pub newest_commit: Option<DateTime<Utc>>,
 }
 
-/// Up to when what is reached goes, asked of the segments at its end. One in which a timeline is left says
-/// nothing: its commits may be behind that place.
+/// Returns the times up to which the range goes, from the metadata of the segments at its end. That of a
+/// segment in which a timeline is left is not used: its commits may be past the fork.
 pub async fn moment(
     store: &dyn Store,
     archive: &Archive,

@@ -2,17 +2,17 @@ use async_trait::async_trait;
 
 use crate::repository::Repositories;
 
-/// What is kept of the repositories from run to run.
+/// What is remembered of the repositories between runs.
 #[async_trait]
 pub trait Memory: Send + Sync + std::fmt::Debug {
-    /// The repositories with what is known of them.
+    /// Returns the repositories with what is known of them.
     async fn recall(&self, repositories: Repositories) -> Repositories;
 
-    /// Keeps that these are there.
+    /// Records that these exist.
     async fn keep(&self, repositories: &Repositories);
 }
 
-/// Nothing is kept.
+/// Remembers nothing.
 #[async_trait]
 impl Memory for () {
     async fn recall(&self, repositories: Repositories) -> Repositories {

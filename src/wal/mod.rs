@@ -1,15 +1,16 @@
-//! The archive of write-ahead log: what a server's `archive_command` and `restore_command` run.
+//! The WAL archive: the implementation of a server's `archive_command` and `restore_command`.
 //!
 //! *Invariants.*
 //! - A file is archived when every repository that must have it has confirmed it, and that is always the
-//!   store's own answer: nothing is noted on this host, so nothing here can be wrong about it.
-//! - A file is never written over, but for a copy that is proven not to be what was stored there. The same file
-//!   again is a success; another one under its name, or one of another cluster, is refused.
-//! - What is fetched for a recovery that drctl prepared makes no tablespace but those the recovery knows.
-//! - A file appears on this host whole and proven, or not at all. It is called absent only where every
-//!   repository was asked, each could have it, and nothing later is there.
+//!   store's own answer: no state is kept on this host that could be wrong about it.
+//! - A file is never overwritten, except a copy that is proven to differ from what was stored there. Pushing
+//!   the same file again succeeds; another one under its name, or one of another cluster, is refused.
+//! - WAL fetched for a recovery prepared by drctl creates no tablespaces other than those that the recovery
+//!   knows.
+//! - A file appears on this host complete and verified, or not at all. It is reported as absent only where
+//!   every repository was queried, each should have it, and no later WAL exists.
 //!
-//! *Not here.* Base backups, and where a restore begins and ends.
+//! *Not here.* Base backups, and the begin and end of a restore.
 
 mod archive;
 mod archive_status_trust;

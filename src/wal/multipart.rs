@@ -1,4 +1,4 @@
-//! Files whose sealed bytes are too many for memory: sent in parts while they are sealed, read in ranges.
+//! Files whose sealed bytes exceed the memory limit: uploaded in parts while they are sealed, read in ranges.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -34,7 +34,7 @@ impl Produce for FileProducer {
     }
 }
 
-/// Sends a file. Nothing appears of one that is not `expected` when it is read.
+/// Uploads a file. No object appears if its contents differ from `expected`.
 pub(super) async fn upload(
     repository: &Repository,
     key: &str,
@@ -86,7 +86,7 @@ async fn send(
     upload.complete().await.map(drop).map_err(PushRejection::from)
 }
 
-/// An object to be read on a thread that may block, a range ahead.
+/// An object to be read on a thread that may block, prefetching one range.
 pub(super) struct RangeReader {
     store: Arc<dyn Store>,
     key: String,
@@ -97,7 +97,7 @@ pub(super) struct RangeReader {
     runtime: Handle,
 }
 
-/// Begins to read an object; with it what is kept with it.
+/// Opens an object for reading; returned with its metadata.
 pub(super) async fn reader(
     store: &Arc<dyn Store>,
     key: &str,

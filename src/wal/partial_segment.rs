@@ -9,12 +9,12 @@ use crate::postgres::SEGMENT_HEADER;
 use crate::repository::layout;
 use crate::store::{Store, StoreError};
 
-/// What a repository has of a timeline from a segment on that it does not have whole.
+/// What a repository has of a timeline from a segment on that is not complete there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Lag {
-    /// Begin and end of the segment's pieces.
+    /// Begin and end of the partial segments.
     pub(super) pieces: Vec<(u32, u32)>,
-    /// That something later is there.
+    /// A later segment, which exists.
     pub(super) later: Option<Segment>,
 }
 
@@ -51,7 +51,7 @@ pub(super) async fn behind(
     Ok(behind)
 }
 
-/// The pieces of a segment that reach furthest from its begin without a hole.
+/// The partial segments that reach furthest from the begin of a segment without a gap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PartialSegments {
     segment: Segment,
@@ -77,12 +77,12 @@ impl PartialSegments {
         }
     }
 
-    /// How many bytes of the segment there are.
+    /// Returns how many bytes of the segment are available.
     pub(super) fn bytes(&self) -> u32 {
         self.chain.last().map_or(0, |(_, end)| *end)
     }
 
-    /// Begin and end of each, in order; `None` where there is nothing.
+    /// Returns begin and end of each, in order; `None` where there is none.
     pub(super) fn into_chain(self) -> Option<Vec<(u32, u32)>> {
         (!self.chain.is_empty()).then_some(self.chain)
     }
@@ -95,7 +95,7 @@ impl PartialSegments {
     }
 }
 
-/// A segment that is being put together.
+/// A segment that is being assembled.
 pub(super) struct PartialAssembly {
     of: PartialSegments,
     file: File,
@@ -109,7 +109,7 @@ impl PartialAssembly {
         Some(WalName::Piece { segment: self.of.segment, begin, end })
     }
 
-    /// Takes the piece that was asked for.
+    /// Adds the requested partial segment.
     pub(super) fn add(&mut self, name: WalName, from: &Path) -> Result<(), Unusable> {
         let WalName::Piece { begin, end, .. } = name else { return Ok(()) };
         let failed = |source| Unusable::Write { path: self.path.clone(), source };
@@ -124,7 +124,7 @@ impl PartialAssembly {
         Ok(())
     }
 
-    /// Proves that it is the segment it should be.
+    /// Verifies that it is the expected segment.
     pub(super) fn end(mut self, archive: &Archive) -> Result<(), Unusable> {
         let failed = |source| Unusable::Write { path: self.path.clone(), source };
         let mut header = [0; SEGMENT_HEADER];

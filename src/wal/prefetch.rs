@@ -8,24 +8,24 @@ use crate::model::{RepositoryName, Segment, SegmentSize, WalName};
 use crate::pipeline::digest_whole;
 use crate::postgres::SEGMENT_HEADER;
 
-/// Beside the file that the server asks for, so that taking one from here is a rename.
+/// Next to the file that the server requests, so that taking one from here is a rename.
 const FOLDER: &str = ".drctl-ahead";
 const STATE: &str = "next";
 const PREFERRED: &str = "from";
-/// Bytes that lie there at most.
+/// The maximum size in bytes of its contents.
 const MOST_BYTES: u64 = 256 << 20;
 
-/// Segments that were fetched before the server asked for them. What lies here is proven again when it is
-/// taken: it may have been cut by a crash.
+/// Segments that were fetched before the server requested them. They are verified again when they are taken:
+/// a crash may have truncated them.
 ///
-/// Nothing here decides what there is: a segment that is not here is asked of the repositories.
+/// They are a cache only: a segment that is not here is requested from the repositories.
 #[derive(Clone, Debug)]
 pub(super) struct Prefetch {
     folder: PathBuf,
     most: usize,
 }
 
-/// What the last call left for the next.
+/// The state that a call leaves for the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct PrefetchState {
     next: Segment,
@@ -38,7 +38,7 @@ impl Prefetch {
         Self { folder: target.parent().unwrap_or(Path::new("")).join(FOLDER), most }
     }
 
-    /// Puts the segment in its place if it lies here whole.
+    /// Moves the segment to its destination if it is here and intact.
     pub(super) fn take(&self, archive: &Archive, segment: Segment, target: &Path) -> Option<VerifiedSegment> {
         let path = self.find(segment)?;
         let taken = prove(&path, archive, segment).filter(|_| place(&path, target).is_ok());
@@ -56,8 +56,8 @@ impl Prefetch {
             .map(|entry| entry.path())
     }
 
-    /// Which segments to fetch together with this one: the more, the longer the server has asked for one
-    /// after the other.
+    /// Returns the segments to prefetch along with this one: more the longer the server has requested
+    /// consecutive ones.
     pub(super) fn plan(&self, segment: Segment) -> Vec<Segment> {
         let Some(state) = self.state().filter(|state| state.next == segment) else { return vec![] };
         let fit = usize::try_from(MOST_BYTES / state.size.bytes()).unwrap_or(1);
@@ -65,7 +65,7 @@ impl Prefetch {
         (1..=count).filter_map(|n| segment.after(n, state.size)).filter(|s| self.find(*s).is_none()).collect()
     }
 
-    /// Notes that the segment was handed out. A failure only costs time.
+    /// Records that the segment was returned. A failure only costs time.
     pub(super) fn note(&self, segment: Segment, size: SegmentSize, fetched_ahead: usize) {
         if self.most == 0 {
             return;
@@ -93,7 +93,7 @@ impl Prefetch {
         Some(PrefetchState { next, window, size: SegmentSize::new(words.next()?.parse().ok()?).ok()? })
     }
 
-    /// The repository that was the first to have something whole when others did not.
+    /// Returns the repository that was the first with an intact file when others failed.
     pub(super) fn preferred(&self) -> Option<RepositoryName> {
         fs::read_to_string(self.folder.join(PREFERRED)).ok()?.trim().parse().ok()
     }
@@ -105,7 +105,7 @@ impl Prefetch {
         }
     }
 
-    /// Where a segment is written while it is fetched.
+    /// Returns the path that a segment is written to while it is fetched.
     pub(super) fn draft(&self, segment: Segment) -> io::Result<PathBuf> {
         match fs::create_dir(&self.folder) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
@@ -114,12 +114,12 @@ impl Prefetch {
         Ok(self.folder.join(format!("{segment}.part")))
     }
 
-    /// Keeps a draft that was proven.
+    /// Keeps a verified draft.
     pub(super) fn keep(&self, draft: &Path, segment: Segment, proven: &VerifiedSegment) -> io::Result<()> {
         fs::rename(draft, self.folder.join(format!("{segment}-{}", proven.plain.sha256)))
     }
 
-    /// Removes what lies here and is not to come after `segment`.
+    /// Removes everything that does not follow `segment`.
     pub(super) fn sweep(&self, segment: Segment) {
         for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -131,7 +131,7 @@ impl Prefetch {
         }
     }
 
-    /// Removes everything: the server has come to the end.
+    /// Removes everything: the server has reached the end.
     pub(super) fn clear(&self) {
         for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
             let _gone = fs::remove_file(entry.path());

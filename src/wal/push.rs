@@ -21,9 +21,9 @@ use crate::store::{ObjectInfo, PutOptions, StoreError, StoreErrorKind};
 
 /// Plain bytes of a file that is sealed in memory.
 const IN_MEMORY: u64 = 32 << 20;
-/// Plain bytes of all files that are on their way at a time.
+/// Plain bytes of all concurrent transfers.
 const AT_ONCE: u64 = 48 << 20;
-/// A note that is this old has been seen before: an earlier push may have archived its file.
+/// A `.ready` file of this age may have been seen before: an earlier push may have archived its file.
 const SEEN_BEFORE: Duration = Duration::from_secs(2);
 
 /// Why a file is not archived.
@@ -34,9 +34,9 @@ pub enum PushError {
     #[error("failed to archive `{name}` in {}{}", listed(.lost), Unavailable::reasons(.lost))]
     NotEverywhere {
         name: WalName,
-        /// Those that have it.
+        /// Repositories that have it.
         held: Vec<RepositoryName>,
-        /// Those that do not, and why.
+        /// Repositories that do not, and why.
         lost: Vec<Unavailable>,
     },
     #[error("a worker ended without a result")]
@@ -46,17 +46,17 @@ pub enum PushError {
 }
 
 impl PushError {
-    /// Whether a repository has the log of another cluster.
+    /// Returns whether a repository has the WAL of another cluster.
     pub fn is_of_another_cluster(&self) -> bool {
         self.refusals().any(|refusal| matches!(refusal, PushRejection::Cluster(ClusterError::Other { .. })))
     }
 
-    /// Whether it is a segment that its server may still write.
+    /// Returns whether it is a segment that its server may still write.
     pub fn is_unfinished(&self) -> bool {
         matches!(self, Self::File(FileError::Unfinished(_)))
     }
 
-    /// Where another file stands under the name.
+    /// Returns the key where a different file exists.
     pub fn conflicting_object_at(&self) -> Option<&str> {
         self.refusals().find_map(|refusal| match refusal {
             PushRejection::Different { key, .. } => Some(&**key),
@@ -64,7 +64,7 @@ impl PushError {
         })
     }
 
-    /// Where one stands that nobody can tell from another.
+    /// Returns the key where an existing file cannot be compared.
     pub fn unverifiable_object_at(&self) -> Option<&str> {
         self.refusals().find_map(|refusal| match refusal {
             PushRejection::Untold { key, .. } => Some(&**key),
@@ -72,7 +72,7 @@ impl PushError {
         })
     }
 
-    /// Repositories that are not begun, and why.
+    /// Returns uninitialized repositories, and why.
     pub fn unusable(&self) -> impl Iterator<Item = &Unavailable> {
         self.refusals().flat_map(|refusal| match refusal {
             PushRejection::Cluster(ClusterError::Unusable(lost)) => std::slice::from_ref(lost),
@@ -102,54 +102,54 @@ pub struct Pusher {
     pub system: SystemName,
     pub source: SourceName,
     pub repositories: Repositories,
-    /// How each repository's objects are written; those not named get [`PutOptions::absent`].
+    /// How each repository's objects are written; [`PutOptions::absent`] for those not listed.
     pub options: Vec<(RepositoryName, PutOptions)>,
-    /// Repositories that need not confirm.
+    /// Repositories whose confirmation is optional.
     pub optional_repositories: Vec<RepositoryName>,
     pub recipe: Recipe,
-    /// Files on their way at a time.
+    /// Concurrent transfers.
     pub parallel: usize,
     pub clock: Arc<dyn Clock>,
     pub cancel: CancellationToken,
-    /// Files were received from a server, and this says where that was when.
+    /// The server's flush history, where the files were received from it.
     pub horizon: Option<Arc<LsnTimeline>>,
-    /// Repositories that are known to take a cluster's log.
+    /// Repositories that are known to take a cluster's WAL.
     pub known: Arc<SeenSegments>,
-    /// Asked where a repository seems to be used for the first time.
+    /// Queried where a repository seems to be used for the first time.
     pub memory: Arc<dyn Memory>,
 }
 
-/// What this process has asked the repositories already.
+/// What this process has already queried from the repositories.
 pub type SeenSegments = tokio::sync::Mutex<BTreeSet<(RepositoryName, SystemIdentifier)>>;
 
-/// A file that is archived wherever it has to be.
+/// A file that is archived in every required repository.
 #[derive(Debug)]
 pub struct PushResult {
     pub name: WalName,
     pub whose: WalOrigin,
-    /// Repositories it was written to just now.
+    /// Repositories that it was written to by this call.
     pub stored: Vec<RepositoryName>,
-    /// Repositories that had it already, the same.
+    /// Repositories that had the same file already.
     pub stood: Vec<RepositoryName>,
-    /// Those that do not have it, and need not.
+    /// Optional repositories that do not have it.
     pub behind: Vec<Unavailable>,
-    /// Where its WAL is damaged, when it was read just now.
+    /// Where its WAL is damaged, if it was read by this call.
     pub damaged: Option<Lsn>,
 }
 
-/// What a drain did.
+/// The result of archiving the backlog.
 #[derive(Debug, Default)]
 pub struct BacklogResult {
-    /// Files that are archived now and were not.
+    /// Files that this call archived.
     pub archived: usize,
-    /// Why others are not; PostgreSQL will call for them.
+    /// Why others failed; PostgreSQL will call for them again.
     pub failed: Vec<PushError>,
     /// Segments whose WAL is damaged, and where.
     pub damaged: Vec<(WalName, Lsn)>,
 }
 
 impl Pusher {
-    /// Archives one file. `Ok` only when every repository that must have it has confirmed it.
+    /// Archives one file. `Ok` only when every required repository has confirmed it.
     ///
     /// Where it fails, the repositories that could take the file have it nevertheless.
     pub async fn push(&self, path: &Path) -> Result<PushResult, PushError> {
@@ -160,13 +160,14 @@ impl Pusher {
         self.push_file(&file, seen).await
     }
 
-    /// A server that was promoted while `archive_mode` was off, as a restored one is, never hands over the
-    /// history of the timeline it began; without it nobody finds the way to what it archives from then on.
+    /// Archives a history file that the server skipped: one that was promoted while `archive_mode` was off,
+    /// like a restored one, never passes on the history file of its new timeline, without which the WAL
+    /// archived from then on is unreachable.
     async fn push_forgotten_history(&self, file: &WalFile) -> Result<(), PushError> {
         let WalName::Segment(segment) = file.name else { return Ok(()) };
         let Some(history) = file.unarchived_history_file(segment.timeline) else { return Ok(()) };
         self.push_file(&history, true).await?;
-        // So that the next segment need not ask; without it the next one asks.
+        // Spares the next segment the query; without it the next one repeats it.
         let _noted = std::fs::File::create(history.done());
         Ok(())
     }
@@ -195,11 +196,11 @@ impl Pusher {
         }
     }
 
-    /// Archives what else waits in the folder of `pushed`, oldest first, until `until`, as far as the
+    /// Archives the rest of the backlog in the folder of `pushed`, oldest first, until `until`, as far as the
     /// repositories that took `pushed` take it.
     ///
-    /// PostgreSQL calls for each file all the same. It is then found where it stands, and that is what is
-    /// reported: nothing is kept here about what was done.
+    /// PostgreSQL still calls for each file. It is then found in the repositories, and that is what is
+    /// reported: no state is kept here about what was done.
     pub async fn archive_backlog(
         &self,
         backlog: &Backlog,
@@ -242,7 +243,7 @@ impl Pusher {
         }
     }
 
-    /// This, for the repositories that took the last file only.
+    /// Returns this with only the repositories that took the last file.
     fn available(&self, pushed: &Result<PushResult, PushError>) -> Option<Self> {
         let (held, size): (Vec<_>, _) = match pushed {
             Ok(pushed) => (
@@ -277,8 +278,8 @@ impl Pusher {
         })
     }
 
-    /// Which of the files a repository lacks. By name only: what is there is compared when PostgreSQL calls
-    /// for it. `None`: it cannot be told.
+    /// Returns which of the files a repository lacks. By name only: an existing file is compared when
+    /// PostgreSQL calls for it. `None`: it cannot be determined.
     async fn missing(&self, files: &[&WalFile]) -> Option<Vec<WalFile>> {
         let first = files.first()?;
         let whose = blocking({
@@ -320,7 +321,7 @@ impl Pusher {
         age.is_some_and(|age| age > SEEN_BEFORE)
     }
 
-    /// Asks every repository for the file, while it is read. Gives those that lack it.
+    /// Queries every repository for the file, while it is read. Returns those that lack it.
     async fn look(
         &self,
         archive: &Archive,
@@ -352,7 +353,7 @@ impl Pusher {
         wanting: Vec<Repository>,
         ledger: &mut PushProgress,
     ) -> Result<(), PushError> {
-        // Who takes it is asked while it is sealed: the connection is there then, too.
+        // The query runs while the file is sealed: it also establishes the connection.
         let asked: Vec<_> = wanting.iter().map(|repository| self.ask(repository, archive)).collect();
         let file = file.clone();
         let mut prepared = if whose.segment_size.bytes() <= IN_MEMORY {
@@ -383,7 +384,7 @@ impl Pusher {
             }
         }
         if !fresh.is_empty() {
-            // The markers need everyone who can be reached.
+            // The markers need every reachable repository.
             let mut reachable = self.repositories.clone();
             ledger.lost.iter().for_each(|lost| reachable.lose(lost.clone()));
             let (size, now) = (whose.segment_size, self.clock.now());
@@ -401,7 +402,7 @@ impl Pusher {
         Ok(())
     }
 
-    /// Whether a repository takes the archive's log: false where it has to be recorded first.
+    /// Queries whether a repository takes the archive's WAL: false where it has to be recorded first.
     fn ask(&self, repository: &Repository, archive: &Archive) -> JoinHandle<Result<bool, ClusterError>> {
         let asked = (repository.name.clone(), archive.cluster);
         let known = Arc::clone(&self.known);
@@ -462,7 +463,7 @@ impl Pusher {
         let (behind, lost): (Vec<_>, Vec<_>) =
             lost.into_iter().partition(|lost| self.optional_repositories.contains(&lost.name));
         let held: Vec<_> = stored.iter().chain(&stood).cloned().collect();
-        // However much may lag, the file is somewhere.
+        // However many may lag, at least one must have the file.
         if !lost.is_empty() || held.is_empty() {
             let lost = lost.into_iter().chain(behind).collect();
             return Err(PushError::NotEverywhere { name, held, lost });
@@ -471,7 +472,7 @@ impl Pusher {
     }
 }
 
-/// What became of a file in each repository.
+/// The state of a file in each repository.
 struct PushProgress {
     stored: Vec<RepositoryName>,
     stood: Vec<RepositoryName>,
@@ -481,7 +482,7 @@ struct PushProgress {
 
 enum UploadRequest {
     Stored,
-    /// It was there already, the same.
+    /// The same file existed already.
     Stood,
 }
 
@@ -499,10 +500,10 @@ impl PushProgress {
     }
 }
 
-/// A file, ready to be sent.
+/// A file ready for upload.
 enum PreparedUpload {
     Sealed(SealedFile),
-    /// Too large to be sealed in memory: that is done on the way, once for each repository.
+    /// Too large to be sealed in memory: it is sealed during the upload, once for each repository.
     Inspected(WalFile, SegmentTags),
 }
 
@@ -522,12 +523,12 @@ impl PreparedUpload {
     }
 }
 
-/// Whether the file stands there; an error where another one does.
+/// Returns whether the file exists there; an error where a different one does.
 async fn compare(repository: &Repository, key: &str, given: Digest) -> Result<bool, PushRejection> {
     is_same(repository, key, repository.store.head(key).await?, given)
 }
 
-/// Whether what was found there is the file; false where nothing was found.
+/// Returns whether the object found is the file; false where none was found.
 fn is_same(
     repository: &Repository,
     key: &str,
@@ -543,7 +544,7 @@ fn is_same(
     }
 }
 
-/// Keys of a timeline from this file on.
+/// Lists the keys of a timeline from this file on.
 async fn keys_from(
     repository: &Repository,
     archive: &Archive,

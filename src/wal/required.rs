@@ -3,11 +3,11 @@ use std::fmt;
 use super::{ReplayPosition, TimelineTarget, WalInventory};
 use crate::model::{Lsn, Physical, Segment, Timeline};
 
-/// What keeps a base backup from being restored at all: the first of the log it needs that is not there.
+/// What prevents a base backup from being restored at all: the first required WAL that is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MissingRequiredWal {
     Segment(Segment),
-    /// A server cannot find its way to the timeline.
+    /// A server cannot reach the timeline.
     History(Timeline),
 }
 
@@ -23,7 +23,7 @@ impl fmt::Display for MissingRequiredWal {
 }
 
 impl WalInventory {
-    /// What a base backup needs and is not held.
+    /// Returns the WAL that a base backup requires and that is missing.
     pub fn lacks(&self, physical: &Physical) -> Option<MissingRequiredWal> {
         let timeline = physical.timeline;
         if timeline > Timeline::FIRST && !self.histories().any(|held| held == timeline) {
@@ -37,7 +37,7 @@ impl WalInventory {
     }
 }
 
-/// Where the log of a base backup begins.
+/// Returns the segment where the WAL of a base backup begins.
 pub fn first_segment(physical: &Physical) -> Segment {
     Segment::holding(physical.timeline, physical.start, physical.segment_size)
 }

@@ -14,23 +14,23 @@ use crate::store::{StoreError, StoreErrorKind};
 /// Stored bytes that are read with one request.
 const IN_MEMORY: u64 = 40 << 20;
 
-/// How far a stored file was compared with what was archived, and agrees.
+/// How far a stored file was compared with what was archived, without a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CheckedSegment {
     /// Its plain bytes.
     Plain,
     /// Its stored bytes only.
     Stored,
-    /// It could be read, and nothing is kept with it to compare it with.
+    /// It was readable, and has no metadata to compare it with.
     Nothing,
 }
 
-/// Reads what a repository has under a name again.
+/// Reads an object of a repository again and verifies it.
 ///
 /// `identities`: without any, or where none of them opens it, its stored bytes are compared.
 ///
 /// # Errors
-/// [`Unusable::is_damage`] tells what is bad from what could not be read.
+/// [`Unusable::is_damage`] distinguishes a damaged object from an unreadable one.
 pub async fn check_segment(
     repository: &Repository,
     archive: &Archive,
@@ -78,8 +78,8 @@ pub async fn check_segment(
     Err(Unusable::Store(StoreError { operation: "read", key, location, kind, detail: None }))
 }
 
-/// What was kept with the write that a file is still the bytes of, where only its time was changed. Nothing where
-/// nothing was ever kept with it.
+/// Returns the metadata of the write whose bytes a file still has, where only its mtime was changed. `None`
+/// where there never was any metadata.
 fn as_stored(
     key: &str,
     size: u64,
@@ -101,7 +101,7 @@ fn as_stored(
     }
 }
 
-/// The plain bytes, where they can be had; otherwise what was `checked` before.
+/// Verifies the plain bytes, where they can be decoded; otherwise returns what was `checked` before.
 fn prove<R: Read + Send>(
     arrived: Arrived<'_, R>,
     identities: &Identities,
@@ -118,7 +118,7 @@ fn prove<R: Read + Send>(
     }
 }
 
-/// Reads the WAL of a segment as its bytes pass.
+/// Scans the WAL of a segment as its bytes pass.
 #[derive(Default)]
 struct WalScan(Option<CommitScan>);
 
@@ -129,7 +129,7 @@ impl WalScan {
 }
 
 impl Write for WalScan {
-    /// Takes whole pages, as [`Arrived::prove`] writes them.
+    /// Takes complete pages, as [`Arrived::prove`] writes them.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.0.is_none() {
             self.0 = SegmentHeader::parse(bytes).ok().map(|header| CommitScan::new(&header));

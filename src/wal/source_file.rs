@@ -14,7 +14,7 @@ use crate::model::{
 use crate::pipeline::{PipelineError, Recipe, digest_whole, seal_whole};
 use crate::postgres::{CommitScan, HeaderError, SEGMENT_HEADER, SegmentHeader};
 
-/// More than any history or backup label.
+/// More than any history file or backup label.
 const SMALL: u64 = 1 << 20;
 
 /// Why a file of this host cannot be archived.
@@ -44,21 +44,21 @@ pub enum FileError {
     Changed(PathBuf),
 }
 
-/// A file of write-ahead log on this host.
+/// A WAL file on this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WalFile {
     pub path: PathBuf,
     pub name: WalName,
 }
 
-/// Whose a file is.
+/// The system identifier and segment size of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WalOrigin {
     pub cluster: SystemIdentifier,
     pub segment_size: SegmentSize,
 }
 
-/// A file's sealed bytes and what is said about them.
+/// A file's sealed bytes and their metadata.
 #[derive(Clone, Debug)]
 pub struct SealedFile {
     pub name: WalName,
@@ -67,7 +67,7 @@ pub struct SealedFile {
 }
 
 impl WalFile {
-    /// By the path that PostgreSQL gives an `archive_command`.
+    /// Opens the path that PostgreSQL passes to an `archive_command`.
     pub fn at(path: &Path) -> Result<Self, FileError> {
         let name = path.file_name().ok_or_else(|| FileError::NoName(path.to_owned()))?;
         let name = name
@@ -81,14 +81,15 @@ impl WalFile {
         self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
     }
 
-    /// Whose it is. A segment says so itself; of anything else the segments beside it do.
+    /// Returns the cluster that it belongs to: from a segment's own header; for any other file from the
+    /// segments next to it.
     pub fn whose(&self) -> Result<WalOrigin, FileError> {
         if self.segment().is_some() {
             return self.read_segment_header();
         }
         let entries = std::fs::read_dir(self.folder());
         for entry in entries.map_err(|source| self.unreadable(source))?.flatten() {
-            // Segments that are kept to be written over have new names and old headers: they do not pass.
+            // Recycled segments have new names and old headers: they are skipped.
             if let Ok(neighbour) = Self::at(&entry.path())
                 && neighbour.segment().is_some()
                 && let Ok(whose) = neighbour.read_segment_header()
@@ -105,17 +106,17 @@ impl WalFile {
         Ok(WalOrigin { cluster: header.system_identifier, segment_size: header.segment_size })
     }
 
-    /// Reads it through: which bytes they are.
+    /// Reads it completely, and returns its digest.
     pub fn digest(&self) -> Result<Digest, FileError> {
         let mut reading = SourceReader::begin(self)?;
-        // Whoever only compares asks nothing of what is in it.
+        // A comparison does not need the commits.
         reading.commits = None;
         let file = reading.file.try_clone().map_err(|source| self.unreadable(source))?;
         let plain = digest_whole(file, |_| Ok(())).map_err(|error| self.unsealed(error))?;
         reading.whole(plain)
     }
 
-    /// Reads it through: what would be said about it, and nothing is sealed.
+    /// Reads it completely, and returns its metadata without sealing it.
     pub fn inspect(&self) -> Result<SegmentTags, FileError> {
         let mut reading = SourceReader::begin(self)?;
         let file = reading.file.try_clone().map_err(|source| self.unreadable(source))?;
@@ -134,7 +135,7 @@ impl WalFile {
         Ok(SealedFile { name: self.name, bytes: sealed.bytes.into(), tags })
     }
 
-    /// How large it is.
+    /// Returns its size in bytes.
     pub fn size(&self) -> Result<u64, FileError> {
         Ok(std::fs::metadata(&self.path).map_err(|source| self.unreadable(source))?.len())
     }
@@ -143,20 +144,20 @@ impl WalFile {
         File::open(&self.path).map_err(|source| self.unreadable(source))
     }
 
-    /// PostgreSQL's note that it waits to be archived.
+    /// Returns the path of its `.ready` file in `archive_status`: it waits to be archived.
     pub(super) fn ready(&self) -> PathBuf {
         let status = self.path.parent().unwrap_or(Path::new("")).join("archive_status");
         status.join(format!("{}.ready", self.name))
     }
 
-    /// PostgreSQL's note that it was archived.
+    /// Returns the path of its `.done` file in `archive_status`: it was archived.
     pub(super) fn done(&self) -> PathBuf {
         self.ready().with_extension("done")
     }
 
-    /// Refuses a segment that its server may still write: what is archived is never written over, so that
-    /// half of one would stand in the way of the whole. A server notes which segments are complete; where
-    /// nobody keeps notes, whoever hands the file over vouches for it.
+    /// Refuses a segment that its server may still write: archived files are never overwritten, so a partial
+    /// one would block the complete one. `archive_status` records which segments are complete; without that
+    /// folder, the caller vouches for the file.
     pub(super) fn refuse_unfinished(&self) -> Result<(), FileError> {
         let note = self.ready();
         let lacks = |note: &Path| matches!(note.try_exists(), Ok(false));
@@ -168,8 +169,8 @@ impl WalFile {
         Ok(())
     }
 
-    /// The history of a timeline beside this file, where the server has noted neither that it waits to be
-    /// archived nor that it was.
+    /// Returns the history file of a timeline next to this file, where `archive_status` has neither a
+    /// `.ready` nor a `.done` file for it.
     pub(super) fn unarchived_history_file(&self, timeline: Timeline) -> Option<Self> {
         let name = WalName::History(timeline);
         let history = Self { path: self.path.with_file_name(name.to_string()), name };
@@ -205,7 +206,7 @@ impl WalFile {
     }
 }
 
-/// A file that is being read through.
+/// A file that is being read.
 struct SourceReader<'f> {
     of: &'f WalFile,
     file: File,
@@ -233,11 +234,11 @@ impl<'f> SourceReader<'f> {
         } else if size > SMALL && !matches!(of.name, WalName::Piece { .. }) {
             return Err(FileError::Large { path: of.path.clone(), found: size });
         }
-        // The server says that it is complete by making the note; a file without one was complete when it
+        // The server creates the `.ready` file when a file is complete; one without it was complete when it
         // was last written.
         let noted = std::fs::metadata(of.ready()).and_then(|note| note.modified());
         let written = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-        // A note that was lost is made anew, and says too late a time; nothing is written to a complete file.
+        // A lost `.ready` file is recreated with a later time; a complete file is not written any more.
         let completed = noted.map_or(written, |noted| noted.min(written)).into();
         let witnessed = archive_status_is_authoritative(of.folder());
         Ok(Self { of, file, size, completed, witnessed, commits, text: Vec::new() })
@@ -253,7 +254,7 @@ impl<'f> SourceReader<'f> {
         Ok(())
     }
 
-    /// The digest, if it is of all there was.
+    /// Returns the digest, if it covers the complete file.
     fn whole(&self, plain: Digest) -> Result<Digest, FileError> {
         if plain.size == self.size { Ok(plain) } else { Err(FileError::Changed(self.of.path.clone())) }
     }

@@ -1,4 +1,4 @@
-//! What a segment would have its server make outside of the data directory.
+//! Tablespaces that replay of a segment would create outside of the data directory.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
@@ -10,10 +10,10 @@ use thiserror::Error;
 use crate::model::{Lsn, Segment, SegmentSize};
 use crate::postgres::{CommitScan, MadeTablespace, RecordKind, SEGMENT_HEADER, SegmentHeader};
 
-/// Whole pages, of whatever size.
+/// Complete pages, whatever their size.
 const CHUNK: usize = 1 << 20;
 
-/// Why a segment is not for the server that asks for it.
+/// Why a segment is not passed to the server that requests it.
 #[derive(Debug, Error)]
 pub enum Unconfined {
     #[error("failed to inspect it")]
@@ -31,11 +31,12 @@ pub enum Unconfined {
     Cut(Lsn),
 }
 
-/// Keeps what a segment does inside of the data directory: a tablespace whose record is at one of `mapped` is made
-/// where the data directory has a link or a directory of its number, and any other is refused.
+/// Confines the effects of a segment to the data directory: a tablespace whose record is at one of `mapped`
+/// is created where the data directory has a link or a directory named after its OID, and any other is
+/// refused.
 ///
-/// A server makes a tablespace at the path that the record says, which is where the live one has it, whatever link
-/// is there. One whose record has no path it makes in the data directory, and takes what is there.
+/// A server creates a tablespace at the path in the record, which is that of the live one, regardless of any
+/// link there. One whose record has no path is created in the data directory, using what exists there.
 pub(super) fn confine(path: &Path, segment: Segment, mapped: &[Lsn]) -> Result<(), Unconfined> {
     let header = header(path).map_err(Unconfined::Read)?;
     let (mut found, mut patches) = (Vec::new(), Vec::new());
@@ -55,7 +56,8 @@ pub(super) fn confine(path: &Path, segment: Segment, mapped: &[Lsn]) -> Result<(
         return Err(Unconfined::Cut(at));
     }
     if scan.notable().tablespace && found.is_empty() {
-        // Its begin may be the end of one whose header is in the segment before: the server has just read that.
+        // Its begin may be the end of a record whose header is in the previous segment: the server has just
+        // read that.
         found.extend(across(path, segment, &header));
     }
     if let Some(made) = found.into_iter().find(|made| !mapped.contains(&made.at)) {
@@ -77,7 +79,7 @@ fn is_outside(made: &MadeTablespace) -> bool {
     !made.path.is_empty()
 }
 
-/// The tablespaces whose record begins in the segment before, which lies beside this one.
+/// Returns the tablespaces whose record begins in the previous segment, which is next to this one.
 fn across(path: &Path, segment: Segment, header: &SegmentHeader) -> Vec<MadeTablespace> {
     let mut found = Vec::new();
     let Some(before) = before(path, segment, header.segment_size) else { return found };
@@ -91,7 +93,7 @@ fn across(path: &Path, segment: Segment, header: &SegmentHeader) -> Vec<MadeTabl
     found
 }
 
-/// The segment before, of this timeline or of one before it.
+/// Returns the previous segment, of this timeline or of an ancestor.
 fn before(path: &Path, segment: Segment, size: SegmentSize) -> Option<PathBuf> {
     let number = segment.number(size)?.checked_sub(1)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

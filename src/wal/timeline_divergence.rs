@@ -5,8 +5,8 @@ use serde::Serialize;
 use super::WalInventory;
 use crate::model::Timeline;
 
-/// The archive goes on along another timeline than its server: another server archives, too, or this one has not
-/// archived since it changed its own.
+/// The archive and its server diverged onto different timelines: another server archives, too, or this one
+/// has not archived since it switched timelines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct TimelineDivergence {
     /// The newest one in the archive.
@@ -15,7 +15,7 @@ pub struct TimelineDivergence {
 }
 
 impl TimelineDivergence {
-    /// `None`: the newest one is the server's own.
+    /// Detects a divergence; `None`: the newest timeline is the server's own.
     pub fn detect(newest: Option<Timeline>, server: Timeline) -> Option<Self> {
         let newest = newest.filter(|newest| *newest != server)?;
         Some(Self { newest, server })

@@ -21,11 +21,12 @@ use crate::restore::rds::login::{Login, log_in, look};
 use crate::restore::rds::settings::RETENTION;
 use crate::text::error_chain;
 
-/// RDS takes no more than 50 on one thing; two are left for the marks.
+/// RDS allows 50 tags per resource; two are reserved for the promotion's own.
 const MOST_TAGS: usize = 48;
-/// Refusals of a change, because RDS is at something else; it may take up the instances of a cluster one by one.
+/// The maximum number of refusals because RDS is doing something else; it may process the instances of a
+/// cluster one by one.
 const TRIES: u32 = 60;
-/// For each hook of the policy.
+/// The time limit for each hook of the policy.
 const HOOK: Duration = Duration::from_secs(600);
 
 #[derive(Debug, Error)]
@@ -50,7 +51,7 @@ pub enum PromoteError {
 }
 
 impl PromoteError {
-    /// Whether RDS does not find what was waited for, as when it has another name by now.
+    /// Returns whether RDS does not find what was waited for, for example because it was renamed.
     fn is_absence(&self) -> bool {
         let gone = |wait: &PollError| matches!(wait, PollError::Gone { .. } | PollError::NeverCame { .. });
         matches!(self, Self::Instance(AwsRestoreError::Wait(wait)) if gone(wait))
@@ -69,17 +70,17 @@ impl From<PollError> for PromoteError {
     }
 }
 
-/// A step that was done.
+/// A completed step.
 #[derive(Clone, Debug, Serialize)]
 pub struct CompletedStep {
     #[serde(flatten)]
     pub step: PromotionStep,
     pub seconds: f64,
-    /// Of a login.
+    /// What a login read.
     pub server: Option<RdsEndpoint>,
 }
 
-/// Puts what was restored in production's place.
+/// Promotes a restored database to production.
 pub struct Promoter<'a> {
     pub request: &'a PromoteRequest,
     pub rds: Rds,
@@ -98,7 +99,7 @@ impl<'a> Promoter<'a> {
         Ok(Self { request, rds, events, cancel })
     }
 
-    /// Queries what RDS has there now; changes nothing.
+    /// Queries the current state in RDS; changes nothing.
     pub async fn look(&self) -> Result<PromotionSurvey, PromoteError> {
         let mut facts = PromotionSurvey {
             restored: self.rds.database(&self.called(&self.request.instance)).await?,
@@ -113,8 +114,9 @@ impl<'a> Promoter<'a> {
         Ok(facts)
     }
 
-    /// Checks whether the last steps can be done: writers that are stopped wait for them. Logs in to what was restored, where it
-    /// is; a promotion that is gone on with after production was put aside may have it between two names.
+    /// Checks whether the last steps are possible: stopped writers wait for them. Logs in to the restored
+    /// database at its current address; a promotion resumed after production was renamed may have it between
+    /// two names.
     pub async fn ready(&self, facts: &PromotionSurvey, plan: &Promotion) -> Result<(), PromoteError> {
         let database = facts.promoted(self.request).filter(|database| database.endpoint.is_some());
         let (Some(login), Some(database)) = (&self.request.config.login, database) else { return Ok(()) };
@@ -133,8 +135,8 @@ impl<'a> Promoter<'a> {
         })
     }
 
-    /// Executes the remaining steps one after the other, and stops at the first that fails. `tell`: of each that is
-    /// done, when it is.
+    /// Executes the remaining steps one after the other, and stops at the first failure. `tell` is called for
+    /// each completed step.
     pub async fn execute(
         &self,
         plan: &Promotion,
@@ -166,7 +168,7 @@ impl<'a> Promoter<'a> {
             PromotionStep::TakeInstanceNames { renames } => self.rename_all(renames, Database::seen).await?,
             PromotionStep::KeepBackups { days } => self.keep_backups(plan, *days).await?,
             PromotionStep::LogIn => return self.log_in(plan).await.map(Some),
-            // Where production's region is gone it has no address.
+            // Where production's region is lost it has no address.
             PromotionStep::Freeze { command } => self.hook(command, plan, plan.production.is_some()).await?,
             PromotionStep::Redirect { command } | PromotionStep::Reopen { command } => {
                 self.hook(command, plan, true).await?
@@ -192,7 +194,7 @@ impl<'a> Promoter<'a> {
         self.rds.remove_tags(&restored.arn, &[EXPIRES]).await?;
         for member in restored.profile.cluster.iter().flat_map(|cluster| &cluster.members) {
             let member = self.rds.database(&RdsDatabase::Instance(member.identifier.clone())).await?;
-            // RDS's own, of a Multi-AZ cluster, have none of drctl's tags, and none may be set.
+            // RDS's own instances, of a Multi-AZ cluster, have none of drctl's tags, and cannot be tagged.
             let Some(member) = member.filter(|member| member.tags.is_managed()) else { continue };
             let marks = inherited(&theirs, &member.tags);
             if marks.iter().next().is_some() {
@@ -208,7 +210,7 @@ impl<'a> Promoter<'a> {
         Ok(())
     }
 
-    /// Waits until it can be used again; the first backup itself takes RDS hours, and is not waited for.
+    /// Waits until it is usable again; the first backup itself takes RDS hours, and is not waited for.
     async fn keep_backups(&self, plan: &Promotion, days: u32) -> Result<(), PromoteError> {
         let id = self.called(&plan.name);
         let changes = Changes { backup_retention_days: Some(days), ..Changes::default() };
@@ -233,7 +235,7 @@ impl<'a> Promoter<'a> {
         self.request.config.database.called(name)
     }
 
-    /// Instances of one cluster, all at a time: each takes RDS minutes.
+    /// Renames instances of one cluster, concurrently: each takes RDS minutes.
     async fn rename_all(&self, renames: &[Rename], sees: RenameVisibility) -> Result<(), PromoteError> {
         let renamed = renames.iter().map(async |Rename { from, to, resource_id }| {
             self.rename(&RdsDatabase::Instance(from.clone()), to, resource_id, sees).await
@@ -241,7 +243,7 @@ impl<'a> Promoter<'a> {
         join_all(renamed).await.into_iter().collect()
     }
 
-    /// Only what was looked at: another may have the name by now.
+    /// Renames only the surveyed database: another may have the name by now.
     async fn rename(
         &self,
         from: &RdsDatabase,
@@ -250,7 +252,7 @@ impl<'a> Promoter<'a> {
         sees: RenameVisibility,
     ) -> Result<(), PromoteError> {
         let to = from.called(to);
-        // A run that was killed may have had it begun.
+        // A killed run may have started it.
         match self.reached(from, sees).await {
             Ok(database) if database.resource_id != resource_id => {
                 return Err(PromoteError::Changed { name: from.identifier().to_owned() });
@@ -264,7 +266,7 @@ impl<'a> Promoter<'a> {
         self.renamed(from, &to, resource_id, sees).await
     }
 
-    /// The new name is not there for minutes, and until it is, the old one may be.
+    /// The new name appears only after minutes, and until then, the old one may remain.
     async fn renamed(
         &self,
         from: &RdsDatabase,
@@ -300,14 +302,15 @@ impl<'a> Promoter<'a> {
         sees: RenameVisibility,
     ) -> Result<(), PromoteError> {
         let is_rename = changes.identifier.is_some();
-        // A call after that would be one for another of that name.
+        // A later call would change another database of that name.
         let is_under_way = Cell::new(false);
         let call = async || {
             if is_under_way.get() {
                 return Ok(());
             }
             let changed = self.rds.change(id, changes).await;
-            // A rename whose answer was lost: it is under way to its new name. A group of it may be what is not found.
+            // A rename whose answer was lost: it is under way to its new name. The missing resource may also
+            // be one of its groups.
             let is_perhaps_under_way = |failure: &AwsFailure| {
                 is_rename && matches!(failure.kind, FailureKind::NotFound | FailureKind::State)
             };
@@ -347,7 +350,7 @@ impl<'a> Promoter<'a> {
         Ok(look(&parameters).await?)
     }
 
-    /// Runs a command of the policy, whose environment says where the new instance is.
+    /// Runs a hook of the policy, with the address of the new instance in its environment.
     async fn hook(
         &self,
         command: &[String],
@@ -359,7 +362,7 @@ impl<'a> Promoter<'a> {
             .args(arguments)
             .env("DRCTL_INSTANCE", &plan.name)
             .env("DRCTL_REGION", &plan.region);
-        // Where it cannot be said, no hook is run: a record that leads nowhere is worse than the old one.
+        // Without an address no hook is run: a record that leads nowhere is worse than the old one.
         let database = self.rds.database(&self.called(&plan.name)).await?;
         match database.and_then(|database| database.endpoint) {
             Some(DatabaseEndpoint { host, port }) => {
@@ -377,15 +380,15 @@ impl<'a> Promoter<'a> {
     }
 }
 
-/// What a wait makes of a state.
+/// How a wait judges a state.
 type RenameVisibility = fn(Database) -> PolledState<Database>;
 
-/// The old one need not be of use: a full one is renamed, too.
+/// The old database need not be usable: one with full storage can be renamed, too.
 fn blocks_rename(database: Database) -> PolledState<Database> {
     if database.takes_changes() { PolledState::Done(database) } else { database.seen() }
 }
 
-/// What production has and this has not: one that was only to live a while has none of it.
+/// Returns the tags of production that this one lacks: a temporary one has none of them.
 fn inherited(production: &AwsTags, own: &AwsTags) -> AwsTags {
     let theirs = production
         .iter()

@@ -1,9 +1,9 @@
-//! The names of a cluster's instances: those of the old one give theirs up, and those that were made after them
+//! The names of a cluster's instances: those of the old one give theirs up, and those created to replace them
 //! take them. Applications reach a cluster by its own name; alarms and dashboards name its instances.
 //!
-//! Which stands for which is in the tags of the restored ones, so that it is the same in every region, and for a
-//! promotion that resumes. Nothing is renamed that is neither of the restored cluster nor of the one it
-//! replaces.
+//! The original of each is in the tags of the restored ones, so that the mapping is the same in every region,
+//! and for a resumed promotion. Only instances of the restored cluster and of the one it replaces are
+//! renamed.
 
 use serde::Serialize;
 
@@ -19,12 +19,12 @@ use crate::restore::rds::settings::STANDS_FOR;
 pub struct Rename {
     pub from: String,
     pub to: String,
-    /// Of what was looked at: nothing else is renamed.
+    /// The id of the surveyed instance: nothing else is renamed.
     #[serde(skip)]
     pub(super) resource_id: String,
 }
 
-/// What is left of it.
+/// The remaining renames.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Renames {
     pub(super) put_aside: Vec<Rename>,
@@ -33,7 +33,7 @@ pub(super) struct Renames {
     pub(super) refusals: Vec<PromoteRefusal>,
 }
 
-/// Queries the instances of the cluster that was restored, whatever its name is by now.
+/// Queries the instances of the restored cluster, whatever its current name is.
 pub(super) async fn survey_members(
     rds: &Rds,
     request: &PromoteRequest,
@@ -48,7 +48,7 @@ pub(super) async fn survey_members(
     for name in names {
         let Some(named) = instance(rds, &name).await? else { continue };
         let put_aside = instance(rds, &aside(request, &name)).await?;
-        // A rename that ended meanwhile shows the same one under both of its names.
+        // A rename that ended meanwhile shows the same instance under both of its names.
         let is_same = |other: &Database| other.resource_id == named.resource_id;
         if put_aside.as_ref().is_some_and(is_same) {
             continue;
@@ -117,7 +117,7 @@ fn replaced_member(tags: &AwsTags) -> Option<&str> {
     tags.get(STANDS_FOR)
 }
 
-/// Those that do not have the name yet that they are to have.
+/// Returns those that do not have their final name yet.
 fn wanted(restored: &[Database]) -> impl Iterator<Item = (&Database, &str)> {
     restored.iter().filter_map(|member| {
         let name = replaced_member(&member.tags)?;
@@ -125,7 +125,8 @@ fn wanted(restored: &[Database]) -> impl Iterator<Item = (&Database, &str)> {
     })
 }
 
-/// `shop-a` of `shop` is `shop-old-a` of `shop-old`, and `writer` is `shop-old-writer`.
+/// Returns the name that an instance is renamed to: `shop-a` of `shop` is `shop-old-a` of `shop-old`, and
+/// `writer` is `shop-old-writer`.
 fn aside(request: &PromoteRequest, member: &str) -> String {
     let cluster = request.config.database.identifier();
     let own = member.strip_prefix(cluster).and_then(|rest| rest.strip_prefix('-'));

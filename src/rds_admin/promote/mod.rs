@@ -1,14 +1,14 @@
-//! Putting a restored instance or cluster in production's place: writers are stopped, the old one steps aside and
-//! keeps everything, the new one takes its name, a login proves it, and writers come back.
+//! Promoting a restored instance or cluster to production: writers are stopped, the old one is renamed and
+//! keeps everything, the new one takes its name, a login verifies it, and writers are resumed.
 //!
-//! The instances of an Aurora cluster are renamed with it, before anybody logs in: a rename restarts them.
+//! The instances of an Aurora cluster are renamed with it, before the login: a rename restarts them.
 //!
-//! *Invariants.* Which steps are done is seen in RDS, so that a promotion that was killed is resumed by the same
-//! command. The hooks of the policy (`freeze`, `redirect`, `reopen`) are run again then: they must
-//! bear it. The old one is renamed and never deleted. What is promoted was made by a restore of drctl's of
-//! this very source.
+//! *Invariants.* The state in RDS determines which steps are done, so that the same command resumes a killed
+//! promotion. The hooks of the policy (`freeze`, `redirect`, `reopen`) are run again then: they must be
+//! idempotent. The old database is renamed and never deleted. Only a database created by a restore of drctl
+//! from this very source is promoted.
 //!
-//! *Not here.* Making it ([`crate::restore::rds::plan()`]).
+//! *Not here.* Creating it ([`crate::restore::rds::plan()`]).
 
 mod execute;
 mod members;

@@ -27,28 +27,28 @@ pub enum PromotionStep {
         from: String,
         to: String,
     },
-    /// The old cluster's instances give up the names that the new one's are to have.
+    /// The old cluster's instances give up the names that the new one's will have.
     PutInstancesAside {
         renames: Vec<Rename>,
     },
-    /// The restored cluster's instances take the names of those that they were made after.
+    /// The restored cluster's instances take the names of their originals.
     TakeInstanceNames {
         renames: Vec<Rename>,
     },
-    /// RDS keeps automated backups of it for so many days, as of production: it was made without.
+    /// RDS keeps automated backups with production's retention in days: it was created without.
     KeepBackups {
         days: u32,
     },
     LogIn,
-    /// The policy's command that leads applications to it.
+    /// The policy's command that directs applications to it.
     Redirect {
         command: Vec<String>,
     },
-    /// The policy's command that lets writers back.
+    /// The policy's command that resumes writers.
     Reopen {
         command: Vec<String>,
     },
-    /// The mark of a promotion that goes on is taken from it.
+    /// The tag of a promotion in progress is removed.
     Finish,
 }
 
@@ -89,22 +89,22 @@ fn told(renames: &[Rename]) -> String {
     renames.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-/// What is left to do, in its order.
+/// The remaining steps, in order.
 #[derive(Clone, Debug, Serialize)]
 pub struct Promotion {
     pub region: String,
     /// Production's name.
     pub name: String,
     pub instance: String,
-    /// What was restored: nothing else is renamed.
+    /// The restored database: nothing else is renamed.
     #[serde(skip)]
     pub(super) restored: String,
-    /// What had production's name when it was looked at.
+    /// The database with production's name at the time of the survey.
     #[serde(skip)]
     pub(super) production: Option<String>,
     pub put_aside_as: String,
     pub steps: Vec<PromotionStep>,
-    /// An earlier run did the first of them.
+    /// An earlier run completed the first of them.
     pub resumed: bool,
     pub notes: Vec<String>,
 }
@@ -116,7 +116,7 @@ impl Promotion {
     }
 }
 
-/// Decides, or says everything that stands against it.
+/// Makes the plan, or returns every reason against it.
 pub fn plan(request: &PromoteRequest, facts: &PromotionSurvey) -> Result<Promotion, Vec<PromoteRefusal>> {
     let name = request.config.database.identifier().to_owned();
     let has_name = facts.has_name(request);
@@ -128,7 +128,7 @@ pub fn plan(request: &PromoteRequest, facts: &PromotionSurvey) -> Result<Promoti
     if !is_identifier(&request.put_aside_as) {
         refusals.push(PromoteRefusal::Identifier(request.put_aside_as.clone()));
     }
-    // Elsewhere a name says nothing of whose it is.
+    // In another region a name does not identify the owner.
     let is_ours = |production: &Database| {
         request.region == request.config.place.region
             || production.tags.is_of(&request.system, &request.source)
@@ -172,7 +172,7 @@ pub fn plan(request: &PromoteRequest, facts: &PromotionSurvey) -> Result<Promoti
         return Err(refusals);
     }
     let renames = facts.restored.is_some();
-    // Once production is aside nothing can write to it any more.
+    // Once production is renamed nothing can write to it any more.
     let freezes = renames && (facts.production.is_some() || !resumed);
     steps.extend(hook(&hooks.freeze).filter(|_| freezes).map(|command| PromotionStep::Freeze { command }));
     if renames && facts.production.is_some() {
@@ -208,7 +208,8 @@ pub fn plan(request: &PromoteRequest, facts: &PromotionSurvey) -> Result<Promoti
     })
 }
 
-/// For how many days they are to be kept of what has none: as was recorded, or as of the one whose place it takes.
+/// Returns the retention in days of a database without automated backups: as recorded, or as of the database
+/// it replaces.
 fn backups(request: &PromoteRequest, facts: &PromotionSurvey) -> Option<u32> {
     let promoted = facts.promoted(request)?;
     let has_none = promoted.profile.cluster.is_none() && promoted.profile.backup_retention_days == Some(0);
@@ -216,7 +217,7 @@ fn backups(request: &PromoteRequest, facts: &PromotionSurvey) -> Option<u32> {
     retention(&promoted.tags).or_else(old).filter(|days| has_none && *days > 0)
 }
 
-/// Nothing is begun where production could not be put aside: the writers would be stopped, and stay so.
+/// Refuses to begin where production could not be renamed: the writers would be stopped, and stay so.
 fn stuck(request: &PromoteRequest, production: &Database) -> Option<PromoteRefusal> {
     if production.takes_changes() || !(production.is_stopped() || production.is_lost()) {
         return None;
@@ -244,7 +245,8 @@ fn hook(command: &[String]) -> impl Iterator<Item = Vec<String>> {
     (!command.is_empty()).then(|| command.to_vec()).into_iter()
 }
 
-/// Whether an earlier run came to the end of that step: what is being renamed cannot be asked for it again.
+/// Returns whether an earlier run completed that step: a database being renamed cannot be queried for it
+/// again.
 fn is_kept(restored: &Database, facts: &PromotionSurvey) -> bool {
     let mut members = facts.members.restored.iter();
     restored.profile.deletion_protection == Some(true)
@@ -255,7 +257,7 @@ fn is_kept(restored: &Database, facts: &PromotionSurvey) -> bool {
 fn unfit(request: &PromoteRequest, restored: &Database, name: &str) -> Vec<PromoteRefusal> {
     let instance = request.instance.clone();
     let mut refusals = vec![];
-    // Of a cluster these are the names of clusters, so that none of its instances takes the cluster's name.
+    // These are cluster names, so that none of its instances takes the cluster's name.
     if instance == name {
         return vec![PromoteRefusal::IsProduction { instance }];
     }

@@ -1,13 +1,13 @@
-//! What a promotion asks for, and what RDS has there.
+//! The request of a promotion, and the state in RDS.
 
 use crate::aws::AwsTags;
 use crate::aws::rds::Database;
 use crate::model::{SourceName, SystemName};
 use crate::policy::RdsSource;
 
-/// On what is taking production's place, for as long as that takes: the name that it was restored under.
+/// On the database being promoted, during the promotion: the name that it was restored under.
 pub(super) const WAS: &str = "drctl:promoted-from";
-/// As long: what RDS calls the one whose place it takes, for ever.
+/// Likewise: the permanent RDS resource id of the database it replaces.
 pub(super) const OVER: &str = "drctl:promoted-over";
 
 #[derive(Clone, Debug)]
@@ -18,28 +18,29 @@ pub struct PromoteRequest {
     pub region: String,
     /// The restored instance or cluster.
     pub instance: String,
-    /// What the old one is called afterwards.
+    /// The new name of the old one.
     pub put_aside_as: String,
-    /// The caller says that nothing writes any more.
+    /// The caller asserts that nothing writes any more.
     pub writers_stopped: bool,
-    /// It is promoted although checks of its data failed.
+    /// Promotes although checks of its data failed.
     pub ignore_failed_checks: bool,
 }
 
-/// What RDS has there now.
+/// The current state in RDS.
 #[derive(Clone, Debug, Default)]
 pub struct PromotionSurvey {
     pub restored: Option<Database>,
-    /// What has production's name.
+    /// The database with production's name.
     pub production: Option<Database>,
-    /// What has the name that the old one gets.
+    /// The database with the old one's new name.
     pub put_aside: Option<Database>,
-    /// Of a cluster.
+    /// The instances of a cluster.
     pub members: MemberFacts,
 }
 
 impl PromotionSurvey {
-    /// Drops old names: a rename that ended during the survey shows the same one under both of its names.
+    /// Drops old names: a rename that ended during the survey shows the same database under both of its
+    /// names.
     pub(super) fn forget_old_names(&mut self) {
         let is = |one: &Option<Database>, other: &Option<Database>| {
             one.as_ref().zip(other.as_ref()).is_some_and(|(one, other)| one.resource_id == other.resource_id)
@@ -56,7 +57,7 @@ impl PromotionSurvey {
         self.production.as_ref().is_some_and(|production| was(&production.tags).is_some())
     }
 
-    /// Returns what was restored, which may have production's name already.
+    /// Returns the restored database, which may have production's name already.
     pub(super) fn promoted(&self, request: &PromoteRequest) -> Option<&Database> {
         self.restored.as_ref().or_else(|| self.has_name(request))
     }
@@ -66,7 +67,7 @@ impl PromotionSurvey {
     }
 }
 
-/// Returns the one whose place is taken, where it is known to be it.
+/// Returns the database being replaced, where it is certain that it is that.
 pub(super) fn old<'f>(request: &PromoteRequest, facts: &'f PromotionSurvey) -> Option<&'f Database> {
     if facts.has_name(request).is_none() && facts.production.is_some() {
         return facts.production.as_ref();
@@ -75,18 +76,18 @@ pub(super) fn old<'f>(request: &PromoteRequest, facts: &'f PromotionSurvey) -> O
     facts.put_aside.as_ref().filter(|put_aside| put_aside.resource_id == over)
 }
 
-/// What RDS has of the instances that the swap of a cluster concerns.
+/// The instances involved in the promotion of a cluster.
 #[derive(Clone, Debug, Default)]
 pub struct MemberFacts {
     /// The restored cluster's.
     pub restored: Vec<Database>,
-    /// What has the names of those that they stand for.
+    /// The instances with the names of their originals.
     pub named: Vec<Database>,
-    /// What has names that the old ones would get.
+    /// The instances with names that the old ones would get.
     pub put_aside: Vec<Database>,
 }
 
-/// Returns the name that it was restored under, where a promotion of it was begun.
+/// Returns the name that it was restored under, where its promotion has begun.
 pub(super) fn was(tags: &AwsTags) -> Option<&str> {
     tags.get(WAS)
 }

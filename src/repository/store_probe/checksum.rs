@@ -72,7 +72,7 @@ fn refusal(error: &StoreError) -> Capability {
     }
 }
 
-/// Whether a request failed for a reason that says nothing about what was asked.
+/// Returns whether a request failed for a reason unrelated to its contents.
 pub(super) fn is_about_the_store(error: &StoreError) -> bool {
     use StoreErrorKind as Kind;
     matches!(

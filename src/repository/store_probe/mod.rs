@@ -1,4 +1,4 @@
-//! Probes what a store can do.
+//! Probes the capabilities of a store.
 
 mod answer;
 pub mod capability;

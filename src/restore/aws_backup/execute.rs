@@ -54,7 +54,8 @@ pub(super) async fn execute(
     })
 }
 
-/// `started`: the job, as soon as there is one. Returns it as it ended, and what RDS calls a database that it made.
+/// Executes the steps. `started`: set to the job as soon as it exists. Returns the finished job, and RDS's id
+/// of a created database.
 async fn walk(
     run: &RunContext,
     plan: &ResourceRestorePlan,
@@ -100,7 +101,8 @@ async fn wait(
     })
 }
 
-/// Starts the job. The run's id is the token: a request whose answer was lost starts nothing when it is repeated.
+/// Starts the job. The run's id is the idempotency token: a repeated request whose answer was lost starts
+/// nothing.
 async fn start(
     run: &RunContext,
     aws: &AwsBackup,

@@ -1,15 +1,15 @@
-//! What AWS Backup takes for each kind of resource.
+//! The metadata that AWS Backup takes for each kind of resource.
 
-/// The words of a restore, for one kind of resource. AWS takes them in any case.
+/// The keys of a restore, for one kind of resource. AWS takes them in any case.
 #[derive(Debug)]
 pub(super) struct ResourceKind {
     pub(super) name: &'static str,
-    /// The key that says what is made; the request gives it.
+    /// The keys that name the new resource; set by the request.
     pub(super) target: &'static [&'static str],
     pub(super) keys: &'static [&'static str],
-    /// What AWS says beside them for information, and does not take back.
+    /// Keys that AWS returns for information, and does not accept.
     pub(super) informs: &'static [&'static str],
-    /// Names that mean something in one region only.
+    /// Names that are valid in one region only.
     pub(super) regional: &'static [&'static str],
     /// `true` or `false`.
     pub(super) switches: &'static [&'static str],
@@ -180,24 +180,25 @@ const DYNAMODB: ResourceKind = ResourceKind {
     lists: &[],
 };
 
-/// To which moment a continuous recovery point is restored.
+/// The point in time to which a continuous recovery point is restored.
 pub(super) const TIME: &str = "RestoreTime";
-/// As far as it reaches.
+/// The latest restorable time.
 pub(super) const LATEST: &str = "UseLatestRestorableTime";
 
 impl ResourceKind {
-    /// Returns whether AWS requires the point in time of a continuous one; of a bucket it takes the latest.
+    /// Returns whether AWS requires the point in time of a continuous one; for a bucket it defaults to the
+    /// latest.
     pub(super) fn needs_moment(&self) -> bool {
         self.key(LATEST).is_some()
     }
 
-    /// By AWS Backup's word for it.
+    /// Finds a kind by AWS Backup's resource type, in any case.
     pub(super) fn find(resource_type: &str) -> Option<&'static Self> {
         const KINDS: [&ResourceKind; 5] = [&RDS, &AURORA, &EFS, &S3, &DYNAMODB];
         KINDS.into_iter().find(|kind| kind.name.eq_ignore_ascii_case(resource_type))
     }
 
-    /// A key as AWS writes it.
+    /// Returns a key as AWS writes it.
     pub(super) fn key(&self, word: &str) -> Option<&'static str> {
         find(self.keys, word)
     }

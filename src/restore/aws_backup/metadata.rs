@@ -1,4 +1,4 @@
-//! From what AWS said of a recovery point to what a restore says to AWS.
+//! Derives the metadata of a restore from what AWS reported for a recovery point.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use thiserror::Error;
 use super::kind::{LATEST, ResourceKind, TIME, find};
 use crate::model::ResourceProfile;
 
-/// What AWS takes of a list of items.
+/// The maximum number of items that AWS takes in a list.
 const MOST_ITEMS: usize = 5;
 
-/// A key that AWS gave and is not given back.
+/// A recorded key that is not passed to the restore.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct OmittedSetting {
     pub key: String,
@@ -20,7 +20,7 @@ pub struct OmittedSetting {
     pub reason: &'static str,
 }
 
-/// Why a key is not taken.
+/// Why a key is not accepted.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum InvalidMetadata {
     #[error("a restore of {kind} takes no `{key}`; it takes {}", .known.join(", "))]
@@ -51,14 +51,15 @@ pub enum InvalidMetadata {
     KeyAndNotEncrypted,
 }
 
-/// What a restore says.
+/// The metadata of a restore.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Edited {
     pub(super) metadata: BTreeMap<String, String>,
     pub(super) left_out: Vec<OmittedSetting>,
 }
 
-/// `region`: where it is restored. Everything that is wrong at once.
+/// Applies the changes of the request to the recorded metadata, or returns everything that is wrong at once.
+/// `region`: where it is restored.
 pub(super) fn edit(
     kind: &'static ResourceKind,
     profile: &ResourceProfile,
@@ -93,7 +94,7 @@ pub(super) fn edit(
     if refused.is_empty() { Ok(edited) } else { Err(refused) }
 }
 
-/// Returns why a value that was recorded is not given again.
+/// Returns why a recorded value is not passed on.
 fn why_not(
     kind: &'static ResourceKind,
     key: &'static str,
@@ -101,9 +102,9 @@ fn why_not(
     is_elsewhere: bool,
 ) -> Option<&'static str> {
     match key {
-        // It was of another resource, and the request names the new one.
+        // It was of the original resource, and the request names the new one.
         key if kind.target.contains(&key) => Some("it names what was backed up"),
-        // A zone that has no room would fail the restore; AWS chooses one.
+        // A zone without capacity would fail the restore; AWS chooses one.
         "AvailabilityZone" => Some("AWS chooses a zone"),
         "Port" if value == "0" => Some("it is no port"),
         TIME | LATEST => Some("the request says which point in time"),
@@ -112,7 +113,7 @@ fn why_not(
     }
 }
 
-/// The changes by the words AWS has for them.
+/// Reads the changes, with AWS's spelling of the keys.
 fn read(
     kind: &'static ResourceKind,
     changes: &[(String, String)],
@@ -189,7 +190,7 @@ fn moment(
     }
 }
 
-/// A new one needs no old one's name, and one with a key is encrypted.
+/// A new file system must not name an existing one, and one with a KMS key is encrypted.
 fn of_file_system(
     kind: &ResourceKind,
     changes: &BTreeMap<&'static str, String>,

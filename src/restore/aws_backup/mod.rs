@@ -1,17 +1,17 @@
-//! Restoring a resource that AWS Backup keeps: a job of AWS's makes a new one from a recovery point.
+//! Restoring a resource from AWS Backup: a restore job of AWS creates a new one from a recovery point.
 //!
 //! *Invariants.*
-//! - The region that was lost is not queried: what a restore needs was recorded with the backup, and is read from the
-//!   repositories; everything else is asked of the region that is restored in.
-//! - What is made gets its name with the request. AWS Backup refuses a name that is taken, and skips the
+//! - A lost region is not queried: what a restore needs was recorded with the backup, and is read from the
+//!   repositories; everything else is queried in the region of the restore.
+//! - The new resource gets its name with the request. AWS Backup refuses a name that is taken, and skips the
 //!   objects that a bucket has; nothing that exists is overwritten. A key that the kind of resource does not
-//!   take is refused before AWS is asked.
-//! - A job that a killed run started is resumed, and one that ended is not started again unless that is asked for: AWS
-//!   would make a second resource.
-//! - `COMPLETED` with a message is reported, and is not called done.
-//! - Nothing is removed but a database that a job of this very run made.
+//!   take is refused before AWS is called.
+//! - A job started by a killed run is resumed, and a completed one is not started again unless requested: AWS
+//!   would create a second resource.
+//! - `COMPLETED` with a message is reported, and does not count as success.
+//! - Only a database created by a job of this very run is ever deleted.
 //!
-//! *Not here.* Making recovery points ([`crate::source::aws_backup`]).
+//! *Not here.* Creating recovery points ([`crate::source::aws_backup`]).
 
 mod execute;
 mod kind;

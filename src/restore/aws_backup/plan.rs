@@ -13,7 +13,7 @@ use crate::model::{BackupId, SourceName};
 use crate::policy::AwsLocation;
 use crate::restore::{PlanSummary, Refusal, RestorePlan};
 
-/// What a restore is going to do.
+/// What a restore will do.
 #[derive(Clone, Debug, Serialize)]
 pub struct ResourceRestorePlan {
     pub source: SourceName,
@@ -29,18 +29,18 @@ pub struct ResourceRestorePlan {
     pub vault: String,
     /// ARN of the recovery point.
     pub point: String,
-    /// AWS Backup acts as this role.
+    /// The IAM role that AWS Backup assumes.
     pub role: String,
-    /// What AWS gets of the new resource.
+    /// The metadata passed to AWS for the new resource.
     pub metadata: BTreeMap<String, String>,
     pub left_out: Vec<OmittedSetting>,
-    /// A job with the same metadata: it is resumed, or it was the restore.
+    /// A job with the same metadata: it is resumed, or it already was the restore.
     pub earlier: Option<EarlierJob>,
-    /// What is executed, in its order.
+    /// The steps to execute, in order.
     #[serde(skip)]
     pub steps: Vec<ResourceRestoreStep>,
     pub notes: Vec<String>,
-    /// How AWS is queried there.
+    /// Where AWS is queried.
     #[serde(skip)]
     pub(super) place: AwsLocation,
 }
@@ -68,13 +68,13 @@ impl RestorePlan for ResourceRestorePlan {
 /// A step of the restore.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResourceRestoreStep {
-    /// Done where an earlier run started a job with the same metadata.
+    /// Skipped where an earlier run started a job with the same metadata.
     StartJob,
     AwaitJob,
 }
 
 impl ResourceRestoreStep {
-    /// Returns what it is timed as: AWS counts both to the job.
+    /// Returns the phase it is timed as: AWS counts both to the job.
     pub(super) fn phase(self) -> Phase {
         match self {
             Self::StartJob | Self::AwaitJob => Phase::RestoreJob,
@@ -88,11 +88,11 @@ pub struct EarlierJob {
     pub job: String,
     pub is_over: bool,
     pub begun: Option<DateTime<Utc>>,
-    /// Whether what it made is still there; `None`: it is not known, or it is still at work.
+    /// Whether the created resource still exists; `None`: unknown, or the job is still running.
     pub is_there: Option<bool>,
 }
 
-/// Decides, or returns everything that is wrong.
+/// Makes the plan, or returns everything that is wrong at once.
 pub fn plan(
     request: &ResourceRestoreRequest,
     situation: ResourceSurvey,
@@ -160,7 +160,7 @@ pub fn plan(
     })
 }
 
-/// Returns the newest job, unless what it made was removed meanwhile: that is recreated.
+/// Returns the newest job, unless its resource was deleted meanwhile: that is recreated.
 fn earlier(same: Vec<RunningJob>, notes: &mut Vec<String>) -> Option<EarlierJob> {
     let begun = same.into_iter().next()?;
     let job = begun.job;
@@ -172,7 +172,7 @@ fn earlier(same: Vec<RunningJob>, notes: &mut Vec<String>) -> Option<EarlierJob>
     Some(EarlierJob { is_over: job.is_over(), job: job.id, begun: job.created, is_there: begun.is_there })
 }
 
-/// AWS gives keys back in other cases than it was given, and may add some of its own.
+/// Compares metadata. AWS returns keys in different case, and may add some of its own.
 fn says_the_same(
     kind: &'static ResourceKind,
     told: &BTreeMap<String, String>,
@@ -180,13 +180,13 @@ fn says_the_same(
 ) -> bool {
     let known = |words: &BTreeMap<String, String>| {
         let pairs = words.iter().filter_map(|(word, value)| Some((kind.key(word)?, value.clone())));
-        // Made up for each job.
+        // Generated for each job.
         pairs.filter(|(key, _)| *key != "CreationToken").collect::<BTreeMap<_, _>>()
     };
     known(told) == known(metadata)
 }
 
-/// Returns what may surprise.
+/// Returns notes on consequences that an operator may not expect.
 fn notes(resource_type: &str, metadata: &BTreeMap<String, String>) -> Vec<String> {
     let is = |key: &str, value: &str| metadata.get(key).is_some_and(|said| said == value);
     match resource_type {

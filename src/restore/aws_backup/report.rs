@@ -4,25 +4,25 @@ use serde::Serialize;
 
 use crate::restore::Aftermath;
 
-/// What is said of a restored resource alone.
+/// The details of a report that only a restored resource has.
 #[derive(Clone, Debug, Serialize)]
 pub struct ResourceDetails {
     pub region: String,
     pub job: String,
-    /// ARN of what was made; AWS does not say it of every kind.
+    /// ARN of the created resource; AWS does not report it for every kind.
     pub created: Option<String>,
-    /// By AWS's clock, of the job.
+    /// The duration of the job, by AWS's clock.
     pub job_seconds: Option<f64>,
-    /// The job had ended when this run began.
+    /// The job had ended before this run began.
     pub was_over: bool,
-    /// It ended before this run began, and whether what it made is still there is not known.
+    /// It ended before this run began, and whether its resource still exists is unknown.
     pub is_unseen: bool,
-    /// What AWS said, although it completed. With any of it the restore is not complete.
+    /// Messages of AWS, although the job completed. With any of them the restore is not complete.
     pub issues: Vec<String>,
 }
 
 impl ResourceDetails {
-    /// Returns why it is not called done. Empty: it is.
+    /// Returns why it does not count as done. Empty: it does.
     pub(super) fn shortcomings(&self) -> Vec<String> {
         let said = self.issues.iter().map(|issue| format!("AWS Backup says the job completed, and: {issue}"));
         let unseen = self.is_unseen.then(|| {

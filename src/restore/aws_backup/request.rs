@@ -1,25 +1,25 @@
 use crate::model::{Manifest, RepositoryName, SourceName, SystemName};
 use crate::policy::AwsBackupSource;
 
-/// What is asked for.
+/// What to restore, and where.
 #[derive(Clone, Debug)]
 pub struct ResourceRestoreRequest {
     pub system: SystemName,
     pub source: SourceName,
     pub config: AwsBackupSource,
-    /// The beginning of an id; `None` is the newest.
+    /// The prefix of an id; `None` is the newest.
     pub backup: Option<String>,
-    /// `None` is where the resource was.
+    /// `None` is the region where the recovery point was created.
     pub region: Option<String>,
     /// Key and value; an empty value leaves the key out.
     pub changes: Vec<(String, String)>,
-    /// Whether to begin another job where one with just these words ended well.
+    /// Whether to start another job where one with the same metadata succeeded.
     pub again: bool,
-    /// The backups there are, and which repositories hold each.
+    /// The existing backups, and the repositories that hold each.
     pub known: Vec<(Manifest, Vec<RepositoryName>)>,
 }
 
-/// `key=value`
+/// Parses `key=value`.
 pub fn assignment(text: &str) -> Option<(String, String)> {
     let (key, value) = text.split_once('=')?;
     let key = key.trim();

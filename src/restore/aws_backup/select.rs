@@ -1,4 +1,4 @@
-//! Which backup, and in which region.
+//! The choice of the backup and of the region.
 
 use super::ResourceRestoreRequest;
 use super::kind::{LATEST, TIME};
@@ -11,7 +11,7 @@ use crate::text::quoted_list;
 /// How many ids a refusal names.
 const NAMED: usize = 3;
 
-/// `manifests`: in any order, of any source.
+/// Selects the backup. `manifests`: in any order, of any source.
 pub(super) fn choose<'m>(
     manifests: &[&'m Manifest],
     request: &ResourceRestoreRequest,
@@ -59,13 +59,13 @@ pub(super) fn choose<'m>(
     }
 }
 
-/// Only a continuous one has it.
+/// Returns whether the request names a point in time, which only a continuous recovery point has.
 fn asks_for_a_moment(request: &ResourceRestoreRequest) -> bool {
     let given = request.changes.iter().filter(|(_, value)| !value.is_empty());
     given.map(|(key, _)| key).any(|key| [TIME, LATEST].iter().any(|known| known.eq_ignore_ascii_case(key)))
 }
 
-/// Where it is restored: what is named, or where it was made.
+/// Returns the copy in the requested region, or else the one where the recovery point was created.
 pub(super) fn place(manifest: &Manifest, region: Option<&str>) -> Result<CloudBackupCopy, Refusal> {
     let held = manifest.managed.as_ref().map(|managed| managed.held.as_slice()).unwrap_or_default();
     let found = match region {

@@ -9,7 +9,7 @@ use crate::restore::{AwsRestoreError, Refusal};
 use crate::run::RunContext;
 use crate::text::error_chain;
 
-/// Everything a plan needs.
+/// All facts that the plan needs.
 #[derive(Clone, Debug)]
 pub struct ResourceSurvey {
     pub(super) manifest: Manifest,
@@ -17,21 +17,21 @@ pub struct ResourceSurvey {
     pub(super) place: CloudBackupCopy,
     pub(super) point: Option<RecoveryPoint>,
     pub(super) profile: ResourceProfile,
-    /// Of this recovery point, newest first.
+    /// Jobs of this recovery point, newest first.
     pub(super) jobs: Vec<RunningJob>,
 }
 
-/// A job of an earlier run that did not come to nothing.
+/// A job of an earlier run that did not fail.
 #[derive(Clone, Debug)]
 pub(super) struct RunningJob {
     pub(super) job: Job,
-    /// The metadata that it got.
+    /// The metadata passed to it.
     pub(super) metadata: BTreeMap<String, String>,
-    /// Whether what it made is still there; `None`: it is not known, or it is still at work.
+    /// Whether the created resource still exists; `None`: unknown, or the job is still running.
     pub(super) is_there: Option<bool>,
 }
 
-/// Finds out, and changes nothing. Only the region that is restored in is queried.
+/// Collects the facts, and changes nothing. Only the region of the restore is queried.
 pub(super) async fn survey(
     run: &RunContext,
     request: &ResourceRestoreRequest,
@@ -56,7 +56,7 @@ pub(super) async fn survey(
     })?;
     let profile = match (run.identities.is_empty(), &point) {
         (false, _) | (_, None) => recorded(run, &manifest, holders, |details| details.resource).await?,
-        // Without a key that opens the backup, the region that is restored in is queried.
+        // Without an identity that opens the backup, the region of the restore is queried.
         (true, Some(point)) => ResourceProfile {
             resource_type: point.resource_type.clone(),
             region: home(&manifest),
@@ -67,7 +67,7 @@ pub(super) async fn survey(
     for job in aws.restore_jobs(&place.arn).await?.into_iter().filter(|job| !job.is_lost()) {
         let metadata = aws.restore_job_metadata(&job.id).await?;
         let is_there = match job.made.as_deref().filter(|_| job.is_over()) {
-            // A role that may not query it does not know.
+            // It is unknown where the role may not query it.
             Some(made) => aws.resource(made).await.map(|state| state.is_there()).unwrap_or_else(|failure| {
                 run.events.warning(format!(
                     "whether {made} is still there is not known: {}",
@@ -82,7 +82,7 @@ pub(super) async fn survey(
     Ok(ResourceSurvey { manifest, place, point, profile, jobs })
 }
 
-/// The region it was made in.
+/// Returns the region where it was created.
 fn home(manifest: &Manifest) -> String {
     let held = manifest.managed.iter().flat_map(|managed| &managed.held).next();
     held.map(|copy| copy.region.clone()).unwrap_or_default()

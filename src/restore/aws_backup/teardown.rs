@@ -1,5 +1,5 @@
-//! Removes what a restore job made, by the job that AWS Backup has on record and the id that RDS gave the database. AWS
-//! Backup gives what it makes no tags of drctl's.
+//! Deletes what a restore job created, identified by AWS Backup's record of the job and the id that RDS gave
+//! the database. AWS Backup does not tag it with drctl's tags.
 
 use super::ResourceRestoreRequest;
 use crate::aws::backup::AwsBackup;
@@ -10,7 +10,7 @@ use crate::restore::teardown::not_of_this_method;
 use crate::run::RunContext;
 use crate::text::error_chain;
 
-/// `Err`: why it is left.
+/// Deletes the created resource; `Err`: why it is left.
 pub(super) async fn remove(
     run: &RunContext,
     request: &ResourceRestoreRequest,
@@ -24,7 +24,7 @@ pub(super) async fn remove(
     let job = aws.restore_job(id).await.map_err(|failure| error_chain(&failure))?;
     let Some(job) = job else { return Err(format!("AWS Backup no longer has restore job {id}")) };
     let Some(made) = job.made else {
-        // It may still make something.
+        // It may still create something.
         return match job.is_lost() {
             true => Ok(()),
             false => Err(format!("restore job {id} is `{}`, and names nothing that it made", job.state)),
@@ -39,7 +39,7 @@ pub(super) async fn remove(
         None => return Err("drctl does not delete resources of that service: delete it there".to_owned()),
         Some(true) => {}
     }
-    // By its name alone it may be another by now.
+    // Identified by name alone, it may be another one by now.
     let Some(resource_id) = resource_id else {
         return Err("its id in RDS was not seen when it was restored: delete it there".to_owned());
     };

@@ -1,12 +1,12 @@
 //! The table of contents of a custom-format archive (`pg_dump -Fc`), and where the data of its entries is.
 //!
-//! `pg_dump` cannot go back in a stream, so an archive that came through a pipe does not say where its data
-//! is, and every process of a parallel `pg_restore` reads the whole file to find out. Written down
-//! ([`Index::patches`]), each goes straight to its table, and the largest tables go first. The dependencies
-//! in the contents are what a restore of some tables is chosen by ([`super::selection`]).
+//! `pg_dump` cannot seek back in a stream, so an archive written to a pipe does not record where its data is,
+//! and every process of a parallel `pg_restore` reads the whole file to find out. With the offsets filled in
+//! ([`Index::patches`]), each seeks straight to its table, and the largest tables go first. A restore of some
+//! tables is selected by the dependencies in the contents ([`super::selection`]).
 //!
-//! The format is that of `pg_backup_archiver.c` and `pg_backup_custom.c`, versions 1.12 to 1.16
-//! (PostgreSQL 9.6 to 18).
+//! The format is that of `pg_backup_archiver.c` and `pg_backup_custom.c`, versions 1.12 to 1.16 (PostgreSQL
+//! 9.6 to 18).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead};
@@ -23,13 +23,14 @@ const BLOCK_OF_LARGE_OBJECTS: u8 = 3;
 /// Flags before an entry's offset.
 const OFFSET_NOT_SET: u8 = 1;
 const OFFSET_SET: u8 = 2;
-/// No name or kind is longer.
+/// The maximum length of a name or kind.
 const WORD_LIMIT: u64 = 64 * 1024;
-/// No definition that is kept is longer; of a longer one the rest is not looked at.
+/// The maximum length of a definition that is kept; the rest of a longer one is skipped.
 const DEFINITION_LIMIT: u64 = 16 << 20;
-/// Kinds whose definitions name roles, say who may read a table, or which columns may point to large objects.
+/// Kinds whose definitions name roles, determine who can read a table, or which columns may point to large
+/// objects.
 const DEFINED: [&str; 6] = ["ACL", "DEFAULT ACL", "POLICY", "USER MAPPING", "TABLE", "DOMAIN"];
-/// Where entries are of that stand before all data.
+/// The section of entries that precede all data.
 const PRE_DATA: i64 = 2;
 
 #[derive(Debug, Error)]
@@ -44,40 +45,41 @@ pub(super) enum ArchiveError {
     Read(#[from] io::Error),
 }
 
-/// How the statement ends that makes row-level security hold for a table's owner.
+/// The end of the statement that applies row-level security to a table's owner.
 const FORCE_ROW_SECURITY: &str = " FORCE ROW LEVEL SECURITY;";
 
-/// One line of the contents: something that can be created or loaded.
+/// An entry of the contents: something that can be created or loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TocEntry {
     pub(super) id: u32,
     /// `TABLE`, `TABLE DATA`, `FK CONSTRAINT`, …
     pub(super) kind: String,
     pub(super) schema: Option<String>,
-    /// The object's name; for what belongs to a table, the table's name and its own.
+    /// The object's name; for a part of a table, the table's name and its own.
     pub(super) name: String,
     /// Entries it depends on.
     pub(super) needs: Vec<u32>,
-    /// Whether it is made before any data is loaded.
+    /// Whether it is created before any data is loaded.
     pub(super) is_before_data: bool,
-    /// The role it belongs to; empty where it has none.
+    /// The role that owns it; empty where it has none.
     pub(super) owner: String,
-    /// What creates it, of the kinds that say more than their names ([`DEFINED`]).
+    /// The statement that creates it, of the kinds whose names do not suffice ([`DEFINED`]).
     pub(super) definition: String,
-    /// Columns of a table, name and type, that may point to large objects: of type `oid`, or of one that a user made.
+    /// Columns of a table, name and type, that may point to large objects: of type `oid`, or of a
+    /// user-defined type.
     pub(super) pointers: Vec<(String, String)>,
-    /// Where the archive has the flag and the offset of its data.
+    /// The position in the archive of the flag and the offset of its data.
     offset_at: u64,
     offset_flag: u8,
 }
 
 impl TocEntry {
-    /// The object in one line: its kind, its schema and its name, in which control characters are escaped.
+    /// Returns the object in one line: its kind, schema and name, with control characters escaped.
     pub(super) fn words(&self) -> String {
         format!("{} {}", self.kind, self.shown_name())
     }
 
-    /// The schema and the name, in which control characters are escaped.
+    /// Returns the schema and the name, with control characters escaped.
     pub(super) fn shown_name(&self) -> String {
         match &self.schema {
             Some(schema) => one_line(&format!("{schema}.{}", self.name)),
@@ -86,7 +88,7 @@ impl TocEntry {
     }
 }
 
-/// A name of one line: PostgreSQL's names may have line breaks in them.
+/// Returns a name in one line: PostgreSQL's names may contain line breaks.
 pub(super) fn one_line(name: &str) -> String {
     let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
     name.chars().map(escaped).collect()
@@ -113,11 +115,11 @@ impl TocEntry {
     }
 }
 
-/// What an archive holds and where.
+/// The entries of an archive, and the positions of their data.
 #[derive(Debug)]
 pub(super) struct Index {
     pub(super) entries: Vec<TocEntry>,
-    /// PostgreSQL's name of the one that its texts are in.
+    /// PostgreSQL's name of the encoding of its texts.
     pub(super) encoding: String,
     /// Names of entries as they are in the archive, where they are not plain ASCII: schema and name, by id.
     foreign: BTreeMap<u32, (Vec<u8>, Vec<u8>)>,
@@ -127,19 +129,19 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// Whether [`Self::entries`] has every name as it is. Of a database without an encoding the bytes are taken for
-    /// UTF-8.
+    /// Returns whether the names in [`Self::entries`] are exact. For a database without an encoding the bytes
+    /// are taken for UTF-8.
     pub(super) fn is_plain(&self) -> bool {
         self.foreign.is_empty() || ["UTF8", "SQL_ASCII"].contains(&self.encoding.as_str())
     }
 
-    /// Every name that is not plain ASCII, in the archive's encoding.
+    /// Returns the names that are not plain ASCII, in the archive's encoding.
     pub(super) fn foreign_names(&self) -> Vec<Vec<u8>> {
         let names = self.foreign.values().flat_map(|(schema, name)| [schema.clone(), name.clone()]);
         names.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    /// The entries with the names that were converted.
+    /// Returns the entries with the converted names.
     pub(super) fn converted(&self, names: &BTreeMap<Vec<u8>, String>) -> Vec<TocEntry> {
         let convert = |entry: &TocEntry| {
             let mut entry = entry.clone();
@@ -153,7 +155,7 @@ impl Index {
         self.entries.iter().map(convert).collect()
     }
 
-    /// Bytes to write at positions of the file, so that it says where its data is.
+    /// Returns the bytes to write at positions of the file to record where its data is.
     pub(super) fn patches(&self) -> impl Iterator<Item = (u64, Vec<u8>)> {
         let mut unset: std::collections::BTreeMap<u32, u64> = self
             .entries
@@ -193,7 +195,7 @@ pub(super) fn index(archive: impl BufRead) -> Result<Index, ArchiveError> {
     Ok(Index { entries, encoding, foreign, offset_size, blocks })
 }
 
-/// Reads no further than the table of contents, which is the beginning.
+/// Reads only the table of contents, which is at the beginning.
 pub(super) fn contents(archive: impl BufRead) -> Result<Vec<TocEntry>, ArchiveError> {
     let mut bytes = Bytes { source: archive, position: 0, int_size: 4 };
     Ok(read_contents(&mut bytes)?.entries)
@@ -228,7 +230,7 @@ fn read_contents<R: BufRead>(bytes: &mut Bytes<R>) -> Result<TableOfContents, Ar
     Ok(TableOfContents { entries, encoding, foreign, offset_size })
 }
 
-/// The minor version, and how many bytes an offset has.
+/// Reads the minor version, and the size of an offset in bytes.
 fn head<R: BufRead>(bytes: &mut Bytes<R>) -> Result<(u8, u8), ArchiveError> {
     for expected in MAGIC {
         if bytes.byte_or_end()? != Some(*expected) {
@@ -252,7 +254,7 @@ fn head<R: BufRead>(bytes: &mut Bytes<R>) -> Result<(u8, u8), ArchiveError> {
     } else {
         bytes.int()?;
     }
-    // When it was made: seven numbers. Then the database, the server's version and pg_dump's.
+    // Creation time: seven numbers. Then the database, the server's version and pg_dump's.
     for _ in 0..7 {
         bytes.int()?;
     }
@@ -262,12 +264,12 @@ fn head<R: BufRead>(bytes: &mut Bytes<R>) -> Result<(u8, u8), ArchiveError> {
     Ok((minor, offset_size))
 }
 
-/// An entry, and its names as they are in the archive.
+/// An entry, with its names as in the archive.
 struct TocReader {
     entry: TocEntry,
     schema: Vec<u8>,
     name: Vec<u8>,
-    /// What sets the archive's encoding, in the one entry that does.
+    /// The statement that sets the archive's encoding, in the one entry that does.
     encoding: Option<String>,
 }
 
@@ -330,21 +332,22 @@ fn entry<R: BufRead>(bytes: &mut Bytes<R>, minor: u8, offset_size: u8) -> Result
     Ok(TocReader { entry, schema, name, encoding })
 }
 
-/// Columns of a table of type `oid`, or of a type that is not in `pg_catalog`: pg_dump writes its schema.
+/// Returns the columns of a table of type `oid`, or of a type outside of `pg_catalog`, whose schema pg_dump
+/// writes.
 fn pointers_of(definition: &str) -> Vec<(String, String)> {
     let statement = split(definition).into_iter().find(|statement| statement.begins(&["CREATE"]));
     let columns = statement.map(|statement| statement.columns()).unwrap_or_default();
     columns.into_iter().filter(|(_, kind)| kind == "oid" || kind.contains('.')).collect()
 }
 
-/// The one line of a table's definition that says that row-level security is for its owner, too. The rest may
+/// Returns the line of a table's definition that applies row-level security to its owner, too. The rest may
 /// be long and is not needed.
 fn row_security_of(definition: &str) -> String {
     let forces = |line: &&str| line.starts_with("ALTER TABLE ") && line.ends_with(FORCE_ROW_SECURITY);
     definition.lines().find(forces).unwrap_or_default().to_owned()
 }
 
-/// Numbers and texts as an archive has them.
+/// Decodes numbers and texts of an archive.
 struct Bytes<R> {
     source: R,
     position: u64,
@@ -363,7 +366,7 @@ impl<R: BufRead> Bytes<R> {
         self.byte_or_end()?.ok_or(ArchiveError::Layout("it ends too early"))
     }
 
-    /// A sign, then the bytes of the number, the least first.
+    /// Reads a sign, then the bytes of the number, least significant first.
     fn int(&mut self) -> Result<i64, ArchiveError> {
         let is_negative = self.byte()? != 0;
         let mut number: u64 = 0;
@@ -383,7 +386,7 @@ impl<R: BufRead> Bytes<R> {
         Ok(text.map(|text| String::from_utf8_lossy(&text).into_owned()))
     }
 
-    /// A database whose encoding is not UTF-8 has names that are not.
+    /// Reads a text as bytes: names of a database in another encoding are not UTF-8.
     fn raw_text(&mut self) -> Result<Option<Vec<u8>>, ArchiveError> {
         let Ok(length) = u64::try_from(self.int()?) else { return Ok(None) };
         if length > WORD_LIMIT {
@@ -392,7 +395,7 @@ impl<R: BufRead> Bytes<R> {
         self.read_text(length).map(Some)
     }
 
-    /// A text of any length, of which no more than `limit` bytes are kept.
+    /// Reads a text of any length, of which at most `limit` bytes are kept.
     fn text_up_to(&mut self, limit: u64) -> Result<Option<String>, ArchiveError> {
         let Ok(length) = u64::try_from(self.int()?) else { return Ok(None) };
         let text = self.read_text(length.min(limit))?;

@@ -1,4 +1,4 @@
-//! Whether what was restored is what was dumped.
+//! Compares the restored database with what was dumped.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use super::selection::SelectedEntries;
 use crate::model::{DatabaseFacts, SequenceBound, SequenceState, TableFacts, TableKind};
 use crate::text::count;
 
-/// One thing in which the restored database is not the one that was dumped.
+/// A difference between the restored database and the dumped one.
 #[derive(Clone, Debug, Error, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 pub enum Difference {
@@ -27,7 +27,7 @@ pub enum Difference {
     LargeObjects { recorded: u64, found: u64 },
 }
 
-/// What was compared and found the same.
+/// What was compared and found equal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Compared {
     pub tables: u64,
@@ -41,16 +41,16 @@ pub struct Compared {
     pub large_objects: Option<u64>,
     /// Large objects in the backup, restored or not.
     pub large_objects_in_backup: u64,
-    /// What differs and may.
+    /// Differences that are acceptable.
     pub notes: Vec<String>,
     /// What could not be compared, and why.
     pub undetermined: Vec<String>,
-    /// Values that point to no large object, where those of the backup were left out.
+    /// Values that point to no large object, where large objects were left out.
     pub dangling: Vec<String>,
 }
 
 impl Compared {
-    /// What is the same, for a person.
+    /// Describes the equal parts for a person.
     pub(super) fn words(&self) -> String {
         let Self { tables, counted, rows, sequences, .. } = self;
         let compared = |number: Option<u64>, noun: &str| match number {
@@ -72,11 +72,11 @@ impl Compared {
     }
 }
 
-/// Compares everything, or only what was chosen.
+/// Compares everything, or only what was selected.
 ///
-/// Sequences are not part of a snapshot: while a dump runs they go on, so a restored one may be further than it
-/// was recorded, in the direction it counts. One that is behind would give out numbers twice, unless it was set back
-/// meanwhile: that is not judged. `descending` are those that count downwards.
+/// Sequences are not part of a snapshot: they advance while a dump runs, so a restored one may be ahead of
+/// the recorded value, in its counting direction. One that is behind would assign numbers twice, unless it
+/// was set back meanwhile: that is not judged. `descending` are those that count downwards.
 pub(super) fn compare(
     recorded: &DatabaseFacts,
     found: &DatabaseFacts,
@@ -104,12 +104,12 @@ pub(super) fn compare(
                 compared.counted += 1;
                 compared.rows += rows;
             }
-            // It was made anew from its query, and need not have been up to date when it was dumped.
+            // It was rebuilt from its query, and need not have been up to date when it was dumped.
             Some(counted) if table.kind == TableKind::MaterializedView => compared.notes.push(format!(
                 "materialised view {} has {counted} rows since it was refreshed, and had {rows}",
                 name()
             )),
-            // The load brings no row twice: others were written beside it.
+            // The load inserts no row twice: other sessions wrote meanwhile.
             Some(counted) if counted > rows => {
                 compared.counted += 1;
                 compared.rows += rows;
@@ -178,7 +178,7 @@ pub(super) fn compare(
     if differences.is_empty() { Ok(compared) } else { Err(differences) }
 }
 
-/// What can be said of a sequence.
+/// The result of comparing a sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ComparisonState {
     Fits,
@@ -193,7 +193,7 @@ fn standing(recorded: &SequenceState, found: &SequenceState, descending: bool) -
     if !is_behind(before, now, descending) {
         return ComparisonState::Fits;
     }
-    // Only of one that was left alone it is known what the dump holds.
+    // The dump's value is known only for a sequence that did not advance.
     match recorded.after {
         None => ComparisonState::Undetermined("where it was after the dump is not recorded"),
         _ if recorded.cycles == Some(true) => ComparisonState::Undetermined("it begins again at its end"),

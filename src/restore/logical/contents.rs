@@ -1,8 +1,8 @@
-//! What a dump's table of contents says of its restore: which roles it names, and which tables the restoring
-//! role could not read afterwards.
+//! What a dump's table of contents implies for its restore: the roles it names, and the tables that the
+//! restoring role could not read afterwards.
 //!
-//! It is the dump itself that counts, and not what its database had: an extension's objects, and who made
-//! them, are in no dump.
+//! The dump itself counts, not the facts of its database: the objects of an extension, and their owners, are
+//! in no dump.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use super::archive_toc::TocEntry;
 use super::globals_sql::{SqlStatement, split};
 use super::selection::SelectedEntries;
 
-/// Kinds that are given to their owner with a statement.
+/// Kinds whose owner is set by a statement.
 const OWNED: [&str; 29] = [
     "AGGREGATE",
     "BLOB",
@@ -42,7 +42,7 @@ const OWNED: [&str; 29] = [
     "SHELL TYPE",
     "VIEW",
 ];
-/// What stands in a name that is not in UTF-8, as the dump of a database of another encoding has them.
+/// Occurs in names that are not UTF-8, in the dump of a database of another encoding.
 const NOT_READABLE: char = '\u{fffd}';
 
 /// The table of contents of a dump.
@@ -51,33 +51,33 @@ pub struct ArchiveSummary {
     pub(super) entries: Vec<TocEntry>,
 }
 
-/// Roles that must be there for the dump to load.
+/// Roles that must exist for the dump to load.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct NamedRoles {
     /// They own something.
     pub(super) owners: BTreeSet<String>,
-    /// They hold a privilege, granted one, or lost one.
+    /// They hold or granted a privilege, or had one revoked.
     pub(super) privileged: BTreeSet<String>,
-    /// A policy or a user mapping is for them, and is made even where owners and privileges are left out.
+    /// A policy or a user mapping is for them, and is created even where owners and privileges are left out.
     pub(super) meant: BTreeSet<String>,
 }
 
 impl NamedRoles {
-    /// Those that are needed, with owners and privileges or without.
+    /// Returns the required roles, with owners and privileges or without.
     pub(super) fn needed(&self, owners: bool) -> BTreeSet<String> {
         let others = self.owners.union(&self.privileged).filter(|_| owners);
         others.chain(&self.meant).cloned().collect()
     }
 }
 
-/// Who will count rows.
+/// The role that counts rows.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ArchiveReader<'a> {
     pub(super) role: &'a str,
     pub(super) member_of: &'a BTreeSet<String>,
-    /// Row-level security is not for it.
+    /// Row-level security does not apply to it.
     pub(super) sees_all_rows: bool,
-    /// Whether tables get their owners and privileges back; otherwise they are the reader's.
+    /// Whether tables get their owners and privileges back; otherwise the reader owns them.
     pub(super) owners: bool,
 }
 
@@ -87,7 +87,7 @@ impl ArchiveSummary {
         self.entries.iter().filter(move |entry| ids.as_ref().is_none_or(|ids| ids.contains(&entry.id)))
     }
 
-    /// Roles that are named by what is restored.
+    /// Returns the roles named by the entries to restore.
     pub(super) fn roles(&self, chosen: Option<&SelectedEntries>) -> NamedRoles {
         let mut named = NamedRoles::default();
         for entry in self.taken(chosen) {
@@ -106,13 +106,13 @@ impl ArchiveSummary {
         named
     }
 
-    /// Extensions that the chosen entries are known to need.
+    /// Returns the extensions that the selected entries are known to need.
     pub(super) fn needed_extensions(&self, chosen: &SelectedEntries) -> BTreeSet<String> {
         let needed = self.entries.iter().filter(|entry| chosen.needed_extensions.contains(&entry.id));
         needed.map(|entry| entry.name.clone()).collect()
     }
 
-    /// Tables whose rows nobody but others may count, and why.
+    /// Returns tables whose rows the reader may not count, and why.
     pub(super) fn uncountable(
         &self,
         chosen: Option<&SelectedEntries>,
@@ -148,7 +148,8 @@ fn is_like(reader: ArchiveReader<'_>, role: &str) -> bool {
     reader.role == role || reader.member_of.contains(role)
 }
 
-/// Whether an ACL takes SELECT from its table's owner, and gives it to nobody the reader could pass for.
+/// Returns whether an ACL revokes SELECT from its table's owner, and grants it to no role that the reader
+/// has.
 fn takes_from_owner(acl: &TocEntry, reader: ArchiveReader<'_>) -> bool {
     let statements = split(&acl.definition);
     let reads = |statement: &SqlStatement| {
@@ -172,12 +173,12 @@ fn takes_from_owner(acl: &TocEntry, reader: ArchiveReader<'_>) -> bool {
     revoked && !granted
 }
 
-/// Roles that PostgreSQL does not make itself, and whose names can be read.
+/// Returns whether a role is not one of PostgreSQL's own, and its name is readable.
 fn is_users(role: &str) -> bool {
     !role.is_empty() && !role.starts_with("pg_") && !role.contains(NOT_READABLE)
 }
 
-/// Roles that a statement of an ACL, a policy or a user mapping names.
+/// Returns the roles named in a statement of an ACL, a policy or a user mapping.
 fn roles_in(statement: &SqlStatement) -> Vec<&str> {
     if statement.begins(&["SET", "SESSION", "AUTHORIZATION", "?"]) {
         return if statement.is(3, "DEFAULT") { vec![] } else { statement.roles(3) };
@@ -194,7 +195,7 @@ fn roles_in(statement: &SqlStatement) -> Vec<&str> {
     }
     let is_grant = ["GRANT", "REVOKE"].iter().any(|verb| statement.find(0, verb).is_some());
     let of_list = |word: &str| statement.find_last(word).filter(|_| is_grant);
-    // `TO` and `FROM` are reserved, so that no name is written like them.
+    // `TO` and `FROM` are reserved, so no unquoted name is spelled like them.
     roles.extend(["TO", "FROM"].into_iter().filter_map(of_list).flat_map(|at| statement.roles(at + 1)));
     roles
 }
@@ -203,7 +204,7 @@ fn roles_in(statement: &SqlStatement) -> Vec<&str> {
 pub(super) mod tests {
     use super::*;
 
-    /// An entry of the schema `s` with an owner and a definition.
+    /// Returns an entry of the schema `s` with an owner and a definition.
     pub(in crate::restore::logical) fn entry(
         id: u32,
         kind: &str,

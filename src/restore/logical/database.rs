@@ -1,5 +1,5 @@
-//! The database that is restored into: made under a name or with a comment that says what it is, and dropped
-//! when anything fails. [`super::publish`] gives it its name.
+//! The database that is restored into: created under a name or with a comment that identifies it, and dropped
+//! on any failure. [`super::publish`] gives it its name.
 
 use std::time::Duration;
 
@@ -18,13 +18,13 @@ use crate::postgres::{ConnectionParameters, close, identifier, literal, split_qu
 use crate::run::RunContext;
 use crate::text::format_time;
 
-/// Making or dropping a database may wait for a checkpoint.
+/// Creating or dropping a database may wait for a checkpoint.
 const WITHIN: Duration = Duration::from_secs(600);
-/// How long sessions that cannot be ended are waited for. The server itself waits five seconds each time.
+/// How long to wait for sessions that cannot be terminated. The server itself waits five seconds each time.
 const IN_USE_WITHIN: Duration = Duration::from_secs(20);
 const STEP: Duration = Duration::from_millis(200);
 const IN_USE: &str = "55006";
-/// Where a database is when nothing is said.
+/// The tablespace of a database unless another one is given.
 const DEFAULT_TABLESPACE: &str = "pg_default";
 
 /// Runs one statement. `what` finishes "failed to …".
@@ -42,12 +42,12 @@ pub(super) async fn execute(
     }
 }
 
-/// A connection for this one purpose: one that was held through hours of loading may be dead.
+/// Opens a short-lived connection: one held through hours of loading may be dead.
 pub(super) async fn connect(target: &ConnectionParameters) -> Result<PgConnection, DumpRestoreError> {
     maintenance(target).await.map_err(DumpRestoreError::Connect)
 }
 
-/// Makes the empty database. Where there is one, looks once more whether it is empty.
+/// Creates the empty database. An existing one is checked again to be empty.
 pub(super) async fn create(plan: &DumpRestorePlan) -> Result<(), DumpRestoreError> {
     if plan.loads_into == LoadsInto::Existing {
         return refuse_occupied(plan, &plan.database, &plan.database).await;
@@ -72,7 +72,8 @@ pub(super) async fn refuse_occupied(
     }
 }
 
-/// Says in the database's comment what it is. Where it has its final name already, others are kept out of it.
+/// Records in the database's comment what it is. Where it has its final name already, other sessions are kept
+/// out of it.
 pub(super) async fn mark(run: &RunContext, plan: &DumpRestorePlan) -> Result<(), DumpRestoreError> {
     let mut connection = connect(&plan.steps.target).await?;
     let begin = match plan.loads_into {
@@ -91,7 +92,8 @@ pub(super) async fn mark(run: &RunContext, plan: &DumpRestorePlan) -> Result<(),
     let name = identifier(&plan.temporary);
     let mut sql = format!("COMMENT ON DATABASE {name} IS {}", literal(&comment));
     if plan.loads_into == LoadsInto::New {
-        // A limit is none for a superuser, and for anyone else it would be one for the restore, too.
+        // A connection limit does not apply to a superuser, and for any other role it would apply to the
+        // restore, too.
         sql.push_str(&match plan.steps.superuser {
             true => format!("; ALTER DATABASE {name} CONNECTION LIMIT 0"),
             false => format!("; REVOKE CONNECT ON DATABASE {name} FROM PUBLIC"),
@@ -102,7 +104,8 @@ pub(super) async fn mark(run: &RunContext, plan: &DumpRestorePlan) -> Result<(),
     marked
 }
 
-/// From `template0`: any other may hold things, and has its own encoding.
+/// Returns the statement; from `template0`, since any other template may contain objects, and has its own
+/// encoding.
 fn create_statement(name: &str, steps: &DumpRestoreSteps) -> String {
     let recorded = &steps.recorded;
     let mut sql = format!("CREATE DATABASE {} TEMPLATE template0", identifier(name));
@@ -125,15 +128,15 @@ fn create_statement(name: &str, steps: &DumpRestoreSteps) -> String {
     if let Some(rules) = &recorded.icu_rules {
         sql.push_str(&format!(" ICU_RULES {}", literal(rules)));
     }
-    // Naming even the default one takes a right to it, and only superusers have that.
+    // Naming even the default tablespace requires a privilege on it, which only superusers have.
     if steps.tablespaces && !["", DEFAULT_TABLESPACE].contains(&recorded.tablespace.as_str()) {
         sql.push_str(&format!(" TABLESPACE {}", identifier(&recorded.tablespace)));
     }
     sql
 }
 
-/// Drops a database of ours, ends whoever is in it, and waits for those whom it may not end. That it is not there
-/// is a success.
+/// Drops a database created by drctl, terminates its sessions, and waits for those that it may not terminate.
+/// A missing database is not an error.
 pub(super) async fn drop_database(target: &ConnectionParameters, name: &str) -> Result<(), DumpRestoreError> {
     let mut connection = connect(target).await?;
     let dropped = drop_within(&mut connection, target, name).await;
@@ -151,8 +154,8 @@ async fn drop_within(
     when_free(connection, name, &what, &format!("DROP DATABASE IF EXISTS {}", identifier(name))).await
 }
 
-/// Takes away what the server does not drop with a database: subscriptions, whose slots are the publisher's and
-/// stay as they are, and prepared transactions.
+/// Removes what blocks dropping a database: subscriptions, whose slots on the publisher are left as they are,
+/// and prepared transactions.
 async fn detach(
     connection: &mut PgConnection,
     target: &ConnectionParameters,
@@ -172,7 +175,7 @@ async fn detach(
     if subscriptions.is_empty() && prepared.is_empty() {
         return Ok(());
     }
-    // It may have been closed by a try before.
+    // An earlier attempt may have closed it to connections.
     let open = format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", identifier(name));
     execute(connection, &format!("enter the database `{name}`"), open).await?;
     let mut inside = target.with_database(name).connect().await.map_err(DumpRestoreError::Connect)?;
@@ -191,8 +194,8 @@ async fn detach(
     Ok(())
 }
 
-/// Runs a statement that takes nobody to be in the database: keeps others out, ends who is in it, and tries
-/// again for a while where some may not be ended.
+/// Runs a statement that requires a database without sessions: rejects new ones, terminates existing ones,
+/// and retries for a while where some may not be terminated.
 pub(super) async fn when_free(
     connection: &mut PgConnection,
     name: &str,
@@ -216,10 +219,10 @@ fn is_in_use(error: &DumpRestoreError) -> bool {
         if error.code().is_some_and(|code| code == IN_USE))
 }
 
-/// Lets nobody in any more, and ends the sessions that this role may end.
+/// Rejects new sessions, and terminates those that this role may terminate.
 async fn evict(connection: &mut PgConnection, name: &str) -> Result<(), DumpRestoreError> {
     let close = format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", identifier(name));
-    // Not there, or not ours: the statement that comes next says so.
+    // Where it is missing, or not ours, the next statement reports it.
     let _closed = execute(connection, "keep others out", close).await;
     let pids: Vec<i32> = ask(sqlx::query_scalar(
         "SELECT pid FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()",
@@ -228,14 +231,14 @@ async fn evict(connection: &mut PgConnection, name: &str) -> Result<(), DumpRest
     .fetch_all(&mut *connection))
     .await?;
     for pid in pids {
-        // Each by itself: one that may not be ended must not save the others.
+        // One statement each: one that may not be terminated must not protect the others.
         let _ended =
             execute(connection, "end a session", format!("SELECT pg_terminate_backend({pid})")).await;
     }
     Ok(())
 }
 
-/// Returns what a database keeps for as long as it is there, whatever its name.
+/// Returns the OID of a database, which survives renaming.
 pub(super) async fn oid(target: &ConnectionParameters, name: &str) -> Result<u32, DumpRestoreError> {
     let mut connection = connect(target).await?;
     let query = sqlx::query_scalar("SELECT oid::int8 FROM pg_database WHERE datname = $1");
@@ -244,7 +247,7 @@ pub(super) async fn oid(target: &ConnectionParameters, name: &str) -> Result<u32
     Ok(u32::try_from(found?).unwrap_or_default())
 }
 
-/// Returns the name of a database; `None`: it is gone.
+/// Returns the current name of a database; `None`: it was dropped.
 pub(super) async fn name_of(
     target: &ConnectionParameters,
     oid: u32,
@@ -256,7 +259,7 @@ pub(super) async fn name_of(
     found
 }
 
-/// Whether the server says that there is no database of that name.
+/// Returns whether the server confirms that there is no database of that name.
 pub(super) async fn is_gone(target: &ConnectionParameters, name: &str) -> bool {
     let Ok(mut connection) = connect(target).await else { return false };
     let query = sqlx::query_scalar("SELECT count(*) FROM pg_database WHERE datname = $1");
@@ -265,8 +268,8 @@ pub(super) async fn is_gone(target: &ConnectionParameters, name: &str) -> bool {
     found.is_ok_and(|count| count == 0)
 }
 
-/// Gives the temporary database what the recorded one had beside its contents. What cannot be applied comes
-/// back in words: the data is right without it.
+/// Applies the recorded properties of the database to the temporary one. Returns what cannot be applied, as
+/// text: the data is correct without it.
 pub(super) async fn apply_properties(plan: &DumpRestorePlan) -> Result<Vec<String>, DumpRestoreError> {
     let (recorded, properties) = (&plan.steps.recorded, &plan.steps.properties);
     let mut connection = connect(&plan.steps.target).await?;
@@ -305,9 +308,9 @@ fn setting_statement(database: &str, setting: &RoleSetting) -> String {
         Some(role) => format!("ALTER ROLE {} IN DATABASE {}", identifier(role), identifier(database)),
         None => format!("ALTER DATABASE {}", identifier(database)),
     };
-    // `a.b` is two names, as a setting of an extension has it.
+    // `a.b` is two identifiers, as in the setting of an extension.
     let name = setting.name.split('.').map(identifier).collect::<Vec<_>>().join(".");
-    // A list is kept as the server shows it, its parts quoted where that is needed.
+    // A list is recorded as the server displays it, its parts quoted where necessary.
     let is_list = LISTS.iter().any(|list| list.eq_ignore_ascii_case(&setting.name));
     let value = match split_quoted(&setting.value, ',') {
         Some(parts) if is_list => {
@@ -320,7 +323,7 @@ fn setting_statement(database: &str, setting: &RoleSetting) -> String {
     format!("{whose} SET {name} TO {value}")
 }
 
-/// From nothing: what PostgreSQL grants by default may have been taken away.
+/// Returns statements that start from no privileges: some of PostgreSQL's default ones may have been revoked.
 fn grant_statements(database: &str, recorded: &DatabaseFacts) -> Vec<String> {
     let Some(grants) = &recorded.grants else { return vec![] };
     let name = identifier(database);

@@ -13,7 +13,7 @@ use crate::restore::{Refusal, RestoreError};
 use crate::run::Interrupted;
 use crate::text::{bullet_list, format_duration};
 
-/// Why a restore did not come about.
+/// Why a restore of a dump failed.
 #[derive(Debug, Error)]
 pub enum DumpRestoreError {
     #[error("refused, and nothing was touched: {}", bullet_list(.0))]
@@ -88,7 +88,7 @@ pub enum DumpRestoreError {
 }
 
 impl DumpRestoreError {
-    /// Whether `pg_restore` could not load something.
+    /// Returns whether `pg_restore` failed to load something.
     pub(super) fn is_of_load(&self) -> bool {
         matches!(self, Self::Load(_) | Self::LoadObject { .. } | Self::PassedOver(_))
     }

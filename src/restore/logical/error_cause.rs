@@ -1,13 +1,13 @@
-//! Where to look for the reason of an error of a load, by the words of the server.
+//! Classifies the cause of a load error by the server's message.
 //!
-//! pg_restore gives no SQLSTATE. The words are those of the C locale, in which a superuser's sessions have them.
+//! pg_restore reports no SQLSTATE. The messages are those of the C locale, which a superuser's sessions use.
 
 use crate::model::Cause;
 
-/// How a server that speaks English begins an error.
+/// The beginnings of a server's errors in English.
 const SEVERITIES: [&str; 3] = ["ERROR:  ", "FATAL:  ", "PANIC:  "];
 
-/// What the target lacks or does not allow, or what broke on the way to it.
+/// What the target lacks or does not allow, or failures on the way to it.
 const OF_ENVIRONMENT: [&str; 38] = [
     // Permissions.
     "permission denied",
@@ -18,7 +18,7 @@ const OF_ENVIRONMENT: [&str; 38] = [
     "must have ",
     "only superuser",
     "Only roles with",
-    // What is not installed, or was not made: extensions, libraries, roles, tablespaces.
+    // Missing extensions, libraries, roles and tablespaces.
     "is not available",
     "could not open extension control file",
     "no such extension",
@@ -46,13 +46,13 @@ const OF_ENVIRONMENT: [&str; 38] = [
     "too many",
     "canceling statement due to",
     "deadlock detected",
-    // Connections, of pg_restore to the server and of the server to others.
+    // Connections of pg_restore to the server, and of the server to others.
     "could not connect to server",
     "terminating connection",
     "the database system is",
     "read-only transaction",
 ];
-/// What pg_restore itself says of its connection.
+/// pg_restore's own messages about its connection.
 const OF_CONNECTION: [&str; 5] = [
     "server closed the connection",
     "connection to server",
@@ -68,7 +68,7 @@ pub(super) fn cause_of(message: &str) -> Option<Cause> {
         return Some(Cause::Environment);
     }
     match SEVERITIES.iter().find_map(|severity| message.split_once(severity)) {
-        // The rows and definitions of the backup do not fit together: a broken key, a check that does not hold.
+        // The rows and definitions of the backup are inconsistent: a violated key or check constraint.
         Some((_, said)) => Some(if has(said, &OF_ENVIRONMENT) { Cause::Environment } else { Cause::Backup }),
         None if is_of_server(message) => None,
         None if message.contains("No space left on device") => Some(Cause::Environment),
@@ -76,12 +76,13 @@ pub(super) fn cause_of(message: &str) -> Option<Cause> {
     }
 }
 
-/// Whether an error says that something is not there.
+/// Returns whether an error reports a missing object.
 pub(super) fn is_of_something_missing(message: &str) -> bool {
     message.contains("does not exist")
 }
 
-/// Whether it begins as a server's error does, in whatever language: a word in capitals, a colon and two blanks.
+/// Returns whether a message has the form of a server's error in any language: a word in capitals, a colon
+/// and two spaces.
 fn is_of_server(message: &str) -> bool {
     let is_severity = |before: &str| {
         let word = before.rsplit(' ').next().unwrap_or_default();

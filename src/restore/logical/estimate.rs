@@ -1,4 +1,4 @@
-//! How long a restore will take, by what earlier ones took.
+//! Estimates how long a restore takes, by the durations of earlier ones.
 
 use serde::Serialize;
 
@@ -7,10 +7,10 @@ use crate::model::{BackupId, BackupKind, Outcome};
 use crate::repository::journal::JournalRecord;
 use crate::restore::VERB;
 
-/// How many of the newest restores count.
+/// How many of the latest restores are used.
 const COUNTED: usize = 5;
 
-/// What a backup weighs, bytes.
+/// The size of a backup, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoadCost {
     pub stored: u64,
@@ -20,16 +20,16 @@ pub struct LoadCost {
 /// Bytes a second, as measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Rates {
-    /// Stored bytes fetched and unpacked.
+    /// Stored bytes fetched and decoded.
     pub fetch: Option<f64>,
-    /// Plain bytes from the beginning of the load to the published database.
+    /// Plain bytes from the start of the load to the published database.
     pub load: Option<f64>,
-    /// How many restores they were measured by.
+    /// How many restores the rates were measured from.
     pub runs: usize,
 }
 
 impl Rates {
-    /// Measures restores that succeeded; `records` come newest first. `weigh` knows the backups.
+    /// Measures restores that succeeded; `records`: newest first. `weigh` returns the size of a backup.
     pub fn measure(records: &[JournalRecord], weigh: impl Fn(&BackupId) -> Option<LoadCost>) -> Self {
         let (mut stored, mut plain, mut fetching, mut loading, mut runs) = (0.0, 0.0, 0.0, 0.0, 0);
         let good =
@@ -70,12 +70,12 @@ impl Rates {
         Self { fetch: rate(stored, fetching), load: rate(plain, loading), runs }
     }
 
-    /// Seconds; `None` where nothing was measured. `streamed`: fetching and loading go on at once.
+    /// Estimates seconds; `None` where nothing was measured. `streamed`: fetching and loading overlap.
     pub(super) fn estimate(&self, weight: LoadCost, streamed: bool) -> Option<f64> {
         let load = weight.plain as f64 / self.load?;
         match self.fetch {
             Some(fetch) if !streamed => Some(load + weight.stored as f64 / fetch),
-            // A restore whose fetch was not measured on its own was streamed, and its load has both.
+            // A restore whose fetch was not measured on its own was streamed, and its load includes both.
             _ => Some(load),
         }
     }

@@ -1,4 +1,4 @@
-//! What a restore leaves out of a dump, as `pg_dump` could have left it out.
+//! What a restore leaves out of a dump, with the semantics of `pg_dump`'s exclusions.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,12 +9,12 @@ use super::selection::SelectedEntries;
 use crate::model::DatabaseFacts;
 use crate::restore::Refusal;
 
-/// What is not to be restored.
+/// What is not restored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exclusion {
-    /// Schema and name of tables that come back empty.
+    /// Schema and name of tables that are restored empty.
     pub table_data: Vec<(String, String)>,
-    /// Schemas that do not come back, nor what needs something in them.
+    /// Schemas that are not restored, nor anything that depends on them.
     pub schemas: Vec<String>,
 }
 
@@ -23,13 +23,14 @@ impl Exclusion {
         self.table_data.is_empty() && self.schemas.is_empty()
     }
 
-    /// Whether the rows of a table are left out.
+    /// Returns whether the rows of a table are left out.
     pub fn leaves_out(&self, schema: &str, table: &str) -> bool {
         self.schemas.iter().any(|named| named == schema)
             || self.table_data.iter().any(|(of, named)| of == schema && named == table)
     }
 
-    /// Names that the backup does not have: whoever misspells one would get what was to stay out.
+    /// Returns a refusal for each name that the backup does not have: a misspelled one would restore what was
+    /// to be left out.
     pub(super) fn unknown(&self, recorded: &DatabaseFacts) -> Vec<Refusal> {
         let unknown = |what: &'static str, name: String| names::unknown(what, &name, &[]);
         let has_table = |(schema, name): &&(String, String)| {
@@ -52,7 +53,7 @@ impl fmt::Display for Exclusion {
     }
 }
 
-/// Everything in an archive.
+/// Selects everything in an archive.
 pub(super) fn everything(entries: &[TocEntry]) -> SelectedEntries {
     let named = |kinds: &[&str]| {
         let of_kind = entries.iter().filter(|entry| kinds.contains(&entry.kind.as_str()));
@@ -71,8 +72,8 @@ fn name_of(entry: &TocEntry) -> (String, String) {
     (entry.schema.clone().unwrap_or_default(), entry.name.clone())
 }
 
-/// Takes out of what was chosen what is excluded, and what cannot be without it: everything that needs
-/// something in an excluded schema, and foreign keys to tables that come back empty.
+/// Removes from a selection what is excluded, and what cannot exist without it: everything that depends on an
+/// excluded schema, and foreign keys to tables that are restored empty.
 pub(super) fn exclude(
     entries: &[TocEntry],
     chosen: SelectedEntries,
@@ -80,7 +81,7 @@ pub(super) fn exclude(
 ) -> SelectedEntries {
     let mut out: BTreeSet<u32> =
         entries.iter().filter(|entry| is_excluded(entry, exclusion)).map(|entry| entry.id).collect();
-    // A table without its rows is there, and what needs it can be made.
+    // A table without its rows exists, and what depends on it can be created.
     let is_definition = |entry: &&TocEntry| out.contains(&entry.id) && entry.kind != "TABLE DATA";
     let mut unmade: BTreeSet<u32> = entries.iter().filter(is_definition).map(|entry| entry.id).collect();
     let mut left_out = Vec::new();
@@ -133,13 +134,13 @@ fn is_excluded(entry: &TocEntry, exclusion: &Exclusion) -> bool {
     }
 }
 
-/// Whether a foreign key is from a table with rows to one that comes back without.
+/// Returns whether a foreign key points from a table with rows to one restored empty.
 fn refers_to_nothing(key: &TocEntry, entries: &[TocEntry], exclusion: &Exclusion) -> bool {
     let is_empty = |table: &TocEntry| {
         table.schema.as_ref().is_some_and(|schema| exclusion.leaves_out(schema, &table.name))
     };
     let tables = entries.iter().filter(|entry| entry.kind == "TABLE" && key.needs.contains(&entry.id));
-    // The name of a key is its table's name and its own.
+    // The name of a key consists of its table's name and its own.
     let is_its_own = |table: &&TocEntry| {
         table.schema == key.schema
             && key.name.strip_prefix(table.name.as_str()).is_some_and(|rest| rest.starts_with(' '))

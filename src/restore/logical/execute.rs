@@ -17,11 +17,11 @@ use crate::restore::{CreatedObject, Executed, RestoreError as _, RestoreProgress
 use crate::run::RunContext;
 use crate::text::error_chain;
 
-/// The check that compares what was restored with what was recorded.
+/// The check that compares the restored database with the recorded facts.
 const SAME: &str = "same-as-dumped";
 
-/// Does what was planned. Until the last step the restored database has a name of its own, or a comment that
-/// says that it is not complete; whatever fails before, it is dropped.
+/// Executes the plan. Until the last step the restored database has a temporary name, or a comment that says
+/// that it is incomplete; on an earlier failure it is dropped.
 pub(super) async fn execute(
     run: &RunContext,
     plan: &DumpRestorePlan,
@@ -91,7 +91,7 @@ async fn steps(
     let finished = finished?;
     progress.begin(Phase::Publish);
     let publication = Publication::for_plan(plan, &finished.verdict);
-    // From here on it is good, or as good as was asked for, and nothing may take it back.
+    // From here on it is as good as requested, and must not be dropped.
     *made = CreatedObjects::Judged(publication.clone());
     let not_applied = database::apply_properties(plan).await?;
     let left_out = not_made.into_iter().chain(not_applied).collect();
@@ -122,12 +122,13 @@ async fn create(
 ) -> Result<LoadProgress, DumpRestoreError> {
     run.check_interruption()?;
     progress.begin(Phase::CreateDatabase);
-    // Nobody else has the temporary name. Of another one it is ours only if we know that we made it.
+    // The temporary name is unique. A database of another name is ours only if it is known that this run
+    // created it.
     if plan.loads_into == LoadsInto::Temporary {
         *made = CreatedObjects::Database;
     }
     if let Err(error) = database::create(plan).await {
-        // The server said no; otherwise nobody knows what it did.
+        // The server rejected it; with any other error it is unknown whether it took effect.
         if matches!(&error, DumpRestoreError::Statement { source: sqlx::Error::Database(_), .. }) {
             *made = CreatedObjects::Nothing;
         }
@@ -143,7 +144,7 @@ async fn create(
     Ok(LoadProgress::begin(database, expected, run.events.clone(), &run.cancel))
 }
 
-/// What teardown removes.
+/// Returns what teardown removes.
 async fn created(plan: &DumpRestorePlan) -> Result<CreatedObject, DumpRestoreError> {
     if plan.loads_into == LoadsInto::Existing {
         let what = format!("database `{}` on {}", plan.database, plan.server);
@@ -208,7 +209,7 @@ async fn load_file(
     }
 }
 
-/// Tries one repository after the other, each time into a new database.
+/// Tries the repositories in turn, each time into a new database.
 async fn load_stream(
     run: &RunContext,
     plan: &DumpRestorePlan,
@@ -284,12 +285,13 @@ async fn finish(
     Ok(finished)
 }
 
-/// After a failure: nothing that looks complete and is not may stay, and nothing that is complete may go.
+/// Cleans up after a failure: nothing incomplete may remain that looks complete, and nothing complete may be
+/// dropped.
 async fn take_back(plan: &DumpRestorePlan, made: CreatedObjects) -> DumpCleanup {
     let database = plan.temporary.clone();
     match made {
         CreatedObjects::Nothing => DumpCleanup::NothingMade,
-        // A connection that broke in the last step says nothing about whether the server took it.
+        // A connection that broke in the last step leaves open whether the server executed it.
         CreatedObjects::Judged(publication)
             if publication.database != database && database::is_gone(&plan.steps.target, &database).await =>
         {
@@ -321,9 +323,9 @@ async fn drop_leftovers(run: &RunContext, plan: &DumpRestorePlan) -> Result<(), 
 /// How far a restore came.
 enum CreatedObjects {
     Nothing,
-    /// A database that is not to stay.
+    /// A database that must be dropped on failure.
     Database,
-    /// One that was compared, and is to be published so.
+    /// A database that was compared, and is published according to the result.
     Judged(Publication),
 }
 
@@ -334,11 +336,11 @@ struct Loaded {
     chosen: Option<SelectedEntries>,
     /// What did not load.
     passed_over: Vec<NotLoaded>,
-    /// What a person should know of the load.
+    /// Notes for the operator on the load.
     notes: Vec<String>,
 }
 
-/// A database that was judged.
+/// A database that was compared and judged.
 #[derive(Default)]
 struct LoadOutcome {
     compared: Option<Compared>,

@@ -1,4 +1,5 @@
-//! The database that has the final name already: what it holds that a new one would not, and what it has of its own.
+//! The database that has the final name already: the objects that a new one would not have, and its own
+//! properties.
 
 use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 
@@ -14,13 +15,13 @@ const FIRST_OF_USERS: u32 = 16384;
 /// The catalog of large objects.
 const LARGE_OBJECTS: &str = "pg_largeobject_metadata";
 
-/// A database that has the name the restored one is to get.
+/// A database with the final name of the restored one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExistingDatabase {
     pub owner: String,
     pub takes_connections: bool,
     pub connections: u64,
-    /// Some of what it holds, in words; none when it is empty.
+    /// Some of its objects, as text; empty when the database is.
     pub holds: Vec<String>,
     /// Whether it has no schema `public`, which a new database has.
     pub lacks_public: bool,
@@ -30,14 +31,14 @@ pub struct ExistingDatabase {
     pub comment: Option<String>,
     /// `ALTER DATABASE … SET` and `ALTER ROLE … IN DATABASE … SET`.
     pub settings: Vec<RoleSetting>,
-    /// Whether its privileges are other than PostgreSQL's defaults.
+    /// Whether its privileges differ from PostgreSQL's defaults.
     pub has_grants: bool,
     /// Negative where there is none.
     pub connection_limit: i32,
 }
 
 impl ExistingDatabase {
-    /// What it has of its own beside its contents, in words.
+    /// Returns its own properties apart from its contents, as text.
     pub(super) fn own_properties(&self) -> Vec<String> {
         let mut own = Vec::new();
         own.extend(self.comment.is_some().then(|| "a comment".to_owned()));
@@ -50,7 +51,7 @@ impl ExistingDatabase {
     }
 }
 
-/// A setting by its name; its value may be long, and secret.
+/// Describes a setting by its name; its value may be long, and secret.
 pub(super) fn setting_words(setting: &RoleSetting) -> String {
     match &setting.role {
         Some(role) => format!("the setting {} of role {role}", setting.name),
@@ -72,7 +73,7 @@ struct Row {
     connection_limit: i32,
 }
 
-/// Reads what is known of the database under the name asked for.
+/// Reads the facts of the database of the requested name.
 pub(super) async fn existing(
     connection: &mut PgConnection,
     target: &ConnectionParameters,
@@ -122,7 +123,7 @@ pub(super) async fn existing(
     }))
 }
 
-/// Returns some of what a database holds that a new one would not, in words. None: it is empty.
+/// Returns some of the objects that a new database would not have, as text. Empty: the database is empty.
 pub(super) async fn contents(database: &ConnectionParameters) -> Result<Vec<String>, DumpRestoreError> {
     Ok(look_inside(database).await?.0)
 }
@@ -150,8 +151,8 @@ async fn read(connection: &mut PgConnection) -> Result<(Vec<String>, bool), Dump
     Ok((holds, lacks_public))
 }
 
-/// The catalogs of this database whose rows are objects, whatever the server's version. Labels of an enum are its
-/// type's. User mappings, which others may not read, need a foreign server.
+/// The catalogs of this database whose rows are objects, whatever the server's version. Labels of an enum
+/// belong to its type. User mappings, which other roles may not read, need a foreign server.
 const CATALOGS: &str = "SELECT c.relname::text
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
  WHERE c.relnamespace = 'pg_catalog'::regnamespace AND c.relkind = 'r' AND NOT c.relisshared
@@ -165,12 +166,12 @@ const SUBSCRIPTIONS: &str = "SELECT s.subname::text FROM pg_catalog.pg_subscript
    JOIN pg_catalog.pg_database d ON d.oid = s.subdbid
   WHERE d.datname = current_database() ORDER BY 1 LIMIT 4";
 
-/// Objects that initdb did not make have an oid from [`FIRST_OF_USERS`] on. Not counted is what belongs to
-/// another object that counts (an index, the type of a row, what is in an extension), what is temporary, and PL/pgSQL,
-/// which an upgraded cluster has made again in every database.
+/// Returns the query. Objects not created by initdb have an OID from [`FIRST_OF_USERS`] on. Not counted is
+/// what belongs to another object that counts (an index, the type of a row, the members of an extension),
+/// what is temporary, and PL/pgSQL, which an upgraded cluster has recreated in every database.
 fn objects_query(catalogs: &[String]) -> String {
     let of_catalog = |(rank, name): (usize, &String)| {
-        // Whoever creates a large object may choose its oid, and initdb creates none.
+        // The creator of a large object may choose its OID, and initdb creates none.
         let first = if name == LARGE_OBJECTS { 0 } else { FIRST_OF_USERS };
         format!(
             "SELECT {rank}, '{name}'::text, 'pg_catalog.{name}'::regclass::oid, oid FROM pg_catalog.{name} WHERE oid >= {first}"
@@ -195,9 +196,10 @@ fn objects_query(catalogs: &[String]) -> String {
     )
 }
 
-/// In the server's words; in those of the catalog where it has none or the object is gone.
+/// Describes an object as the server does; by its catalog where the server has no description or the object
+/// is gone.
 async fn describe(connection: &mut PgConnection, catalog: &str, oid: i64) -> String {
-    // Large objects are described by the table of their contents.
+    // Large objects are described through the catalog of their contents.
     let class = if catalog == LARGE_OBJECTS { "pg_largeobject" } else { catalog };
     let query =
         format!("SELECT pg_catalog.pg_describe_object('pg_catalog.{class}'::regclass, {oid}::oid, 0)");

@@ -1,4 +1,4 @@
-//! Brings the dump from a repository: into a file, proven, or as a stream that is proven at its end.
+//! Fetches the dump from a repository: into a file, verified, or as a stream that is verified at its end.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write as _};
@@ -25,35 +25,35 @@ use crate::text::error_chain;
 const BUFFER: usize = 256 << 10;
 const TOLD_EVERY: Duration = Duration::from_millis(250);
 
-/// How a table of contents is read: it is seldom longer than this.
+/// How a table of contents is read: it is seldom larger than this.
 const BEGINNING: ReadWindow = ReadWindow { chunk: 1 << 20, parallel: 1 };
 
-/// The unpacked dump in a file that has no name: it is gone with the last process that has it open,
-/// whatever ends that process.
+/// The decoded dump in an unlinked file: it disappears with the last process that has it open, however that
+/// process ends.
 pub(super) struct Scratch {
     file: File,
-    /// `None` where the archive's layout is not known here; `pg_restore` then finds its way alone.
+    /// `Err` where the archive's layout is not understood; `pg_restore` then reads it on its own.
     pub(super) index: Result<Index, ArchiveError>,
 }
 
 impl Scratch {
-    /// The archive's contents, where they are understood.
+    /// Returns the archive's contents, where they are understood.
     pub(super) fn entries(&self) -> Option<&[TocEntry]> {
         self.index.as_ref().ok().map(|index| index.entries.as_slice())
     }
 
-    /// Under which the file can be opened as long as this process lives.
+    /// Returns a path that opens the file as long as this process lives.
     pub(super) fn path(&self) -> PathBuf {
         PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd()))
     }
 }
 
-/// Writing the file failed, which no other repository can mend.
+/// Writing the file failed, which another repository would not fix.
 #[derive(Debug, Error)]
 #[error("failed to write the scratch file")]
 struct ScratchWrite(#[source] io::Error);
 
-/// Fetches and unpacks the dump into `directory`, from the first repository that has it right.
+/// Fetches and decodes the dump into `directory`, from the first repository whose copy is intact.
 pub(super) async fn to_scratch(
     run: &RunContext,
     plan: &DumpRestorePlan,
@@ -81,7 +81,7 @@ pub(super) async fn to_scratch(
     Err(DumpRestoreError::Fetch { artifact: plan.steps.dump.name.clone(), tries })
 }
 
-/// Tells that a repository is given up for this restore, and what comes next.
+/// Reports that a repository is not used any more for this restore, and which one is next.
 pub(super) fn lost(run: &RunContext, plan: &DumpRestorePlan, name: &RepositoryName, reason: String) {
     run.events.emit(&Event::RepositoryLost { repository: name.clone(), reason });
     let next = plan.repositories.iter().skip_while(|other| *other != name).nth(1);
@@ -100,7 +100,7 @@ fn scratch_failure(error: &OpenError) -> Option<io::Error> {
     )
 }
 
-/// The plain dump as a stream. An error at its end says that it was not the right one.
+/// Returns the plain dump as a stream. An error at its end means that it was damaged.
 pub(super) fn plain(
     run: &RunContext,
     plan: &DumpRestorePlan,
@@ -109,7 +109,7 @@ pub(super) fn plain(
     plain_of(run, &plan.steps.manifest, &plan.steps.dump, repository, ReadWindow::default())
 }
 
-/// The same for a dump of which nothing is planned yet.
+/// Returns the same for a dump without a plan.
 fn plain_of(
     run: &RunContext,
     manifest: &Manifest,
@@ -125,8 +125,8 @@ fn plain_of(
     move || unseal_ahead(stream.into_reader(), &dump.encoding, &identities, dump.plain)
 }
 
-/// Reads the beginning of a dump, where its table of contents is, from the first repository that gives it.
-/// Nothing is proven by it, and it decides over no data: that is for the restore, which says what is wrong.
+/// Reads the beginning of a dump, where its table of contents is, from the first repository that returns it.
+/// It is not verified and decides about no data: that is left to the restore, which reports what is wrong.
 pub(super) async fn read_ahead(
     run: &RunContext,
     manifest: &Manifest,
@@ -160,7 +160,7 @@ async fn unpack(
                 Err(ArchiveError::Read(source)) => return Err(OpenError::Read(source)),
                 index => index,
             };
-            // Whatever was understood of it, the end of the stream is where its digest is proven.
+            // Whatever was understood of it, the digest is verified at the end of the stream.
             io::copy(&mut plain, &mut io::sink()).map_err(OpenError::Read)?;
             let file = plain.into_inner().file;
             for (at, bytes) in index.iter().flat_map(Index::patches) {
@@ -175,7 +175,7 @@ async fn unpack(
     copied.unwrap_or_else(|error| Err(OpenError::Read(io::Error::other(error))))
 }
 
-/// Tells how far the bytes are while `work` goes on.
+/// Reports the progress in bytes while `work` runs.
 pub(super) async fn tell<T>(
     run: &RunContext,
     subject: &str,
@@ -197,7 +197,7 @@ pub(super) async fn tell<T>(
     }
 }
 
-/// Gives on what it reads, and keeps it in the file.
+/// Passes on what it reads, and keeps it in the file.
 struct ScratchRetention<R> {
     plain: R,
     file: File,

@@ -1,4 +1,4 @@
-//! What the dump's own contents say of its restore, before anything is loaded.
+//! What the dump's contents imply for its restore, before anything is loaded.
 
 use super::archive_toc::TocEntry;
 use super::contents::{ArchiveReader, NamedRoles};
@@ -8,7 +8,7 @@ use super::selection::{SelectedEntries, choose};
 use super::{DumpRestoreRequest, DumpSurvey, EntrySelection, Exclusion};
 use crate::model::TableFacts;
 
-/// What is restored of an archive; `None` is everything.
+/// Selects what is restored of an archive; `None` is everything.
 pub(super) fn choose_from(
     entries: &[TocEntry],
     selection: &EntrySelection,
@@ -21,16 +21,16 @@ pub(super) fn choose_from(
     Some(exclude(entries, chosen, exclusion))
 }
 
-/// What the dump's own contents say of the restore.
+/// What the dump's contents imply for the restore.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Foreseen {
     /// `None` is everything, or not known.
     pub(super) chosen: Option<SelectedEntries>,
     /// `None` where the contents could not be read ahead.
     pub(super) roles: Option<NamedRoles>,
-    /// Extensions that chosen tables are known to need.
+    /// Extensions that selected tables are known to need.
     pub(super) extensions: Vec<String>,
-    /// Columns that may point to large objects which are left out; `None` where that is not known.
+    /// Columns that may point to large objects which are left out; `None` where that is unknown.
     pub(super) pointers: Option<Vec<String>>,
     /// Tables whose rows cannot be counted after the load, with the reason.
     pub(super) uncountable: Vec<String>,

@@ -1,7 +1,7 @@
-//! Which roles and tablespaces of a backup's `globals.sql` are made, and with which statements.
+//! Which roles and tablespaces of a backup's `globals.sql` are created, and with which statements.
 //!
-//! What exists is never altered: neither its attributes nor its password. Every statement is one that was
-//! understood; the rest is said and left to a person.
+//! Existing ones are never altered: neither their attributes nor their passwords. Only statements that were
+//! understood are executed; the others are reported and left to an operator.
 
 use std::collections::BTreeSet;
 
@@ -9,27 +9,27 @@ use serde::Serialize;
 
 use super::globals_sql::{SqlStatement, split};
 
-/// What will be made.
+/// What will be created.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct GlobalsPlan {
     /// Roles that are created.
     pub roles: Vec<String>,
-    /// Roles that exist and stay as they are.
+    /// Roles that exist and are left unchanged.
     pub existing_roles: Vec<String>,
     /// Tablespaces that are created.
     pub tablespaces: Vec<String>,
     /// The directories of these.
     pub locations: Vec<TablespaceLocation>,
-    /// Created roles that may log in but have no password: the backup does not hold it.
+    /// Created roles that may log in but have no password: the backup does not contain it.
     pub need_password: Vec<String>,
-    /// Created roles of which the restoring role becomes a member, to give them what they own.
+    /// Created roles that the restoring role joins, to assign ownership to them.
     pub joined: Vec<String>,
-    /// What was not understood or may not be done here, in words.
+    /// What was not understood or is not allowed here, as text.
     pub left_out: Vec<String>,
     /// Run in one transaction.
     #[serde(skip)]
     pub(super) role_steps: Vec<GlobalsStep>,
-    /// Run one after the other: a tablespace cannot be made in a transaction.
+    /// Run one after the other: a tablespace cannot be created in a transaction.
     #[serde(skip)]
     pub(super) tablespace_steps: Vec<GlobalsStep>,
 }
@@ -42,7 +42,7 @@ pub struct TablespaceLocation {
 }
 
 impl TablespaceLocation {
-    /// Reads `CREATE TABLESPACE name … LOCATION 'path'`. One in the data directory itself has no path.
+    /// Parses `CREATE TABLESPACE name … LOCATION 'path'`. One inside of the data directory has no path.
     fn of(statement: &SqlStatement) -> Option<Self> {
         let position =
             statement.begins(&["CREATE", "TABLESPACE", "?"]).then(|| statement.find_last("LOCATION"))?;
@@ -51,20 +51,20 @@ impl TablespaceLocation {
     }
 }
 
-/// The directories of all tablespaces of a script.
+/// Returns the directories of all tablespaces of a script.
 pub(super) fn locations(script: &str) -> BTreeSet<String> {
     split(script).iter().filter_map(TablespaceLocation::of).map(|place| place.location).collect()
 }
 
-/// A statement, and whether nothing may come after it where it fails. A setting or a comment that the server
-/// does not take is no reason to restore nothing.
+/// A statement, and whether its failure ends the restore. A setting or a comment that the server rejects does
+/// not.
 #[derive(Clone, Debug)]
 pub(super) struct GlobalsStep {
     pub(super) statement: SqlStatement,
     pub(super) is_needed: bool,
 }
 
-/// What the target has, and what the restoring role may do there.
+/// What exists on the target, and what the restoring role may do there.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Existing<'a> {
     pub(super) major: u32,
@@ -88,9 +88,9 @@ pub(super) struct Needs<'a> {
     pub(super) tablespaces: bool,
 }
 
-/// A version from which on CREATEROLE gives no attribute that the role does not have itself.
+/// The first version in which CREATEROLE grants no attribute that the role does not have itself.
 const FIRST_WITH_OWN_ATTRIBUTES: u32 = 16;
-/// A version from which on a membership may be granted more than once, each by someone who may.
+/// The first version in which a membership may be granted more than once, by different grantors.
 const FIRST_WITH_GRANTORS: u32 = 16;
 
 /// Reads the script and decides.
@@ -141,7 +141,7 @@ pub(super) fn plan(script: &str, existing: Existing<'_>, needs: Needs<'_>) -> Gl
     if !existing.superuser {
         let joined: Vec<String> = needs.owners.intersection(&new_roles).cloned().collect();
         for role in &joined {
-            // Who makes a role may grant it, and is no member of it yet.
+            // The creator of a role may grant it, and is not a member of it yet.
             let sql = format!("GRANT {} TO CURRENT_USER", crate::postgres::identifier(role));
             let grants = split(&sql).into_iter().map(|statement| GlobalsStep { statement, is_needed: true });
             plan.role_steps.extend(grants);
@@ -182,8 +182,8 @@ fn need_password(
     statements.iter().filter(logs_in_without).map(|statement| statement.name(2).to_owned()).collect()
 }
 
-/// Roles that a platform makes and logs in with: RDS, Cloud SQL, Azure, Neon, Supabase. Those that
-/// PostgreSQL makes nobody else may.
+/// Returns whether a role is one that a platform creates and logs in with: RDS, Cloud SQL, Azure, Neon,
+/// Supabase. PostgreSQL's own ones cannot be created at all.
 fn is_platforms(role: &str) -> bool {
     ["pg_", "rds_", "cloudsql", "azure_", "azuresu"].iter().any(|prefix| role.starts_with(prefix))
         || [
@@ -202,7 +202,7 @@ fn is_platforms(role: &str) -> bool {
 struct Decide<'a> {
     existing: Existing<'a>,
     new_roles: &'a BTreeSet<String>,
-    /// Those of the new roles that get no attributes.
+    /// The new roles that get no attributes.
     bare: &'a BTreeSet<String>,
     superusers: BTreeSet<&'a str>,
     new_tablespaces: &'a BTreeSet<String>,
@@ -212,7 +212,7 @@ impl Decide<'_> {
     fn about(&self, statement: &SqlStatement, plan: &mut GlobalsPlan) {
         let begins = |pattern: &[&str]| statement.begins(pattern);
         if begins(&["SET"]) || begins(&["RESET"]) || begins(&["SELECT", "pg_catalog"]) {
-            // The session that makes them has its own.
+            // The session that creates them has its own.
         } else if begins(&["ALTER", "ROLE", "?", "IN", "DATABASE"]) {
             // Settings of a role in a database come with the database's own facts.
         } else if begins(&["CREATE", "ROLE", "?"]) {
@@ -247,8 +247,8 @@ impl Decide<'_> {
         }
     }
 
-    /// Without the attributes that the restoring role may not give; naming them, even to deny them, is as much
-    /// forbidden. Each that the role had is said.
+    /// Adds the statement without the attributes that the restoring role may not grant; naming them, even to
+    /// deny them, is forbidden as well. Each one that the role had is reported.
     fn attributes(&self, statement: &SqlStatement, plan: &mut GlobalsPlan) {
         let role = statement.name(2);
         if !self.new_roles.contains(role) || self.bare.contains(role) {
@@ -279,8 +279,8 @@ impl Decide<'_> {
         attributes.into_iter().filter(move |(_, may)| !superuser && !may).map(|(attribute, _)| attribute)
     }
 
-    /// A new role may become a member of what is there. A role that exists does not become one of more:
-    /// that would change what it may do.
+    /// Lets a new role become a member of an existing one. An existing role gains no membership: that would
+    /// change its privileges.
     fn membership(&self, statement: &SqlStatement, plan: &mut GlobalsPlan) {
         let (group, member) = (statement.name(1), statement.name(3));
         match (self.new_roles.contains(member), self.is_there(group)) {
@@ -299,9 +299,9 @@ impl Decide<'_> {
         }
     }
 
-    /// A grantor must be here and be allowed to, and the restoring role must be allowed to speak for it: so is
-    /// a new role, whose own memberships were made first. In another's place the restoring role grants it;
-    /// that is no difference where a superuser did.
+    /// Keeps a grantor that exists and is allowed to grant, and that the restoring role may act for: that
+    /// includes a new role, whose own memberships were created first. Otherwise the restoring role is the
+    /// grantor; that makes no difference where it was a superuser.
     fn granted_by(&self, statement: &SqlStatement, plan: &mut GlobalsPlan) -> SqlStatement {
         let Some(position) = statement.find(4, "GRANTED").filter(|at| statement.is(at + 1, "BY")) else {
             return statement.clone();
@@ -339,13 +339,13 @@ impl Decide<'_> {
     }
 }
 
-/// The position of the name in `… ON KIND name …`.
+/// Returns the position of the name in `… ON KIND name …`.
 fn object_of(statement: &SqlStatement, kind: &str) -> Option<usize> {
     let on = statement.find(1, "ON").filter(|on| statement.is(on + 1, kind))?;
     Some(on + 2)
 }
 
-/// The tablespace that a statement makes, changes or grants.
+/// Returns the tablespace that a statement creates, alters or grants.
 fn tablespace_of(statement: &SqlStatement) -> Option<&str> {
     let is_of = |verb: &str| statement.is(0, verb);
     if (is_of("CREATE") || is_of("ALTER")) && statement.is(1, "TABLESPACE") {

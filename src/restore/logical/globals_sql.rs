@@ -1,11 +1,11 @@
-//! What `pg_dumpall --globals-only` and `pg_dump` write, taken apart: statements, and the words of each.
+//! Parses the output of `pg_dumpall --globals-only` and `pg_dump` into statements and their words.
 //!
-//! Both quote every name that could be taken for a key word where a key word may be, so a position says which
-//! of the two a word is: `ALTER ROLE replication WITH REPLICATION`.
+//! Both quote every name that could be taken for a key word where a key word is possible, so a position
+//! determines which of the two a word is: `ALTER ROLE replication WITH REPLICATION`.
 
 use std::ops::Range;
 
-/// A statement without its `;`. It may hold a password's hash, so it is never shown.
+/// A statement without its `;`. It may contain a password hash, so it is never displayed.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct SqlStatement {
     text: String,
@@ -15,7 +15,7 @@ pub(super) struct SqlStatement {
 #[derive(Clone, PartialEq, Eq)]
 struct Token {
     kind: TokenKind,
-    /// A name without its quotes; anything else as it stands.
+    /// A name without its quotes; anything else unchanged.
     value: String,
     span: Range<usize>,
 }
@@ -39,13 +39,13 @@ impl SqlStatement {
         &self.text
     }
 
-    /// The first words, for people: enough to know it by, and never a constant.
+    /// Returns the first words, for people: enough to recognize it by, and never a constant.
     pub(super) fn gist(&self) -> String {
         let words = self.words.iter().take(5).take_while(|word| word.kind != TokenKind::Constant);
         words.map(|word| &self.text[word.span.clone()]).collect::<Vec<_>>().join(" ") + " …"
     }
 
-    /// Whether it begins so: key words as they are, `?` for a name.
+    /// Returns whether it begins with a pattern: key words as they are, `?` for a name.
     pub(super) fn begins(&self, pattern: &[&str]) -> bool {
         self.words.len() >= pattern.len()
             && pattern.iter().enumerate().all(|(position, expected)| match *expected {
@@ -54,12 +54,13 @@ impl SqlStatement {
             })
     }
 
-    /// The name in this position.
+    /// Returns the name in this position.
     pub(super) fn name(&self, position: usize) -> &str {
         self.words.get(position).map_or("", |word| &word.value)
     }
 
-    /// Name and type of each column of a `CREATE TABLE`. The type of a schema is `schema.type`, both without quotes.
+    /// Returns name and type of each column of a `CREATE TABLE`. A type with a schema is `schema.type`, both
+    /// without quotes.
     pub(super) fn columns(&self) -> Vec<(String, String)> {
         let is_sign =
             |position: usize, sign: &str| self.words.get(position).is_some_and(|word| word.is_sign(sign));
@@ -84,7 +85,7 @@ impl SqlStatement {
         columns
     }
 
-    /// The text of the constant in this position.
+    /// Returns the text of the constant in this position.
     pub(super) fn constant(&self, position: usize) -> Option<String> {
         let word = self.words.get(position).filter(|word| word.kind == TokenKind::Constant)?;
         let with_escapes = word.value.strip_prefix(['e', 'E']);
@@ -100,24 +101,24 @@ impl SqlStatement {
         Some(text)
     }
 
-    /// Whether this key word is in this position. A name is told from it only by its quotes, so a position
-    /// in which a name may be is never asked for.
+    /// Returns whether this key word is in this position. A name differs from it only by its quotes, so this
+    /// must not be called for a position where a name is possible.
     pub(super) fn is(&self, position: usize, keyword: &str) -> bool {
         let word = self.words.get(position);
         word.is_some_and(|word| word.kind == TokenKind::Plain && word.value.eq_ignore_ascii_case(keyword))
     }
 
-    /// The first such key word from a position on that is in no parentheses.
+    /// Returns the position of the first such key word from a position on, outside of parentheses.
     pub(super) fn find(&self, from: usize, keyword: &str) -> Option<usize> {
         self.outside().find(|position| *position >= from && self.is(*position, keyword))
     }
 
-    /// The last such key word that is in no parentheses.
+    /// Returns the position of the last such key word outside of parentheses.
     pub(super) fn find_last(&self, keyword: &str) -> Option<usize> {
         self.outside().filter(|position| self.is(*position, keyword)).last()
     }
 
-    /// Positions of words that are in no parentheses.
+    /// Returns the positions of words outside of parentheses.
     fn outside(&self) -> impl Iterator<Item = usize> {
         let mut depth = 0_usize;
         self.words.iter().enumerate().filter_map(move |(position, word)| {
@@ -130,7 +131,7 @@ impl SqlStatement {
         })
     }
 
-    /// The roles in a list that begins in this position. `PUBLIC` is none.
+    /// Returns the roles in a list that begins in this position, without `PUBLIC`.
     pub(super) fn roles(&self, from: usize) -> Vec<&str> {
         let mut roles = Vec::new();
         for pair in self.words.get(from..).unwrap_or_default().chunks(2) {
@@ -149,14 +150,14 @@ impl SqlStatement {
         roles
     }
 
-    /// Without everything from this position on.
+    /// Returns the statement without everything from this position on.
     pub(super) fn before(&self, position: usize) -> Self {
         let Some(word) = self.words.get(position) else { return self.clone() };
         let text = self.text[..word.span.start].trim_end().to_owned();
         Self { text, words: self.words[..position].to_vec() }
     }
 
-    /// Without the words in these positions.
+    /// Returns the statement without the words in these positions.
     pub(super) fn without(&self, positions: &[usize]) -> Self {
         let mut text = self.text.clone();
         for word in positions.iter().rev().filter_map(|position| self.words.get(*position)) {
@@ -173,7 +174,7 @@ impl std::fmt::Debug for SqlStatement {
     }
 }
 
-/// Splits a script into statements. Comments, and lines that are for psql (`\restrict`), are left out.
+/// Splits a script into statements. Comments, and meta-commands of psql (`\restrict`), are left out.
 pub(super) fn split(script: &str) -> Vec<SqlStatement> {
     let mut statements = Vec::new();
     let mut words: Vec<Token> = Vec::new();
@@ -228,13 +229,13 @@ fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | 0x80..)
 }
 
-/// Without the first and the last quote: others belong to the name.
+/// Removes the first and the last quote: others belong to the name.
 fn unquoted(text: &str) -> &str {
     let inner = text.strip_prefix('"').unwrap_or(text);
     inner.strip_suffix('"').unwrap_or(inner)
 }
 
-/// How long a constant is that begins with `$$` or `$tag$`; `None` where it is none, as in `$1`.
+/// Returns the length of a constant that begins with `$$` or `$tag$`; `None` where it is none, as in `$1`.
 fn dollar_quoted(bytes: &[u8]) -> Option<usize> {
     let tag = bytes[1..].iter().position(|byte| *byte == b'$').map(|end| &bytes[..end + 2])?;
     let name = &tag[1..tag.len() - 1];
@@ -247,7 +248,8 @@ fn line_end(bytes: &[u8]) -> usize {
     bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len())
 }
 
-/// How long the quoted text is that begins here; to the end of the script where it does not end.
+/// Returns the length of the quoted text that begins here; to the end of the script where it is not
+/// terminated.
 fn quoted_end(bytes: &[u8], quote: u8, with_escapes: bool) -> usize {
     let mut at = 1;
     while at < bytes.len() {

@@ -1,4 +1,4 @@
-//! Reads the restored database and compares it with what was recorded.
+//! Inspects the restored database and compares it with the recorded facts.
 
 use std::collections::BTreeSet;
 
@@ -33,7 +33,7 @@ async fn read_and_compare(
     chosen: Option<&SelectedEntries>,
 ) -> Result<Compared, DumpRestoreError> {
     let mut connection = plan.inside().connect().await.map_err(DumpRestoreError::Connect)?;
-    // Counting is all it does, and it may use what the load has used.
+    // Counting is all it does, and it may use the resources of the load.
     let parallel = format!(
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL max_parallel_workers_per_gather = {}",
         plan.jobs.clamp(1, 8)
@@ -77,8 +77,8 @@ async fn read_and_compare(
     Ok(Compared { undetermined: undetermined.into_iter().chain(unlocked).collect(), dangling, ..compared })
 }
 
-/// Takes out of what is compared what the restoring role may not read: the rows of tables and the values of
-/// sequences. They are loaded like all others, and are no reason to take that back. Gives each, in words.
+/// Removes from the comparison what the restoring role may not read: the rows of tables and the values of
+/// sequences. They are loaded like all others, and are no reason to drop the database. Returns each, as text.
 fn set_aside(
     recorded: &mut DatabaseFacts,
     unreadable: &[Unreadable],
@@ -113,7 +113,7 @@ fn set_aside(
     undetermined
 }
 
-/// Sequences that count downwards.
+/// Returns the sequences that count downwards.
 async fn descending(connection: &mut PgConnection) -> Result<BTreeSet<(String, String)>, DumpRestoreError> {
     let rows: Vec<(String, String)> = ask(sqlx::query_as(
         "SELECT n.nspname::text, c.relname::text

@@ -13,15 +13,15 @@ use super::selection::SelectedEntries;
 use crate::postgres::{identifier, qualified};
 use crate::text::count;
 
-/// The type that the extension `lo` makes.
+/// The type created by the extension `lo`.
 const LO: &str = "lo";
 /// How many columns a note names.
 const NAMED: usize = 10;
-/// How long the values of one column may take to count.
+/// How long counting the values of one column may take.
 const COUNT_WITHIN: Duration = Duration::from_secs(24 * 3600);
 
-/// Returns columns of the chosen tables that may point to large objects, as `schema.table.column`: of type `oid` or
-/// `lo`, or of a domain over one.
+/// Returns columns of the selected tables that may point to large objects, as `schema.table.column`: of type
+/// `oid` or `lo`, or of a domain over one.
 pub(super) fn columns(entries: &[TocEntry], chosen: &SelectedEntries) -> Vec<String> {
     let domains = domains(entries);
     let is_pointer = |kind: &str| {
@@ -38,7 +38,7 @@ pub(super) fn columns(entries: &[TocEntry], chosen: &SelectedEntries) -> Vec<Str
     columns.collect()
 }
 
-/// Domains over `oid` or `lo`, as `schema.name`. A dump has a domain after the one that it is over.
+/// Returns domains over `oid` or `lo`, as `schema.name`. A dump has a domain after its base domain.
 fn domains(entries: &[TocEntry]) -> BTreeSet<String> {
     let mut domains = BTreeSet::new();
     for entry in entries.iter().filter(|entry| entry.kind == "DOMAIN") {
@@ -55,7 +55,8 @@ fn domains(entries: &[TocEntry]) -> BTreeSet<String> {
     domains
 }
 
-/// Says what a partial restore leaves out. `columns` are those that may point to it; `None` where they are unknown.
+/// Describes what a partial restore leaves out. `columns` are those that may point to it; `None` where they
+/// are unknown.
 pub(super) fn note(large_objects: u64, columns: Option<&[String]>) -> String {
     let (are, them) = if large_objects == 1 { ("is", "it") } else { ("are", "them") };
     let pointers = match columns {
@@ -74,7 +75,7 @@ pub(super) fn note(large_objects: u64, columns: Option<&[String]>) -> String {
     )
 }
 
-/// Finds the values in restored tables that point to no large object, a line a column.
+/// Finds values in restored tables that point to no large object; one line per column.
 pub(super) async fn dangling(
     connection: &mut PgConnection,
     chosen: &SelectedEntries,
@@ -102,7 +103,7 @@ pub(super) async fn dangling(
             Ok(Ok(values)) => found.push(format!(
                 "{values} values in {name} point to no large object: they may be ones that were left out"
             )),
-            // What failed ends the transaction, and so the look.
+            // The failed statement aborts the transaction, and with it the search.
             Ok(Err(error)) => {
                 found
                     .push(format!("values in {name} may point to large objects that were left out: {error}"));

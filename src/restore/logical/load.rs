@@ -26,10 +26,10 @@ use crate::postgres::close;
 use crate::repository::Repository;
 use crate::run::RunContext;
 
-/// A load may take days; what must not happen is that nobody notices that it stands still. The watch does.
+/// A load may take days; a stall is detected by the load monitor.
 const WITHIN: Duration = Duration::from_secs(14 * 24 * 3600);
 
-/// A program of the right version that works on the temporary database.
+/// Returns a program of the right version, connected to the temporary database.
 async fn program(plan: &DumpRestorePlan, name: &'static str) -> Result<Program, DumpRestoreError> {
     let program = plan.steps.tools.program(name).map_err(DumpRestoreError::Tools)?;
     let program = plan
@@ -41,10 +41,10 @@ async fn program(plan: &DumpRestorePlan, name: &'static str) -> Result<Program, 
 }
 
 async fn pg_restore(plan: &DumpRestorePlan, kind: PassKind) -> Result<Program, DumpRestoreError> {
-    // Only then it names the object that it has something to say of.
+    // Only then it names the object that a message is about.
     let program = program(plan, "pg_restore").await?.arg("--verbose");
     let mut program = program.keep_stderr(STDERR_LINES).keep_stderr_where(pg_restore_errors::is_no_chatter);
-    // In a stream comments on extensions cannot be loaded apart.
+    // In a stream comments on extensions cannot be loaded separately.
     let is_tolerant = plan.steps.comments_apart && plan.route == DumpTransfer::Stream;
     if plan.incomplete.is_some() {
         program = program
@@ -69,7 +69,7 @@ async fn pg_restore(plan: &DumpRestorePlan, kind: PassKind) -> Result<Program, D
     Ok(program)
 }
 
-/// Chooses out of the archive what was asked for; `None` is everything.
+/// Selects what was requested from the archive; `None` is everything.
 pub(super) async fn chosen(
     plan: &DumpRestorePlan,
     scratch: &Scratch,
@@ -94,8 +94,8 @@ pub(super) async fn chosen(
     Ok(chosen)
 }
 
-/// The entries of an archive in another encoding, with names as everything else has them. PostgreSQL converts
-/// them: whichever server it is, it knows all of its encodings.
+/// Returns the entries of an archive in another encoding, with UTF-8 names. PostgreSQL converts them: any
+/// server knows all of its encodings.
 async fn in_utf8(plan: &DumpRestorePlan, index: &Index) -> Result<Vec<TocEntry>, DumpRestoreError> {
     let names = index.foreign_names();
     let mut connection = maintenance(&plan.steps.target).await.map_err(DumpRestoreError::Connect)?;
@@ -112,14 +112,14 @@ async fn in_utf8(plan: &DumpRestorePlan, index: &Index) -> Result<Vec<TocEntry>,
     Ok(index.converted(&names.into_iter().zip(converted).collect()))
 }
 
-/// What came of a load from a file.
+/// The result of a load from a file.
 pub(super) struct FileLoad {
     pub(super) passed_over: PassedOver,
-    /// Extensions that the target did not make and nothing is known to need, in words.
+    /// Extensions that the target did not create and that nothing is known to need, as text.
     pub(super) missing: Vec<String>,
 }
 
-/// Loads from the file, with as many connections as given.
+/// Loads from the file, with the given number of connections.
 pub(super) async fn from_scratch(
     run: &RunContext,
     plan: &DumpRestorePlan,
@@ -159,7 +159,7 @@ pub(super) async fn from_scratch(
     Ok(loaded)
 }
 
-/// Extensions that were not made, in words; `None` where one of them is known to be needed.
+/// Returns the extensions that were not created, as text; `None` where one of them is known to be needed.
 async fn unneeded(
     plan: &DumpRestorePlan,
     entries: &[TocEntry],
@@ -185,8 +185,8 @@ async fn unneeded(
     Ok(Some(missing.iter().map(words).collect()))
 }
 
-/// Whether one job may load what several at a time could not: it keeps to the dump's own order, in which rows
-/// come after those that a constraint or a trigger looks for.
+/// Returns whether a single job may load what several concurrent ones could not: it keeps to the dump's own
+/// order, in which rows come after those that a constraint or a trigger looks up.
 pub(super) fn may_be_of_order(error: &DumpRestoreError) -> bool {
     let (DumpRestoreError::Load(error)
     | DumpRestoreError::PassedOver(error)
@@ -198,7 +198,7 @@ pub(super) fn may_be_of_order(error: &DumpRestoreError) -> bool {
     pg_restore_errors::may_be_of_order(stderr.iter().map(String::as_str))
 }
 
-/// What `--use-list` reads: an id a line, in the archive's order.
+/// Writes the input of `--use-list`: an id per line, in the archive's order.
 fn list(plan: &DumpRestorePlan, ids: &[u32]) -> Result<std::fs::File, DumpRestoreError> {
     let directory = match &plan.route {
         DumpTransfer::Scratch { directory, .. } => directory.clone(),
@@ -212,7 +212,7 @@ fn list(plan: &DumpRestorePlan, ids: &[u32]) -> Result<std::fs::File, DumpRestor
 
 /// Why a streamed load failed.
 pub(super) enum StreamFailure {
-    /// The repository did not give the dump, or not the right one.
+    /// The repository did not return the dump, or returned a damaged one.
     Input(String),
     Load(Box<DumpRestoreError>),
 }
@@ -221,7 +221,7 @@ fn in_load(error: DumpRestoreError) -> StreamFailure {
     StreamFailure::Load(Box::new(error))
 }
 
-/// Loads straight from a repository, with one connection.
+/// Loads directly from a repository, with one connection.
 pub(super) async fn from_stream(
     run: &RunContext,
     plan: &DumpRestorePlan,
@@ -278,8 +278,8 @@ fn judge(
     }
 }
 
-/// Gathers statistics, so that the first queries are planned as they should be. Gives words where there are none:
-/// the data is right without them.
+/// Collects statistics, so that the first queries get good plans. Returns a note where that failed: the data
+/// is correct without them.
 pub(super) async fn analyze(
     run: &RunContext,
     plan: &DumpRestorePlan,
@@ -307,7 +307,7 @@ fn unplanned(run: &RunContext, error: &DumpRestoreError) -> String {
     text
 }
 
-/// Says what a choice leaves out.
+/// Reports what a selection leaves out.
 pub(super) fn tell_left_out(run: &RunContext, chosen: Option<&SelectedEntries>) {
     for text in chosen.iter().flat_map(|chosen| &chosen.left_out) {
         run.events.emit(&Event::Notice { message: format!("left out: {text}") });

@@ -1,4 +1,4 @@
-//! Into what a dump is loaded, and how its bytes get there.
+//! The database that a dump is loaded into, and the transfer of its bytes.
 
 use std::path::PathBuf;
 
@@ -7,18 +7,18 @@ use serde::Serialize;
 use super::{DatabaseServerFacts, DumpRestoreRequest, ExistingDatabase, LeftoverDatabase};
 use crate::model::Artifact;
 
-/// The extension that is in one database of a server only, by its name.
+/// The extension that can be in only one database of a server, chosen by name.
 pub(super) const PG_CRON: &str = "pg_cron";
-/// Beside the unpacked dump itself.
+/// In addition to the decoded dump itself.
 const SCRATCH_MARGIN: u64 = 16 << 20;
 
-/// How the dump gets into `pg_restore`.
+/// How the dump is passed to `pg_restore`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "mode")]
 pub enum DumpTransfer {
-    /// Unpacked into a file without a name, and proven, before anything is loaded.
+    /// Decoded into an unlinked file, and verified, before anything is loaded.
     Scratch { directory: PathBuf, needed: u64, free: u64 },
-    /// Straight into its standard input; proven when the last byte went by, before it is published.
+    /// Directly into its standard input; verified at the last byte, before the database is published.
     Stream,
 }
 
@@ -34,7 +34,7 @@ pub enum LoadsInto {
     Existing,
 }
 
-/// The database that has the final name when the load begins.
+/// Returns the database that has the final name when the load begins.
 pub(super) fn standing<'a>(
     request: &DumpRestoreRequest,
     target: &'a DatabaseServerFacts,
@@ -44,7 +44,7 @@ pub(super) fn standing<'a>(
     target.existing.as_ref().filter(|_| !is_dropped)
 }
 
-/// What a restore that did not end has left under the final name.
+/// Returns the leftover of an interrupted restore under the final name.
 pub(super) fn left_under_the_name<'a>(
     request: &DumpRestoreRequest,
     target: &'a DatabaseServerFacts,
@@ -66,8 +66,8 @@ pub(super) fn route(
     into: LoadsInto,
     free: u64,
 ) -> DumpTransfer {
-    // Choosing tables takes the archive's contents, and those may come only with its last byte. And into what
-    // cannot be dropped again nothing is loaded before it is proven.
+    // Selecting tables requires the archive's contents, which may come only with its last byte. And a
+    // database that cannot be dropped is loaded only from a verified dump.
     if request.jobs <= 1 && request.is_everything() && into != LoadsInto::Existing {
         return DumpTransfer::Stream;
     }

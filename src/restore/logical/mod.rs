@@ -4,25 +4,25 @@
 //! survey ─▶ plan ─▶ globals ─▶ fetch ─▶ create ─▶ load ─▶ analyze ─▶ compare ─▶ publish
 //! ```
 //!
-//! [`DumpRestoreRequest`] is the way through them.
+//! [`DumpRestoreRequest`] is the entry point.
 //!
 //! *Invariants.*
-//! - Nothing is touched before the plan stands, and what refuses it is told all at once.
-//! - The database is loaded under a name that says what it is. It gets its own name only after it was
-//!   compared with what was recorded when it was dumped; whatever fails before, it is dropped. What a killed
-//!   restore leaves behind is known by its name and its comment. On request it has the final name from the
-//!   beginning, and a comment that says what it is until it was compared.
-//! - What was loaded and compared is never dropped: if it cannot be given its name, it is kept.
-//! - On request, what does not load is passed over. What is missing then is in the report, and the database is
-//!   published under another name, with a comment that says so.
-//! - A database that holds anything is never replaced. An empty one is, after one more look.
-//! - With several jobs the dump is proven before anything is loaded. Streamed, it is proven before it is
+//! - Nothing is changed before the plan is complete, and all refusals are reported at once.
+//! - The database is loaded under a name that identifies it as unfinished. It gets its final name only after
+//!   it was compared with the facts recorded with the dump; on any earlier failure it is dropped. The
+//!   leftovers of a killed restore are recognized by name and comment. On request it has the final name from
+//!   the beginning, and a comment that identifies it as unfinished until it was compared.
+//! - A database that was loaded and compared is never dropped: if it cannot be renamed, it is kept.
+//! - On request, objects that do not load are skipped. What is missing then is in the report, and the
+//!   database is published under another name, with a comment that says so.
+//! - A database with any contents is never replaced. An empty one is, after it was checked again.
+//! - With several jobs the dump is verified before anything is loaded. Streamed, it is verified before it is
 //!   published.
-//! - Roles that exist are never altered.
-//! - Memory does not grow with the dump, but for the archive's table of contents.
+//! - Existing roles are never altered.
+//! - Memory does not grow with the dump, except for the archive's table of contents.
 //!
-//! *Not here.* How bytes are read and proven ([`crate::repository::reader`], [`crate::pipeline`]); which
-//! server a policy means; restoring anything but a dump.
+//! *Not here.* Reading and verifying bytes ([`crate::repository::reader`], [`crate::pipeline`]); which server
+//! a policy means; restoring anything but a dump.
 
 mod archive_toc;
 mod compare;
@@ -128,7 +128,7 @@ mod tests {
     };
     use crate::postgres::{ConnectionParameters, Tools};
 
-    /// The latest backup of `database` into `restored`, with two jobs.
+    /// Returns a request for the latest backup of `database` into `restored`, with two jobs.
     pub(super) fn request() -> DumpRestoreRequest {
         DumpRestoreRequest {
             source: "database".parse().unwrap(),
@@ -155,7 +155,7 @@ mod tests {
         }
     }
 
-    /// A backup of two tables, and a server on this host that could take it.
+    /// Returns a backup of two tables, and a server on this host that is able to take it.
     pub(super) fn situation() -> DumpSurvey {
         let table = |name: &str, rows| TableFacts {
             schema: "public".to_owned(),

@@ -1,15 +1,15 @@
-//! Names that were asked for and that a backup does not have, and those near them.
+//! Requested names that a backup does not have, and similar ones.
 
 use crate::restore::Refusal;
 use crate::text::quoted_list;
 
-/// A name that the backup does not have, and those near it.
+/// Refuses a name that the backup does not have, and lists similar ones.
 pub(super) fn unknown(what: &str, name: &str, near: &[String]) -> Refusal {
     let near = if near.is_empty() { String::new() } else { format!("; near it: {}", quoted_list(near)) };
     Refusal::usage("unknown-name", format!("the backup has no {what} `{name}`{near}"))
 }
 
-/// The three that look most like it, if they do.
+/// Returns up to three names that are most similar, by edit distance.
 pub(super) fn near(name: &str, all: &[String]) -> Vec<String> {
     let plain = |text: &str| text.rsplit('.').next().unwrap_or(text).to_lowercase();
     let limit = (plain(name).chars().count() / 2).max(2);

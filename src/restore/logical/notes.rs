@@ -1,4 +1,4 @@
-//! What a person should know before a restore begins.
+//! Notes for the operator before a restore begins.
 
 use super::foreseen::Foreseen;
 use super::large_objects;
@@ -48,7 +48,7 @@ pub(super) fn notes(
     notes
 }
 
-/// What follows from the name it is loaded under, and from the one it gets.
+/// Returns notes on the name it is loaded under, and on its final name.
 fn naming_notes(request: &DumpRestoreRequest, situation: &DumpSurvey) -> Vec<String> {
     let (target, recorded) = (&situation.target, &situation.recorded);
     let mut notes = Vec::new();
@@ -90,7 +90,7 @@ fn naming_notes(request: &DumpRestoreRequest, situation: &DumpSurvey) -> Vec<Str
     notes
 }
 
-/// What becomes of the properties of a database that has the name already.
+/// Returns notes on the properties of an existing database of that name.
 fn of_properties(
     request: &DumpRestoreRequest,
     situation: &DumpSurvey,
@@ -122,7 +122,7 @@ fn of_properties(
     notes
 }
 
-/// Tablespaces of whose directories the server reports nothing.
+/// Returns notes on tablespaces whose directories the server does not report.
 fn of_tablespaces(situation: &DumpSurvey, globals: Option<&GlobalsPlan>) -> Vec<String> {
     let locations = globals.into_iter().flat_map(|globals| &globals.locations);
     let unknown = locations.filter_map(|place| match situation.target.directories.get(&place.location) {

@@ -1,4 +1,4 @@
-//! In which passes the entries of an archive are loaded, and with how many jobs.
+//! The passes in which the entries of an archive are loaded, and the number of jobs of each.
 
 use std::collections::BTreeSet;
 
@@ -17,24 +17,24 @@ pub(super) struct Pass {
 /// What an error in a pass means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PassKind {
-    /// The first one ends the restore.
+    /// The first error ends the restore.
     Strict,
-    /// Extensions that come along with a few tables: it is unknown whether these need them.
+    /// Extensions selected along with a few tables: it is unknown whether these need them.
     Extensions,
     /// Comments on extensions, which only their owners may set.
     ExtensionComments,
 }
 
-/// Whether an entry is a comment on an extension.
+/// Returns whether an entry is a comment on an extension.
 pub(super) fn is_extension_comment(entry: &TocEntry) -> bool {
     entry.kind == "COMMENT" && entry.name.starts_with("EXTENSION ")
 }
 
-/// Decides, by the archive's entries where they could be read.
+/// Decides on the passes, by the archive's entries where they could be read.
 ///
-/// The tables of an extension are there, with their foreign keys and triggers, before their rows are loaded.
-/// The dump has them in an order in which that goes well, and several jobs would not keep to it: an entry of
-/// data depends on its table alone. So these rows go first, one table after the other.
+/// The tables of an extension exist, with their foreign keys and triggers, before their rows are loaded. The
+/// dump has them in a working order, which several jobs would not keep to: a data entry depends on its table
+/// alone. So these rows go first, one table after the other.
 ///
 /// `comments_apart`: comments on extensions go last, since the restoring role may not be allowed to set them.
 pub(super) fn passes(
@@ -74,7 +74,7 @@ pub(super) fn passes(
     passes
 }
 
-/// Rows whose tables the dump does not make: an extension does.
+/// Returns the data entries whose tables the dump does not create, because an extension does.
 fn rows_of_extensions(entries: &[&TocEntry]) -> BTreeSet<u32> {
     let made: BTreeSet<_> = entries
         .iter()

@@ -1,4 +1,4 @@
-//! What `pg_restore` says of what it could not do, where it goes on all the same.
+//! The messages of `pg_restore` on what it failed to do, where it continues nevertheless.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,19 +8,19 @@ use crate::model::Cause;
 
 /// Lines of stderr that are kept; the last ones.
 pub(super) const STDERR_LINES: usize = 20_000;
-/// The setting that pg_restore makes and older servers do not know.
+/// The setting that pg_restore sets and that older servers do not know.
 const SETTING: &str = "transaction_timeout";
 const UNKNOWN_SETTING: &str = "unrecognized configuration parameter \"transaction_timeout\"";
-/// How pg_restore begins what it says itself.
+/// The prefix of pg_restore's own messages.
 const ITSELF: &str = "pg_restore: ";
-/// How it then goes on, where something is wrong.
+/// What follows it where something is wrong.
 const TELLING: [&str; 4] = ["from TOC entry ", "while ", "error: ", "warning: "];
 const COMMAND: &str = "Command was: ";
 const DETAIL: &str = "DETAIL:  ";
-/// What comes after the name of a table in the one line that has both, where the name has line breaks.
+/// What follows the name of a table in the one message that has both, where the name has line breaks.
 const AFTER_NAME: &str = "\": ERROR:  ";
 
-/// One thing that could not be done.
+/// An error that pg_restore reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Complaint {
     /// The archive's entry that it is about; none before the first.
@@ -32,12 +32,13 @@ pub(super) struct Complaint {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct NamedEntry {
     id: u32,
-    /// The kind, the name and the owner; no more than the first line of these.
+    /// The kind, the name and the owner; only the first line of these.
     text: String,
 }
 
 impl NamedEntry {
-    /// Whether this is how pg_restore names an entry of the archive. A name in another encoding is not comparable.
+    /// Returns whether this is how pg_restore names an entry of the archive. A name in another encoding is
+    /// not comparable.
     fn is_of(&self, entry: &TocEntry) -> bool {
         const NOT_READABLE: char = '\u{fffd}';
         let named = format!("{} {} {}", entry.kind, entry.name, entry.owner);
@@ -48,7 +49,7 @@ impl NamedEntry {
 }
 
 impl Complaint {
-    /// The archive's entry that it is about, where that is certain.
+    /// Returns the archive's entry that it is about, where that is certain.
     fn entry<'e>(&self, entries: Option<&'e [TocEntry]>) -> Option<&'e TocEntry> {
         let (named, entries) = (self.entry.as_ref()?, entries?);
         if is_ambiguous(entries) {
@@ -57,7 +58,8 @@ impl Complaint {
         entries.iter().find(|entry| named.is_of(entry))
     }
 
-    /// What could not be made or loaded. Without the archive's contents it is named as pg_restore does, with its owner.
+    /// Returns what could not be created or loaded. Without the archive's contents it is named as by
+    /// pg_restore, with its owner.
     pub(super) fn object(&self, entries: Option<&[TocEntry]>) -> Option<String> {
         match (self.entry(entries), &self.entry, entries) {
             (Some(entry), ..) => Some(entry.words()),
@@ -66,7 +68,7 @@ impl Complaint {
         }
     }
 
-    /// The object, and what the server said of it.
+    /// Returns the object, and the server's message.
     pub(super) fn text(&self, entries: Option<&[TocEntry]>) -> String {
         match self.object(entries) {
             Some(object) => format!("{object}: {}", self.message),
@@ -74,18 +76,19 @@ impl Complaint {
         }
     }
 
-    /// Whether its line ended within the name of a table, so that what the server said is still to come.
+    /// Returns whether its line ended within the name of a table, so that the server's message is still to
+    /// come.
     fn is_cut_in_a_name(&self) -> bool {
         self.message.matches('"').count() % 2 == 1 && !self.message.contains(AFTER_NAME)
     }
 
-    /// Whether it is about the one setting of a newer version, and about nothing of the dump.
+    /// Returns whether it is about the one setting of a newer version, and not about the dump.
     fn is_of_setting(&self) -> bool {
         self.message.contains(UNKNOWN_SETTING) || self.entry.is_none() && self.message.contains(SETTING)
     }
 
-    /// The extension whose comment it is about. Only its owner may set that, and creating the extension has set it
-    /// already: it is the extension's own, and nothing of the dump.
+    /// Returns the extension whose comment it is about. Only its owner may set that, and creating the
+    /// extension has set it already: it is the extension's own, and not part of the dump.
     fn extension_commented_on(&self) -> Option<&str> {
         let text = &self.entry.as_ref()?.text;
         text.strip_prefix("COMMENT EXTENSION ").map(str::trim_end)
@@ -96,27 +99,28 @@ impl Complaint {
     }
 }
 
-/// Whether a name in the archive could be taken for a line of pg_restore: then no line says for certain what it is of.
+/// Returns whether a name in the archive could be taken for a line of pg_restore: then lines cannot be
+/// attributed with certainty.
 pub(super) fn is_ambiguous(entries: &[TocEntry]) -> bool {
     let has_line =
         |name: &str| name.lines().skip(1).any(|line| line.starts_with(ITSELF) || line.starts_with(DETAIL));
     entries.iter().any(|entry| has_line(&entry.name) || entry.schema.as_deref().is_some_and(has_line))
 }
 
-/// Something that was not loaded, and where to look for the reason.
+/// An object that was not loaded, and its cause.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NotLoaded {
     pub(super) text: String,
     pub(super) cause: Cause,
 }
 
-/// Everything that a load has passed over.
+/// Everything that a load has skipped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct PassedOver {
     pub(super) complaints: Vec<Complaint>,
-    /// How many there were beside, which cannot be told.
+    /// The number of further ones that could not be read.
     pub(super) untold: usize,
-    /// What could not be done and is of no consequence, in words.
+    /// Failures without consequences, as text.
     pub(super) remarks: Vec<String>,
 }
 
@@ -125,19 +129,20 @@ impl PassedOver {
         self.complaints.is_empty() && self.untold == 0
     }
 
-    /// Adds what another run passed over.
+    /// Adds what another run skipped.
     pub(super) fn add(&mut self, other: Self) {
         self.complaints.extend(other.complaints);
         self.untold += other.untold;
         self.remarks.extend(other.remarks);
     }
 
-    /// As the function of that name, of what was passed over.
+    /// Applies [`may_be_of_order`] to what was skipped.
     pub(super) fn may_be_of_order(&self) -> bool {
         may_be_of_order(self.complaints.iter().map(|complaint| complaint.message.as_str()))
     }
 
-    /// What was not loaded, each with its cause. What needs something else that was not loaded has the cause of that.
+    /// Returns what was not loaded, each with its cause. An object that depends on another one that was not
+    /// loaded has the cause of that.
     pub(super) fn not_loaded(&self, entries: Option<&[TocEntry]>) -> Vec<NotLoaded> {
         let mut failed: BTreeMap<u32, Cause> = BTreeMap::new();
         let mut all = Vec::new();
@@ -163,7 +168,7 @@ impl PassedOver {
     }
 }
 
-/// The cause of an entry that was not loaded and that this one needs, itself or through others.
+/// Returns the cause of a failed entry that this one depends on, directly or indirectly.
 fn cause_of_needs(entry: &TocEntry, entries: &[TocEntry], failed: &BTreeMap<u32, Cause>) -> Option<Cause> {
     let by_id: BTreeMap<u32, &TocEntry> = entries.iter().map(|entry| (entry.id, entry)).collect();
     let (mut next, mut seen) = (entry.needs.clone(), BTreeSet::new());
@@ -178,7 +183,7 @@ fn cause_of_needs(entry: &TocEntry, entries: &[TocEntry], failed: &BTreeMap<u32,
     None
 }
 
-/// Whether what pg_restore says may come of several jobs, which do not keep to the dump's own order.
+/// Returns whether the messages may be caused by several jobs, which do not keep to the dump's own order.
 pub(super) fn may_be_of_order<'a>(lines: impl Iterator<Item = &'a str> + Clone) -> bool {
     const OF_ORDER: [&str; 2] = ["COPY failed for table", "deadlock detected"];
     const OF_SERVER: [&str; 6] = [
@@ -193,26 +198,26 @@ pub(super) fn may_be_of_order<'a>(lines: impl Iterator<Item = &'a str> + Clone) 
     has(&OF_ORDER) && !has(&OF_SERVER)
 }
 
-/// Whether a line is more than what it does next, of which it tells much where it is to name objects.
+/// Returns whether a line is more than progress, of which `--verbose` prints much.
 pub(super) fn is_no_chatter(line: &str) -> bool {
     line.strip_prefix(ITSELF).is_none_or(|said| TELLING.iter().any(|begin| said.starts_with(begin)))
 }
 
-/// Whether a line belongs to the account of many errors. The statements themselves do not: they may be whole
-/// functions.
+/// Returns whether a line is kept when there are many errors. The statements themselves are not: they may be
+/// whole functions.
 pub(super) fn is_account(line: &str) -> bool {
     is_no_chatter(line)
         && ([ITSELF, COMMAND, DETAIL].iter().any(|begin| line.starts_with(begin))
             || line.contains(AFTER_NAME))
 }
 
-/// Whether pg_restore went to its end. It says so by the number of errors that it passed over.
+/// Returns whether pg_restore ran to its end. It then reports the number of errors ignored.
 pub(super) fn went_to_its_end(stderr: &[String]) -> bool {
     said(stderr).is_some()
 }
 
-/// Whether it went to its end, and passed over nothing but the one setting and comments on extensions. In its number it does not count
-/// all of those of its workers.
+/// Returns whether it ran to its end, and ignored nothing but the one setting and comments on extensions. Its
+/// count does not include all errors of its workers.
 pub(super) fn only_tolerated(stderr: &[String]) -> bool {
     let complaints = complaints(stderr);
     let is_all_there = stderr.len() < STDERR_LINES;
@@ -222,7 +227,7 @@ pub(super) fn only_tolerated(stderr: &[String]) -> bool {
         && number.is_some_and(|number| (1..=complaints.len()).contains(&number))
 }
 
-/// The account of a load that went to its end; without the one setting where that is tolerated.
+/// Parses the errors of a load that ran to its end; without the one setting where that is tolerated.
 pub(super) fn passed_over(
     stderr: &[String],
     jobs: u32,
@@ -251,7 +256,7 @@ pub(super) fn passed_over(
     passed_over
 }
 
-/// What ended a load that is to end with the first error.
+/// Returns the error that ended a load which stops at the first one.
 pub(super) fn first(stderr: &[String]) -> Option<Complaint> {
     complaints(stderr).into_iter().next()
 }
@@ -263,7 +268,7 @@ fn said(stderr: &[String]) -> Option<usize> {
 
 fn complaints(stderr: &[String]) -> Vec<Complaint> {
     let mut found: Vec<Complaint> = Vec::new();
-    // It names an entry once, before the first of what it has to say of it.
+    // It names an entry once, before its first message on it.
     let mut entry = None;
     for line in stderr {
         if let Some(said) = line.strip_prefix(ITSELF) {
@@ -286,7 +291,7 @@ fn complaints(stderr: &[String]) -> Vec<Complaint> {
     found
 }
 
-/// `215; 1259 16385 TABLE orders postgres`; of a name with a line break, its first line.
+/// Parses `215; 1259 16385 TABLE orders postgres`; of a name with a line break, only its first line.
 fn parse_entry(text: &str) -> Option<NamedEntry> {
     let (id, rest) = text.split_once("; ")?;
     let text = rest.splitn(3, ' ').nth(2)?;

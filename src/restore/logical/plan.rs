@@ -24,17 +24,18 @@ use crate::source::postgres_dump::capture::DATABASE;
 
 /// From this version on pg_restore begins every session with a setting that older servers do not know.
 const FIRST_WITH_TRANSACTION_TIMEOUT: u32 = 17;
-/// The setting that turns them off; logging in sets them off from this version on, too.
+/// The first version with the setting that turns event triggers off; login event triggers exist from it on,
+/// too.
 const FIRST_WITH_EVENT_TRIGGERS: u32 = 17;
 
-/// What will be done, in every detail that a person may want to know first.
+/// What will be done, in every detail that an operator may want to know first.
 #[derive(Clone, Debug, Serialize)]
 pub struct DumpRestorePlan {
     pub backup: BackupId,
     pub source: SourceName,
-    /// The moment whose data comes back.
+    /// The time whose data is restored.
     pub recovery_point: DateTime<Utc>,
-    /// How much newer data there may have been, seconds.
+    /// The age of that data, in seconds: how much newer data there may have been.
     pub age_seconds: i64,
     /// In the order they are tried.
     pub repositories: Vec<RepositoryName>,
@@ -44,7 +45,7 @@ pub struct DumpRestorePlan {
     /// The name it has until it was compared.
     pub temporary: String,
     pub loads_into: LoadsInto,
-    /// The name it gets instead if something is missing; absent where nothing may be.
+    /// The name it gets instead if something is missing; absent where that is not allowed.
     pub incomplete: Option<String>,
     /// An empty database has the name; it is replaced.
     pub replaces_empty: bool,
@@ -53,18 +54,18 @@ pub struct DumpRestorePlan {
     pub locale: String,
     pub stored_bytes: u64,
     pub plain_bytes: u64,
-    /// What the database took on disk where it was dumped.
+    /// The size of the database on disk where it was dumped.
     pub database_bytes: u64,
     pub tables: u64,
     pub rows: u64,
-    /// Those in the backup.
+    /// The number of them in the backup.
     pub large_objects: u64,
     /// Whether they are restored.
     pub restores_large_objects: bool,
     pub route: DumpTransfer,
     pub jobs: u32,
     pub tool: String,
-    /// Seconds, by what earlier restores took; absent where there was none.
+    /// Seconds, estimated from earlier restores; absent where there was none.
     pub estimated_seconds: Option<f64>,
     pub measured_by: Rates,
     /// What is restored, where it is not everything.
@@ -72,10 +73,10 @@ pub struct DumpRestorePlan {
     /// What is left out of that.
     pub exclusion: Option<String>,
     pub globals: Option<GlobalsPlan>,
-    /// What earlier restores have left on the server.
+    /// Leftovers of earlier restores on the server.
     pub leftovers: Vec<LeftoverDatabase>,
     pub drop_leftovers: bool,
-    /// What a person should know before.
+    /// Notes for the operator before the restore.
     pub notes: Vec<String>,
     #[serde(skip)]
     pub(super) steps: DumpRestoreSteps,
@@ -86,7 +87,7 @@ pub struct DumpRestorePlan {
 pub(super) struct DumpRestoreSteps {
     pub(super) manifest: Manifest,
     pub(super) dump: Artifact,
-    /// The server and the role, and the database that is to be.
+    /// The server and the role, and the database to create.
     pub(super) target: ConnectionParameters,
     pub(super) recorded: DatabaseFacts,
     pub(super) properties: Properties,
@@ -96,21 +97,22 @@ pub(super) struct DumpRestoreSteps {
     pub(super) exclusion: Exclusion,
     pub(super) owners: bool,
     pub(super) tablespaces: bool,
-    /// Whether a connection limit is none for the restoring role.
+    /// Whether the restoring role is exempt from connection limits.
     pub(super) superuser: bool,
     /// Settings of the sessions that work in the database before it is published.
     pub(super) session: Vec<(&'static str, String)>,
-    /// pg_restore says things the server does not understand, and is not to end because of them.
+    /// pg_restore sends settings that the server does not know, and must not end because of them.
     pub(super) tolerates_settings: bool,
-    /// Whether comments on extensions are loaded so that they may fail: only owners and superusers may set them.
+    /// Whether comments on extensions are loaded in a pass that may fail: only owners and superusers may set
+    /// them.
     pub(super) comments_apart: bool,
     /// The archive's contents, where they could be read ahead.
     pub(super) entries: Option<Vec<TocEntry>>,
 }
 
-/// Decides. Every reason against it comes at once.
+/// Makes the plan, or returns every reason against it at once.
 ///
-/// `seed`: any random number; it keeps two restores on one server apart.
+/// `seed`: any random number; it gives concurrent restores on one server different names.
 pub fn plan(
     request: &DumpRestoreRequest,
     situation: DumpSurvey,
@@ -230,14 +232,14 @@ fn existing_globals(target: &DatabaseServerFacts) -> Existing<'_> {
     }
 }
 
-/// Settings of the sessions that work in the database. All are safe, because nothing depends on the database until it is
-/// published: if the server crashes before, the restore has failed and begins again.
+/// Returns the settings of the sessions that work in the database. All are safe, because nothing depends on
+/// the database until it is published: if the server crashes before, the restore has failed and starts over.
 ///
 /// - `synchronous_commit`: with it on, every one of thousands of small statements waits for the disk.
-/// - `maintenance_work_mem` is left as the server has it. More of it was measured to make a load slower, by a
-///   quarter with 1 GB: more processes work at an index than there are processors for.
-/// - `lc_messages`: the causes of errors are known by their words. Only superusers may set it.
-/// - `event_triggers`: those that came with the dump are not for what a restore does. Only superusers may set it.
+/// - `maintenance_work_mem` keeps the server's value. More of it was measured to make a load slower, by a
+///   quarter with 1 GB: more processes work on an index than there are processors.
+/// - `lc_messages`: the causes of errors are classified by their messages. Only superusers may set it.
+/// - `event_triggers`: those in the dump must not fire on the restore itself. Only superusers may set it.
 fn session(target: &DatabaseServerFacts) -> Vec<(&'static str, String)> {
     let mut settings = vec![("synchronous_commit", "off".to_owned())];
     if target.superuser {
@@ -277,7 +279,7 @@ impl RestorePlan for DumpRestorePlan {
 }
 
 impl DumpRestorePlan {
-    /// How the database that is being restored is reached, by whatever works in it.
+    /// Returns the parameters of connections into the database that is being restored.
     pub(super) fn inside(&self) -> ConnectionParameters {
         let mut database = self.steps.target.with_database(&self.temporary);
         database.settings.extend(self.steps.session.iter().cloned());

@@ -1,4 +1,4 @@
-//! What stands against a restore, all at once.
+//! Preconditions of a restore, all checked at once.
 
 use std::collections::BTreeSet;
 
@@ -15,9 +15,9 @@ use crate::text::quoted_list;
 
 /// PostgreSQL's `NAMEDATALEN`, less the NUL.
 const NAME_BYTES: usize = 63;
-/// Databases that others are made from.
+/// Databases that others are created from.
 const TEMPLATES: [&str; 2] = ["template0", "template1"];
-/// The database that everyone connects to: it is never made or renamed.
+/// The database that clients connect to by default: it is never created or renamed.
 const EVERYONES: &str = "postgres";
 
 pub(super) fn refusals(
@@ -57,8 +57,7 @@ pub(super) fn no_artifact(backup: &BackupId, artifact: &str) -> Refusal {
     Refusal::not_ready("no-artifact", format!("`{backup}` has no artifact `{artifact}`"))
 }
 
-/// What stands against the name that it gets if something is missing, and against the one that it is loaded
-/// under.
+/// Checks the name for an incomplete database, and the one that it is loaded under.
 fn of_naming(request: &DumpRestoreRequest, situation: &DumpSurvey) -> Vec<Refusal> {
     let (target, recorded) = (&situation.target, &situation.recorded);
     let mut refusals = Vec::new();
@@ -75,7 +74,7 @@ fn of_naming(request: &DumpRestoreRequest, situation: &DumpSurvey) -> Vec<Refusa
     let has_cron = recorded.extensions.iter().any(|extension| extension.name == PG_CRON);
     let loaded = if request.keeps_name { Some(&request.database) } else { None };
     let is_there = target.extensions.contains_key(PG_CRON);
-    // The setting is not for everyone's eyes.
+    // The setting is not readable by every role.
     let fits = loaded.is_some_and(|loaded| match &target.cron_database {
         Some(bound) => bound == loaded,
         None => !target.superuser,
@@ -228,7 +227,7 @@ fn of_what_it_needs(
         }
     }
     refusals.extend(globals.into_iter().flat_map(|globals| of_directories(globals, situation)));
-    // A few tables may need others than they are known to; if they do, the load says so.
+    // A few tables may need more extensions than is known; if they do, the load reports it.
     let needed: Vec<String> = if request.selection.is_everything() {
         recorded.extensions.iter().map(|extension| extension.name.clone()).collect()
     } else {
@@ -244,8 +243,7 @@ fn of_what_it_needs(
     refusals
 }
 
-/// What conflicts with tablespaces in the directories that they had: a directory that is not empty may be that of a
-/// server which runs.
+/// Checks the original directories of tablespaces: one that is not empty may be in use by a running server.
 fn of_directories(globals: &GlobalsPlan, situation: &DumpSurvey) -> Vec<Refusal> {
     let refused = |place: &TablespaceLocation| {
         let TablespaceLocation { tablespace, location } = place;
@@ -272,7 +270,8 @@ fn of_directories(globals: &GlobalsPlan, situation: &DumpSurvey) -> Vec<Refusal>
     globals.locations.iter().filter_map(refused).collect()
 }
 
-/// Only roles that the dump names: who made an extension and owns what is in it is in no dump.
+/// Checks only roles that the dump names: the creator of an extension and the owners of its objects are in no
+/// dump.
 fn of_roles(
     request: &DumpRestoreRequest,
     situation: &DumpSurvey,

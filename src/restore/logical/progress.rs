@@ -1,5 +1,5 @@
-//! A connection inside the database that is being restored: it shows that someone is at work there, how far
-//! the load is, and when the server has gone.
+//! A connection into the database that is being restored: it shows that a restore is at work there, how far
+//! the load is, and when the server is lost.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,11 +14,11 @@ use crate::event::{Event, Events};
 use crate::platform::CancellationToken;
 use crate::postgres::ConnectionParameters;
 
-/// How often it looks.
+/// How often it polls.
 const STEP: Duration = Duration::from_secs(1);
-/// How long one look may take.
+/// How long one query may take.
 const WITHIN: Duration = Duration::from_secs(30);
-/// A server that has not answered for this long is given up.
+/// A server that has not answered for this long is considered lost.
 pub(super) const LOST_AFTER: Duration = Duration::from_secs(300);
 
 pub(super) struct LoadProgress {
@@ -31,7 +31,7 @@ pub(super) struct LoadProgress {
 }
 
 impl LoadProgress {
-    /// `expected`: the bytes the database is likely to have when it is loaded.
+    /// Starts the monitor. `expected`: the likely size in bytes of the database once loaded.
     pub(super) fn begin(
         database: ConnectionParameters,
         expected: Option<u64>,
@@ -60,17 +60,17 @@ impl LoadProgress {
         Self { stop, work, is_loading, is_lost, task }
     }
 
-    /// What the work in the database is to be ended by.
+    /// Returns the token that cancels the work in the database.
     pub(super) fn token(&self) -> &CancellationToken {
         &self.work
     }
 
-    /// Whether the work was ended because the server did not answer any more.
+    /// Returns whether the work was cancelled because the server stopped answering.
     pub(super) fn is_lost(&self) -> bool {
         self.is_lost.load(Ordering::SeqCst)
     }
 
-    /// Whether to tell of the progress.
+    /// Turns progress reports on or off.
     pub(super) fn set_loading(&self, loading: bool) {
         self.is_loading.store(loading, Ordering::SeqCst);
     }

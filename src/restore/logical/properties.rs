@@ -1,6 +1,6 @@
-//! What a restored database gets of the properties that the dumped one had beside its contents.
+//! The properties of the dumped database, apart from its contents, that a restored one gets.
 //!
-//! A database that was there before keeps what it has of its own.
+//! An existing database keeps its own.
 
 use super::ExistingDatabase;
 use super::existing_database::setting_words;
@@ -13,18 +13,18 @@ pub(super) struct Properties {
     pub(super) settings: Vec<RoleSetting>,
     /// Whether it gets the recorded privileges.
     pub(super) sets_grants: bool,
-    /// The comment that it has in the end.
+    /// Its final comment.
     pub(super) comment: Option<String>,
-    /// The limit that it gets; `None` leaves it as it is.
+    /// The limit that it gets; `None` leaves it unchanged.
     pub(super) connection_limit: Option<i32>,
-    /// What the database had of its own and keeps, in words.
+    /// Properties of the database's own that it keeps, as text.
     pub(super) kept: Vec<String>,
-    /// What of the backup is not applied because of that, in words.
+    /// Properties of the backup that are not applied because of that, as text.
     pub(super) not_applied: Vec<String>,
 }
 
 impl Properties {
-    /// Decides; `existing` is the database that is there and loaded into.
+    /// Decides on the properties; `existing` is the existing database that is loaded into.
     pub(super) fn decide(
         recorded: &DatabaseFacts,
         owners: bool,
@@ -74,7 +74,7 @@ impl Properties {
         }
     }
 
-    /// What the database gets of the backup, in words.
+    /// Returns the properties that are taken from the backup, as text.
     pub(super) fn applied(&self, existing: &ExistingDatabase) -> Vec<String> {
         let mut applied: Vec<String> = self.settings.iter().map(setting_words).collect();
         let gets_comment = self.comment.is_some() && existing.comment.is_none();

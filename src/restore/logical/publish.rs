@@ -1,7 +1,7 @@
-//! Makes a database that was loaded the one that was asked for: its name, or its comment, says so from then on.
+//! Publishes a loaded database as the requested one: its name, or its comment, identifies it from then on.
 //!
-//! *Invariants.* What comes here was compared and judged, and is never dropped. If it cannot get its name, it is
-//! kept, and its comment has the statement that gives it the name.
+//! *Invariants.* The database was compared and judged before, and is never dropped. If it cannot be renamed,
+//! it is kept, and its comment has the statement that renames it.
 
 use super::DumpRestoreError;
 use super::database::{connect, drop_database, execute, refuse_occupied, when_free};
@@ -12,25 +12,26 @@ use crate::model::Verdict;
 use crate::postgres::{close, identifier, literal};
 use crate::text::error_chain;
 
-/// How many of the things that are missing a database's comment names.
+/// How many missing objects a database's comment names.
 const NAMED: usize = 50;
 
-/// What a loaded database becomes.
+/// How a loaded database is published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Publication {
-    /// The name it gets.
+    /// Its final name.
     pub(super) database: String,
-    /// The name it has.
+    /// Its current name.
     loaded_as: String,
     comment: Option<String>,
-    /// The name that an empty database gets, which has this one's now.
+    /// The name given to an empty database that has the final name now.
     pub(super) aside: Option<String>,
     pub(super) is_complete: bool,
     statements: String,
 }
 
 impl Publication {
-    /// Decides. What did not pass gets the name for what is incomplete, and a comment with what is missing.
+    /// Decides on name and comment. A database that did not pass gets the name for incomplete ones, and a
+    /// comment on what is missing.
     pub(super) fn for_plan(plan: &DumpRestorePlan, verdict: &Verdict) -> Self {
         let properties = &plan.steps.properties;
         let keeps_name = plan.loads_into != LoadsInto::Temporary;
@@ -55,7 +56,7 @@ impl Publication {
         publication
     }
 
-    /// Sent as one message, and so one transaction.
+    /// Returns the statements, sent as one message, and so one transaction.
     fn statements(&self, plan: &DumpRestorePlan) -> Vec<String> {
         let (recorded, properties) = (&plan.steps.recorded, &plan.steps.properties);
         let (loaded, database) = (identifier(&self.loaded_as), identifier(&self.database));
@@ -83,7 +84,7 @@ impl Publication {
         statements
     }
 
-    /// What is in the comment of a database that has no name of its own yet.
+    /// Returns the comment of a database that does not have its final name yet.
     fn kept_comment(&self) -> String {
         let state = if self.is_complete {
             format!("{COMMENT}complete: restored and compared, and only its name is missing")
@@ -94,7 +95,7 @@ impl Publication {
         format!("{state}; ALTER DATABASE {loaded} RENAME TO {database}")
     }
 
-    /// What publishes it, to be run by a person.
+    /// Returns the statements that publish it, for an operator to run.
     pub(super) fn by_hand(&self) -> String {
         format!("{};", self.statements)
     }
@@ -119,7 +120,7 @@ fn incomplete_comment(plan: &DumpRestorePlan, verdict: &Verdict) -> String {
     text
 }
 
-/// Publishes; what must not be there before is gone in the same transaction.
+/// Publishes the database; in the same transaction, what must not have the name is removed.
 pub(super) async fn publish(
     plan: &DumpRestorePlan,
     publication: &Publication,
@@ -133,7 +134,7 @@ pub(super) async fn publish(
         close(connection).await;
         return done;
     }
-    // Whatever comes now, nobody may take it for what a killed restore has left.
+    // From here on it must not be taken for the leftover of a killed restore.
     let comment = literal(&publication.kept_comment());
     let keep = format!("COMMENT ON DATABASE {} IS {comment}", identifier(loaded_as));
     execute(&mut connection, "mark the restored database", keep).await?;
@@ -152,7 +153,7 @@ pub(super) async fn publish(
     done
 }
 
-/// Drops the empty database that stood in the place, after one more look. Gives words where it stays.
+/// Drops the empty database that was replaced, after checking it again. Returns a note where it is kept.
 pub(super) async fn drop_replaced(plan: &DumpRestorePlan, aside: &str) -> Option<String> {
     let checked = refuse_occupied(plan, aside, aside).await;
     let dropped = match checked {

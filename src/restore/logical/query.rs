@@ -1,4 +1,4 @@
-//! Queries to the target server, each within a limit of time.
+//! Queries to the target server, each with a time limit.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

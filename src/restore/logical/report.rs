@@ -4,14 +4,14 @@ use super::{Compared, GlobalsPlan};
 use crate::model::RepositoryName;
 use crate::restore::Aftermath;
 
-/// What is said of a restored dump alone.
+/// The details of a report that only a restored dump has.
 #[derive(Clone, Debug, Serialize)]
 pub struct DumpDetails {
     pub repository: RepositoryName,
     pub server: String,
-    /// The name it has: one that is not complete has another than was asked for.
+    /// Its name: an incomplete database has another one than requested.
     pub database: String,
-    /// What is the same as it was recorded; absent where something is not.
+    /// What equals the recorded facts; absent where something differs.
     pub compared: Option<Compared>,
     pub stored_bytes: u64,
     pub plain_bytes: u64,
@@ -22,11 +22,11 @@ pub struct DumpDetails {
 #[derive(Debug)]
 pub struct DumpAftermath {
     pub cleanup: DumpCleanup,
-    /// Roles and tablespaces that were made before it failed; they stay.
+    /// Roles and tablespaces that were created before it failed; they remain.
     pub globals_made: Vec<String>,
 }
 
-/// What became of the database that was restored into.
+/// The state of the database that was restored into.
 #[derive(Debug)]
 pub enum DumpCleanup {
     NothingMade,
@@ -44,11 +44,11 @@ pub enum DumpCleanup {
         /// The statements that publish it.
         by_hand: String,
     },
-    /// A database that was there and empty has a part of the dump in it.
+    /// An existing empty database has a part of the dump in it.
     Marked {
         database: String,
     },
-    /// The restored database is published; what failed came after.
+    /// The restored database is published; a later step failed.
     Published {
         database: String,
     },

@@ -1,4 +1,4 @@
-//! Makes the roles and tablespaces that were planned.
+//! Creates the planned roles and tablespaces.
 
 use sqlx::PgConnection;
 
@@ -10,7 +10,7 @@ use super::target::maintenance;
 use crate::postgres::close;
 use crate::run::RunContext;
 
-/// Adds to `made` what stays whatever comes, and gives what the server did not take, in words.
+/// Creates them. Adds to `made` what remains in any case, and returns what the server rejected, as text.
 pub(super) async fn make_globals(
     run: &RunContext,
     plan: &DumpRestorePlan,
@@ -62,7 +62,7 @@ fn tell_globals(run: &RunContext, plan: &DumpRestorePlan, globals: &GlobalsPlan)
     }
 }
 
-/// Within a transaction that a statement nobody needs must not end.
+/// Creates a role in a savepoint, since an optional statement must not abort the transaction.
 async fn make_role(
     connection: &mut PgConnection,
     step: &GlobalsStep,

@@ -1,4 +1,4 @@
-//! Which backup, and from which repositories.
+//! The choice of the backup and of the repositories to read.
 
 use std::collections::BTreeSet;
 
@@ -21,19 +21,19 @@ pub(super) struct RepositoryCopy {
 /// How many ids a refusal names.
 const NAMED: usize = 5;
 
-/// A backup, where it is read, and what was passed over for it.
+/// A backup, the repositories to read it from, and what was passed over for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SelectedBackup {
     pub(super) id: BackupId,
-    /// In the order they are to be tried: those that are doubtful last.
+    /// In the order they are to be tried: suspect copies last.
     pub(super) holders: Vec<RepositoryName>,
     /// Newer ones that are not used, and why.
     pub(super) passed_over: Vec<(BackupId, String)>,
-    /// What is known against the one that is used.
+    /// The doubt about the one that is used.
     pub(super) doubt: Option<String>,
 }
 
-/// Chooses among what the repositories hold, which come in the policy's order.
+/// Selects among the holdings of the repositories, which are in the policy's order.
 pub(super) fn choose(
     holdings: &[RepositoryCopy],
     request: &DumpRestoreRequest,
@@ -112,7 +112,8 @@ const FOUND_BAD: &str = "the last `drctl verify` found it bad in every repositor
 const IN_FUTURE: &str =
     "it is dated in the future: this host's clock, or the one of the host that took it, is wrong";
 
-/// The newest that is good; one that is dated in the future only where there is no other. `dumps`: the newest first.
+/// Returns the newest intact one; one dated in the future only where there is no other. `dumps`: newest
+/// first.
 fn latest<'b>(
     dumps: impl Iterator<Item = &'b BackupId>,
     is_bad: &impl Fn(&BackupId) -> bool,

@@ -1,4 +1,4 @@
-//! Which entries of an archive a restore of some tables or schemas takes.
+//! Selects the entries of an archive for a restore of some tables or schemas.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,12 +11,12 @@ pub struct EntrySelection {
     /// Schema and name.
     pub tables: Vec<(String, String)>,
     pub schemas: Vec<String>,
-    /// Whether all large objects come along: no table owns one.
+    /// Whether all large objects are included: no table owns one.
     pub large_objects: bool,
 }
 
 impl EntrySelection {
-    /// Whether nothing was named: the whole database.
+    /// Returns whether nothing was named: the whole database.
     pub fn is_everything(&self) -> bool {
         self.tables.is_empty() && self.schemas.is_empty()
     }
@@ -36,38 +36,38 @@ impl fmt::Display for EntrySelection {
     }
 }
 
-/// Entries that were chosen.
+/// Selected entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct SelectedEntries {
-    /// Ids, in the order of the archive, but for those that go first.
+    /// Ids, in the order of the archive, without those that go first.
     pub ids: Vec<u32>,
-    /// Ids of every extension and of the schemas they are in, in the order of the archive. What a table needs of
-    /// them its entry does not always say: an exclusion constraint does not name its operator classes.
+    /// Ids of every extension and of their schemas, in the order of the archive. A table's entry does not
+    /// always record what it needs of them: an exclusion constraint does not name its operator classes.
     pub first: Vec<u32>,
-    /// Those of the extensions that something is known to need.
+    /// The extensions that something is known to need.
     pub needed_extensions: BTreeSet<u32>,
-    /// Schema and name of the tables and materialised views whose rows come along.
+    /// Schema and name of the tables and materialised views whose rows are included.
     pub loaded: BTreeSet<(String, String)>,
-    /// Schema and name of the sequences that come along.
+    /// Schema and name of the included sequences.
     pub sequences: BTreeSet<(String, String)>,
-    /// Whether the large objects come along, all of them.
+    /// Whether the large objects are included, all of them.
     pub large_objects: bool,
-    /// What is left out in words, since what it needs does not come along: foreign keys to other tables,
-    /// contents of materialised views over them.
+    /// What is left out, as text, since what it needs is not included: foreign keys to other tables, contents
+    /// of materialised views over them.
     pub left_out: Vec<String>,
 }
 
 impl SelectedEntries {
-    /// Ids of everything that is restored.
+    /// Returns the ids of everything that is restored.
     pub(super) fn all(&self) -> BTreeSet<u32> {
         self.ids.iter().chain(&self.first).copied().collect()
     }
 }
 
-/// What a selection can name.
+/// The kinds that a selection can name.
 const RELATIONS: [&str; 6] =
     ["TABLE", "VIEW", "MATERIALIZED VIEW", "FOREIGN TABLE", "SEQUENCE", "TABLE DATA"];
-/// What comes along with a relation that is restored whole.
+/// The kinds that are included with a completely restored relation.
 const BELONGINGS: [&str; 18] = [
     "TABLE DATA",
     "MATERIALIZED VIEW DATA",
@@ -88,18 +88,18 @@ const BELONGINGS: [&str; 18] = [
     "STATISTICS",
     "STATISTICS DATA",
 ];
-/// What large objects are in an archive, and their contents; from PostgreSQL 17 on, groups of them.
+/// The kinds of large objects in an archive, and of their contents; from PostgreSQL 17 on, groups of them.
 pub(super) const LARGE_OBJECTS: [&str; 3] = ["BLOB", "BLOB METADATA", "BLOBS"];
-/// What comes along with anything.
+/// The kinds that are included with anything.
 const REMARKS: [&str; 3] = ["COMMENT", "ACL", "SECURITY LABEL"];
-/// What only makes sense if everything it needs is there anyway.
+/// The kinds that are included only if everything they need is included anyway.
 const ONLY_IF_COMPLETE: [&str; 4] =
     ["FK CONSTRAINT", "TABLE ATTACH", "INDEX ATTACH", "MATERIALIZED VIEW DATA"];
-/// What is not taken with a schema: it would tell subscribers of tables that are half there.
+/// Not included with a schema: it would publish tables that are only partly there.
 const NEVER: [&str; 2] = ["PUBLICATION TABLE", "PUBLICATION TABLES IN SCHEMA"];
 
-/// Takes what is named, what that needs to exist (as definitions only: types, functions, schemas, the tables
-/// under a view), and what belongs to it.
+/// Selects what is named, what that needs to exist (as definitions only: types, functions, schemas, the
+/// tables under a view), and what belongs to it.
 pub(super) fn choose(entries: &[TocEntry], selection: &EntrySelection) -> SelectedEntries {
     let mut work = Traversal {
         by_id: entries.iter().map(|entry| (entry.id, entry)).collect(),
@@ -147,7 +147,7 @@ fn is_named(entry: &TocEntry, selection: &EntrySelection) -> bool {
         return entry.kind == "SCHEMA" && selection.schemas.contains(&entry.name);
     };
     if selection.schemas.contains(schema) {
-        // What belongs to a table comes with it, or does not where it cannot.
+        // A part of a table is included with it, or left out where it cannot be.
         let kind = entry.kind.as_str();
         return !ONLY_IF_COMPLETE.contains(&kind) && !NEVER.contains(&kind);
     }
@@ -159,7 +159,7 @@ struct Traversal<'a> {
     by_id: BTreeMap<u32, &'a TocEntry>,
     dependents: BTreeMap<u32, Vec<&'a TocEntry>>,
     taken: BTreeSet<u32>,
-    /// Those of `taken` that come with all that belongs to them.
+    /// Those of `taken` that are included with all of their parts.
     whole: BTreeSet<u32>,
 }
 
@@ -169,7 +169,7 @@ impl<'a> Traversal<'a> {
         self.whole.insert(entry.id);
     }
 
-    /// Takes an entry and, as definitions, whatever it needs. A sequence is nothing without its value.
+    /// Adds an entry and, as definitions, everything it needs. A sequence always includes its value.
     fn take(&mut self, entry: &'a TocEntry) {
         let mut next = vec![entry];
         while let Some(entry) = next.pop() {
@@ -182,7 +182,7 @@ impl<'a> Traversal<'a> {
         }
     }
 
-    /// Extensions, what they need, and what is said of them.
+    /// Returns extensions, what they need, and the comments on them.
     fn first(&self, extensions: &[&TocEntry]) -> BTreeSet<u32> {
         let mut first: BTreeSet<u32> = extensions.iter().map(|entry| entry.id).collect();
         let of = |entry: &&TocEntry| self.dependents.get(&entry.id).into_iter().flatten().copied();
@@ -198,7 +198,7 @@ impl<'a> Traversal<'a> {
         first
     }
 
-    /// Takes what belongs to what was taken until nothing more does. Gives what was left out.
+    /// Adds what belongs to the selection until nothing more does. Returns what was left out.
     fn close(&mut self) -> Vec<String> {
         loop {
             let before = (self.taken.len(), self.whole.len());
@@ -229,7 +229,8 @@ impl<'a> Traversal<'a> {
         self.by_id.get(&id).is_some_and(|entry| RELATIONS.contains(&entry.kind.as_str()))
     }
 
-    /// Whether the relation an entry is a part of (the first word of its name) comes whole.
+    /// Returns whether the relation that an entry is part of (the first word of its name) is included
+    /// completely.
     fn owner_is_whole(&self, entry: &TocEntry) -> bool {
         entry.needs.iter().filter(|need| self.whole.contains(need)).any(|need| {
             self.by_id.get(need).is_some_and(|owner| {
@@ -254,8 +255,8 @@ impl<'a> Traversal<'a> {
         if of_whole { self.take_whole(entry) } else { self.take(entry) }
     }
 
-    /// A partition comes whole with the table it is part of. (The parent of one that was named comes as a
-    /// definition: the partition needs it.)
+    /// Includes a partition completely with its parent table. (The parent of a named partition is included as
+    /// a definition: the partition needs it.)
     fn follow_partition(&mut self, attach: &'a TocEntry) {
         let tables = attach.needs.iter().filter_map(|id| self.by_id.get(id).copied());
         let (partition, parent): (Vec<_>, Vec<_>) =
@@ -265,7 +266,7 @@ impl<'a> Traversal<'a> {
         }
     }
 
-    /// Whether everything it needs comes along; tables with their rows, where it is about rows.
+    /// Returns whether everything it needs is included; tables with their rows, where it is about rows.
     fn is_complete(&self, entry: &TocEntry) -> bool {
         let mut next = entry.needs.clone();
         let mut seen = BTreeSet::new();

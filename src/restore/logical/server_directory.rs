@@ -1,4 +1,4 @@
-//! Directories on the host of the target server, as the server itself sees them.
+//! Directories on the host of the target server, as seen by the server itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,22 +9,22 @@ use super::query::ask;
 
 /// How many of the entries of a directory are named.
 const NAMED: usize = 3;
-/// What a file system has at its root from the beginning.
+/// The folder that a file system has at its root from the beginning.
 const OF_FILE_SYSTEM: &str = "lost+found";
 
-/// What is known of a directory that a tablespace would be made in.
+/// The state of a directory for a tablespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServerDirectory {
     Missing,
     NotADirectory,
     Empty,
-    /// Some of what is in it.
+    /// Some of its entries.
     Holds(Vec<String>),
-    /// Why the server does not report it: only superusers and some roles may look.
+    /// Why the server does not report it: only superusers and some roles may list it.
     Unknown(String),
 }
 
-/// Inspects directories, by their paths.
+/// Inspects directories, by path.
 pub(super) async fn inspect(
     connection: &mut PgConnection,
     paths: &BTreeSet<String>,

@@ -1,4 +1,4 @@
-//! Finds out everything a plan needs, and changes nothing anywhere.
+//! Collects everything a plan needs, and changes nothing.
 
 use super::fetch::read_ahead;
 use super::globals::locations;
@@ -13,10 +13,10 @@ use crate::run::RunContext;
 use crate::source::postgres_dump::capture::{DATABASE, DETAILS, GLOBALS};
 use crate::text::error_chain;
 
-/// Looks at the repositories, the backup, the target and this host.
+/// Inspects the repositories, the backup, the target and this host.
 ///
-/// The details are opened here already: they are small, and prove that the identity opens the backup
-/// before anything is touched.
+/// The details are decrypted here already: they are small, and prove that the identity opens the backup
+/// before anything is changed.
 pub(super) async fn survey(
     run: &RunContext,
     request: &DumpRestoreRequest,
@@ -95,7 +95,7 @@ async fn holdings(
     Ok(holdings.collect())
 }
 
-/// The manifest, and the repositories that have just this one.
+/// Returns the manifest, and the repositories that have exactly this one.
 async fn manifest(
     run: &RunContext,
     id: &BackupId,
@@ -115,7 +115,7 @@ async fn manifest(
     }
 }
 
-/// The plain bytes of a small artifact, from the first repository that has them right.
+/// Reads the plain bytes of a small artifact from the first repository whose copy is intact.
 async fn read_small(
     run: &RunContext,
     manifest: &Manifest,
@@ -137,7 +137,7 @@ async fn read_small(
     })
 }
 
-/// `pg_dump (PostgreSQL) 15.18 (Debian …)` is 15.
+/// Parses the major version: `pg_dump (PostgreSQL) 15.18 (Debian …)` is 15.
 fn producer_major(version: &str) -> Option<u32> {
     let (_, number) = version.split_once("(PostgreSQL) ")?;
     let digits: String = number.chars().take_while(char::is_ascii_digit).collect();

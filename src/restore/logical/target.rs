@@ -1,5 +1,5 @@
-//! What the target server is and has, read before anything is decided. Nothing is changed by looking: the
-//! one statement that makes something is rolled back.
+//! The facts of the target server, read before anything is decided. Reading changes nothing: the one
+//! statement that creates something is rolled back.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,9 +14,9 @@ use super::{DumpRestoreError, ExistingDatabase, ServerDirectory};
 use crate::model::DatabaseFacts;
 use crate::postgres::{ConnectError, ConnectionParameters, close, literal};
 
-/// Databases one can always connect to.
+/// Databases that can always be connected to.
 const MAINTENANCE: [&str; 2] = ["postgres", "template1"];
-/// The target server as it was found.
+/// The facts of the target server.
 #[derive(Clone, Debug, Default)]
 pub struct DatabaseServerFacts {
     /// `host:port`.
@@ -33,47 +33,48 @@ pub struct DatabaseServerFacts {
     pub bypasses_row_security: bool,
     /// Roles of which the restoring role is a member.
     pub member_of: BTreeSet<String>,
-    /// The database under the name asked for, where there is one.
+    /// The database of the requested name, if any.
     pub existing: Option<ExistingDatabase>,
     pub roles: BTreeSet<String>,
     pub tablespaces: BTreeSet<String>,
-    /// Directories on the server's host that tablespaces would be made in, by their paths.
+    /// Directories on the server's host for tablespaces, by path.
     pub directories: BTreeMap<String, ServerDirectory>,
     pub databases: BTreeSet<String>,
-    /// The only database that pg_cron can be in; absent where the server does not load it, or does not tell.
+    /// The only database that pg_cron can be in; absent where the server does not load it, or does not report
+    /// it.
     pub cron_database: Option<String>,
-    /// Extensions that could be created, with their default versions.
+    /// Available extensions, with their default versions.
     pub extensions: BTreeMap<String, String>,
-    /// Why the recorded locale cannot be had; `None` where it can, or where only trying can tell.
+    /// Why the recorded locale is unavailable; `None` where it is available, or where only trying can tell.
     pub locale_problem: Option<String>,
     pub leftovers: Vec<LeftoverDatabase>,
 }
 
-/// What a restore that was killed has left on the server.
+/// The leftover of a killed restore on the server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LeftoverDatabase {
     pub database: String,
     pub comment: Option<String>,
-    /// Of restores that are going on. Others may look into it: monitoring is in every database.
+    /// Connections of running restores. Others may be in it, too: monitoring connects to every database.
     pub connections: u64,
 }
 
 impl LeftoverDatabase {
-    /// Whether drctl made it and nobody is using it any more.
+    /// Returns whether drctl created it and it is not in use any more.
     pub fn may_be_dropped(&self) -> bool {
         let is_disposable =
             |comment: &String| comment.starts_with(BEING_RESTORED) || comment.starts_with(WAS_EMPTY);
         self.connections == 0 && self.comment.as_ref().is_some_and(is_disposable)
     }
 
-    /// Whether it was loaded to its end, and only its name is missing.
+    /// Returns whether it was loaded completely, and only needs to be renamed.
     pub fn is_kept(&self) -> bool {
         let is_ours = |comment: &String| comment.starts_with(COMMENT);
         self.comment.as_ref().is_some_and(is_ours) && !self.may_be_dropped() && self.connections == 0
     }
 }
 
-/// Connects to a database that is there for such work, and is not the one that will be replaced.
+/// Connects to a maintenance database other than the one that will be replaced.
 pub(super) async fn maintenance(target: &ConnectionParameters) -> Result<PgConnection, ConnectError> {
     let mut last = Err(ConnectError::NoDatabase);
     for name in MAINTENANCE.into_iter().filter(|name| *name != target.database) {
@@ -91,7 +92,8 @@ pub(super) async fn maintenance(target: &ConnectionParameters) -> Result<PgConne
     last
 }
 
-/// Reads the facts. `recorded` is what the database was; `directories` are of tablespaces that may be made.
+/// Reads the facts. `recorded`: the facts of the dumped database; `directories`: those of tablespaces that
+/// may be created.
 pub(super) async fn inspect(
     target: &ConnectionParameters,
     recorded: &DatabaseFacts,
@@ -127,7 +129,7 @@ async fn read(
     .await?;
     let extensions: Vec<(String, Option<String>)> =
         all(connection, "SELECT name::text, default_version FROM pg_available_extensions").await?;
-    // Before a look into the existing database, whose own session would be taken for another restore.
+    // Before the inspection of the existing database, whose own session would be taken for another restore.
     let leftovers = leftovers(connection, &target.database).await?;
     Ok(DatabaseServerFacts {
         server: format!("{}:{}", target.host, target.port),
@@ -164,8 +166,8 @@ async fn read(
     })
 }
 
-/// Databases with names that only drctl gives, and the one with the final name where drctl's comment says that
-/// it is not complete.
+/// Returns databases with names that only drctl assigns, and the one with the final name where drctl's
+/// comment says that it is incomplete.
 async fn leftovers(
     connection: &mut PgConnection,
     database: &str,
@@ -197,8 +199,8 @@ async fn leftovers(
     Ok(rows.into_iter().map(leftover).collect())
 }
 
-/// Only the server can say whether it has a locale. It is asked by making a temporary collation of it, in a
-/// transaction that is rolled back.
+/// Checks with the server whether it has a locale, by creating a temporary collation of it in a transaction
+/// that is rolled back.
 async fn locale_problem(
     connection: &mut PgConnection,
     recorded: &DatabaseFacts,
@@ -211,7 +213,7 @@ async fn locale_problem(
     if recorded.locale_provider == "icu" && !has_icu {
         return Ok(Some("it was built without ICU".to_owned()));
     }
-    // The server checks a locale against the encoding of the database it is asked in.
+    // The server checks a locale against the encoding of the current database.
     if encoding != recorded.encoding {
         return Ok(None);
     }
@@ -223,7 +225,7 @@ async fn locale_problem(
             tokio::time::timeout(WITHIN, sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *transaction));
         let made = made.await;
         ask(transaction.rollback()).await?;
-        // Any other refusal (no right to make temporary objects) says nothing about the locale.
+        // Any other error (no privilege to create temporary objects) says nothing about the locale.
         if let Ok(Err(sqlx::Error::Database(error))) = made
             && error.code().is_some_and(|code| code == "22023")
         {

@@ -1,4 +1,4 @@
-//! Drops the database that a restore created, which keeps its oid when it is published under its name.
+//! Drops the database that a restore created, which keeps its OID when it is renamed.
 
 use super::DumpRestoreRequest;
 use super::database::{drop_database, name_of};
@@ -7,7 +7,7 @@ use crate::restore::teardown::not_of_this_method;
 use crate::run::RunContext;
 use crate::text::error_chain;
 
-/// `Err`: why it is left.
+/// Drops a restored database; `Err`: why it is left.
 pub(super) async fn remove(
     _run: &RunContext,
     request: &DumpRestoreRequest,

@@ -1,5 +1,5 @@
-//! A target that two timelines have, or that only one has which was left: a moment, where the timeline that left another
-//! had committed nothing yet; a transaction's number, which each of them gives anew; a restore point.
+//! A target that exists on two timelines, or only on an abandoned one: a time at which the fork had no commit
+//! of its own yet; a transaction ID, which each timeline assigns again; a restore point.
 
 use chrono::{DateTime, Utc};
 
@@ -13,14 +13,15 @@ use crate::restore::Refusal;
 use crate::run::RunContext;
 use crate::wal::{ReplayPosition, ReplayRange, TimelineTarget, WalInventory};
 
-/// A commit, and where its record begins.
+/// A commit and the position of its record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Commit {
     time: DateTime<Utc>,
     at: Lsn,
 }
 
-/// Whether what was committed by the target depends on a timeline that nobody chose; then both are named.
+/// Returns a refusal that names both timelines where the outcome for this target depends on a timeline that
+/// was not chosen explicitly.
 pub(super) async fn two_have_it(
     run: &RunContext,
     log: &WalArchives,
@@ -36,7 +37,7 @@ pub(super) async fn two_have_it(
             RecoveryTarget::Time(time) => {
                 let begun = first_commit(run, log, child, left.until).await?;
                 if begun.is_some_and(|begun| begun.time <= *time) {
-                    // It is in the life of the newer one.
+                    // It belongs to the newer timeline.
                     continue;
                 }
                 (begun, rival_at(run, log, left, child, *time).await?)
@@ -65,7 +66,8 @@ pub(super) async fn two_have_it(
     Ok(None)
 }
 
-/// A number that was given on the way to `goal`, and on a timeline that does not lead there.
+/// Returns a refusal for a transaction ID that was assigned both on the path to `goal` and on a timeline off
+/// that path.
 async fn two_have_transaction(
     run: &RunContext,
     log: &WalArchives,
@@ -107,7 +109,7 @@ async fn two_have_transaction(
     }))
 }
 
-/// Where a restore point is that the way to `goal` does not have, if another timeline has it.
+/// Returns a refusal that locates a restore point which is not on the path to `goal` but on another timeline.
 pub(super) async fn elsewhere(
     run: &RunContext,
     log: &WalArchives,
@@ -128,7 +130,7 @@ pub(super) async fn elsewhere(
     Ok(None)
 }
 
-/// What a timeline has from a position on that is not on the way.
+/// The part of a timeline, from a position on, that is not on the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct AbandonedPart {
     timeline: Timeline,
@@ -142,7 +144,7 @@ impl AbandonedPart {
     }
 }
 
-/// Everything that is not on the way to `goal`, the newest timeline first.
+/// Returns all parts that are not on the path to `goal`, newest timeline first.
 fn beside(log: &WalInventory, goal: Timeline) -> Vec<AbandonedPart> {
     let mut way = vec![(goal, None)];
     while let Some((child, _)) = way.last().copied()
@@ -162,7 +164,8 @@ fn beside(log: &WalInventory, goal: Timeline) -> Vec<AbandonedPart> {
     parts
 }
 
-/// Where the way from a timeline to another leaves each, and for which one; in order.
+/// Returns where the path from one timeline to another forks off each ancestor, and into which child; in
+/// order.
 fn forks(log: &WalArchives, from: Timeline, goal: Timeline) -> Vec<(Ancestor, Timeline)> {
     let (mut child, mut forks) = (goal, Vec::new());
     while child != from
@@ -175,7 +178,7 @@ fn forks(log: &WalArchives, from: Timeline, goal: Timeline) -> Vec<(Ancestor, Ti
     forks
 }
 
-/// Another timeline than `child` on which something was committed since the place where that begins, until `time`.
+/// Returns a timeline other than `child` that has a commit between the fork position of `child` and `time`.
 async fn rival_at(
     run: &RunContext,
     log: &WalArchives,
@@ -192,7 +195,8 @@ async fn rival_at(
         let Some(from) = log.together.parent(other).filter(|from| from.timeline == left.timeline) else {
             continue;
         };
-        // One that was left earlier, of a server that had ended before, is none: its life is over by then.
+        // A fork taken earlier, from a server that had already ended, is no rival: its history is over by
+        // then.
         let first = first_commit(run, log, other, from.until).await?.filter(in_time);
         if let Some(first) = first
             && (from.until >= left.until || is_later(run, log, left, other).await?)
@@ -203,7 +207,7 @@ async fn rival_at(
     Ok(None)
 }
 
-/// Whether a timeline went on after the last commit before the place where another one was left.
+/// Returns whether a timeline has activity after the last commit before another timeline's fork position.
 async fn is_later(
     run: &RunContext,
     log: &WalArchives,
@@ -225,11 +229,11 @@ async fn is_later(
     .await?;
     let from = log.together.parent(other).map(|from| from.until).unwrap_or_default();
     let newest = log.moment(&reach(other, from)).await?.newest_commit;
-    // Without one in the same segment nothing is known, and asking is better than guessing.
+    // Without a commit in the same segment the order is unknown, and asking is better than guessing.
     Ok(last.is_none_or(|last| newest.is_some_and(|newest| newest > last)))
 }
 
-/// The first commit on a timeline from a position on, as far as its log is there.
+/// Returns the first commit on a timeline from a position on, as far as its WAL is available.
 async fn first_commit(
     run: &RunContext,
     log: &WalArchives,

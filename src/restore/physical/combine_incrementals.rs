@@ -1,7 +1,7 @@
-//! Puts a chain together: the full backup and what changed since, each as it was taken, into one.
+//! Combines a chain: the full backup and each incremental, unpacked separately, into one data directory.
 //!
-//! All of it happens in the directories that are being filled, so that it is on their file systems, is taken
-//! back with them, and what comes out of it only has to be renamed.
+//! All of it happens inside the target directories, so that it is on their file systems, is removed with
+//! them, and the result only has to be renamed.
 
 use std::ffi::OsString;
 use std::fs;
@@ -19,18 +19,18 @@ use super::unpack::{FOLDERS, is_left_out, make_folder};
 use crate::platform::{self, Program};
 use crate::run::RunContext;
 
-/// In each directory that is being filled, until it is.
+/// In each target directory while it is being filled.
 const WORK: &str = "drctl-chain";
 const RESULT: &str = "data";
-/// For each of the two programs, which read and write everything there is.
+/// For each of the two programs, which read and write all of the data.
 const WITHIN: Duration = Duration::from_secs(24 * 3600);
 
-/// Where the `n`th backup of the chain is unpacked.
+/// Returns the directory into which the `n`th backup of the chain is unpacked.
 pub(super) fn part(plan: &PhysicalRestorePlan, n: usize) -> PathBuf {
     plan.to.join(WORK).join(n.to_string())
 }
 
-/// The same of one of its tablespaces, which may be one that there was only then.
+/// Returns the same directory for one of its tablespaces, which may exist in that backup only.
 pub(super) fn tablespace_part(plan: &PhysicalRestorePlan, n: usize, oid: u32) -> PathBuf {
     match plan.tablespaces.iter().find(|space| space.oid == oid) {
         Some(space) => space.to.join(WORK).join(n.to_string()),
@@ -38,14 +38,14 @@ pub(super) fn tablespace_part(plan: &PhysicalRestorePlan, n: usize, oid: u32) ->
     }
 }
 
-/// Makes what is missing on the way to a folder, and the folder.
+/// Creates a folder and its missing parents.
 pub(super) fn make_folders(plan: &PhysicalRestorePlan, folder: &Path) -> Result<(), PhysicalRestoreError> {
     let failed = |source| PhysicalRestoreError::Unpack { artifact: folder.display().to_string(), source };
     folder.parent().map_or(Ok(()), |work| make_folder(work, plan.steps.owner)).map_err(failed)?;
     make_folder(folder, plan.steps.owner).map_err(failed)
 }
 
-/// Leaves what a single backup would have been unpacked to.
+/// Produces what a single full backup would have been unpacked to.
 pub(super) async fn combine(
     run: &RunContext,
     plan: &PhysicalRestorePlan,
@@ -61,7 +61,7 @@ pub(super) async fn combine(
     run.check_interruption()?;
     let combining = command(plan, program(COMBINE)?);
     combining.run(WITHIN, &run.cancel).await.map_err(PhysicalRestoreError::Program)?;
-    // Every file against the sums that the server made of it, and those made while it was put together.
+    // Verifies every file against the server's checksums and those computed while combining.
     let verifying = program(VERIFY)?.args(["--no-parse-wal", "--exit-on-error", "--quiet"]).arg(&result);
     verifying.run(WITHIN, &run.cancel).await.map_err(PhysicalRestoreError::Program)?;
     run.check_interruption()?;
@@ -69,7 +69,7 @@ pub(super) async fn combine(
     tokio::task::spawn_blocking(move || take_over(&plan)).await.map_err(PhysicalRestoreError::Worker)?
 }
 
-/// Tells each part where its tablespaces are.
+/// Links each part to its tablespaces.
 fn link(plan: &PhysicalRestorePlan) -> Result<(), PhysicalRestoreError> {
     let physicals = plan.steps.parents.iter().map(|parent| &parent.physical).chain([&plan.steps.physical]);
     for (n, physical) in physicals.enumerate() {
@@ -82,14 +82,14 @@ fn link(plan: &PhysicalRestorePlan) -> Result<(), PhysicalRestoreError> {
     Ok(())
 }
 
-/// What names the result, and no other.
+/// Returns the argument that identifies the result directory uniquely.
 fn output(plan: &PhysicalRestorePlan) -> OsString {
     let mut output = OsString::from("--output=");
     output.push(plan.to.join(WORK).join(RESULT));
     output
 }
 
-/// Ends what a run left at work that was killed: it would write into what the next one makes.
+/// Terminates programs left running by a killed run: they would write into the directory of the next one.
 pub(super) async fn end_left_behind(plan: &PhysicalRestorePlan) {
     let ended = platform::end_left_behind(COMBINE, &output(plan)).await;
     if ended > 0 {
@@ -98,7 +98,7 @@ pub(super) async fn end_left_behind(plan: &PhysicalRestorePlan) {
 }
 
 fn command(plan: &PhysicalRestorePlan, program: Program) -> Program {
-    // Made durable with everything else.
+    // Synced together with everything else.
     let mut program = program.arg("--no-sync").arg(output(plan));
     let last = plan.chain.len();
     for space in plan.backed_up() {
@@ -109,12 +109,13 @@ fn command(plan: &PhysicalRestorePlan, program: Program) -> Program {
     (0..=last).fold(program, |program, n| program.arg(part(plan, n)))
 }
 
-/// As `pg_combinebackup` takes a path in a mapping.
+/// Escapes a path for a mapping of `pg_combinebackup`.
 fn mapped(path: &Path) -> String {
     path.to_string_lossy().replace('=', "\\=")
 }
 
-/// Puts what came out where it belongs, without what would start a server, and removes everything else.
+/// Moves the result to its final location, without the files that would start a server, and removes
+/// everything else.
 fn take_over(plan: &PhysicalRestorePlan) -> Result<(), PhysicalRestoreError> {
     let work = plan.to.join(WORK);
     let result = work.join(RESULT);
@@ -153,7 +154,7 @@ fn move_out(from: &Path, to: &Path, leaves_out: impl Fn(&Path) -> bool) -> Resul
     Ok(())
 }
 
-/// Gives everything in a directory to its owner: it was made by whoever runs this.
+/// Changes the owner of everything in a directory, which was created by the user running this process.
 fn give(folder: &Path, owner: (u32, u32)) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;

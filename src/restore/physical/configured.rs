@@ -1,4 +1,4 @@
-//! What the configuration in a data directory gives a setting, as its server would read it.
+//! The value that the configuration in a data directory gives a setting, as its server would read it.
 
 use std::fs;
 use std::io;
@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use super::layout::CONFIGURATION;
 use super::release::setting_in;
 
-/// As deep as a server follows files that include files.
+/// The depth to which a server follows nested includes.
 const DEPTH: usize = 10;
 
-/// The value of a setting; `None`: it has none there. `auto`: what `postgresql.auto.conf` is going to have.
+/// Returns the value of a setting; `None`: it is not set there. `auto`: the future contents of
+/// `postgresql.auto.conf`.
 pub(super) fn configured(directory: &Path, auto: &str, name: &str) -> io::Result<Option<String>> {
     let mut value = None;
     read(&directory.join(CONFIGURATION), name, DEPTH, &mut value)?;
@@ -18,7 +19,7 @@ pub(super) fn configured(directory: &Path, auto: &str, name: &str) -> io::Result
     Ok(value)
 }
 
-/// The last one counts, with what is included in its place.
+/// The last one counts; includes are expanded where they occur.
 fn read(path: &Path, name: &str, depth: usize, value: &mut Option<String>) -> io::Result<()> {
     let bytes = match fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -1,7 +1,7 @@
-//! Changing the data directory of a server that was stopped into what was backed up: only what differs is
-//! written, and no second copy needs room.
+//! Changing the data directory of a stopped server into the backup: only differences are written, and no
+//! space for a second copy is needed.
 //!
-//! What the server had that is nowhere else stays: its log is moved aside, since some of it may never have been
+//! What exists only there is kept: `pg_wal` is moved aside, since some of its WAL may never have been
 //! archived.
 
 use std::collections::{BTreeSet, HashSet};
@@ -20,18 +20,18 @@ const LOG: &str = "pg_wal";
 const LOG_ASIDE: &str = "pg_wal.before-";
 const PROCESS: &str = "postmaster.pid";
 
-/// A data directory that stands where one is to be restored.
+/// An existing data directory at the location of a restore.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ReuseState {
     pub(super) cluster: SystemIdentifier,
-    /// The server's file that says that it runs.
+    /// The server's `postmaster.pid`, which says that it is running.
     pub(super) process_file: Option<PathBuf>,
-    /// Files of its log that were never archived.
+    /// WAL files that were never archived.
     pub(super) unarchived: usize,
 }
 
 impl ReuseState {
-    /// `None`: it is none.
+    /// Inspects a directory; `None`: it is not a data directory.
     pub(super) fn look(directory: &Path) -> io::Result<Option<Self>> {
         let Ok(cluster) = system_identifier_in(directory) else { return Ok(None) };
         let ready = match fs::read_dir(directory.join(LOG).join("archive_status")) {
@@ -47,28 +47,30 @@ impl ReuseState {
     }
 }
 
-/// What a server has in its directory for as long as it runs, and after a crash. Whether the process that it
-/// names still runs cannot be told from here: it may be in another container. A person has to say so.
+/// Returns the file that a server keeps in its directory while it runs, and leaves after a crash. Whether the
+/// process named in it still runs cannot be determined here: it may be in another container. An operator has
+/// to confirm it.
 pub(super) fn process_file(directory: &Path) -> Option<PathBuf> {
     let path = directory.join(PROCESS);
     fs::symlink_metadata(&path).is_ok().then_some(path)
 }
 
-/// Whether another name in the directory leads to this one: a tablespace of the cluster that stands there.
+/// Returns whether a link in the directory points to this path, which makes it a tablespace of the existing
+/// cluster.
 pub(super) fn is_tablespace_of(directory: &Path, tablespace: &Path) -> bool {
     let links = fs::read_dir(directory.join("pg_tblspc")).into_iter().flatten().flatten();
     links.filter_map(|link| fs::read_link(link.path()).ok()).any(|target| target == tablespace)
 }
 
-/// Whether log of an earlier change is kept there, which nothing may remove.
+/// Returns whether WAL moved aside by an earlier delta restore is kept there, which must not be removed.
 pub(super) fn preserves_wal(directory: &Path) -> bool {
     let mut entries = fs::read_dir(directory).into_iter().flatten().flatten();
     entries.any(|entry| entry.file_name().to_string_lossy().starts_with(LOG_ASIDE))
 }
 
-/// Marks a directory that is to be changed, and takes it. `None`: another run has it.
+/// Marks a directory that is to be changed, and locks it. `None`: another run has it.
 ///
-/// The mark is whole or not there, since what says that nothing may be dropped there is in it.
+/// The marker is written atomically, since it is what says that nothing may be removed there.
 pub(super) fn mark(
     directory: &Path,
     marker: &DirectoryMarker,
@@ -97,7 +99,7 @@ pub(super) fn mark(
     let mut file = create(&draft, owner)?;
     file.write_all(&serde_json::to_vec(marker).map_err(io::Error::other)?)?;
     file.sync_all()?;
-    // A name that came in between is another run's.
+    // A marker created in the meantime belongs to another run.
     let placed = if held.is_some() { fs::rename(&draft, &path) } else { fs::hard_link(&draft, &path) };
     remove(&draft)?;
     match placed {
@@ -108,12 +110,12 @@ pub(super) fn mark(
     DirectoryLock::take(directory)
 }
 
-/// What the files take that are likely to be there afterwards: those of its databases.
+/// Returns the size in bytes of the files that are likely to be reused: those of its databases.
 pub(super) fn reusable_bytes(directory: &Path) -> io::Result<u64> {
     ["base", "global"].iter().map(|folder| size_of(&directory.join(folder))).sum()
 }
 
-/// What the files of a directory take; nothing where it is not there.
+/// Returns the size in bytes of the files in a directory; 0 where it does not exist.
 fn size_of(directory: &Path) -> io::Result<u64> {
     let mut size = 0;
     let entries = match fs::read_dir(directory) {
@@ -131,7 +133,7 @@ fn size_of(directory: &Path) -> io::Result<u64> {
     Ok(size)
 }
 
-/// Where a data directory has its log, where that is on a volume of its own; also when it was moved aside there.
+/// Returns the target of `pg_wal` where that is on a volume of its own, also after it was moved aside there.
 pub(super) fn wal_volume(directory: &Path) -> Option<PathBuf> {
     if let Ok(volume) = fs::read_link(directory.join(LOG)) {
         return directory.join(volume).canonicalize().ok();
@@ -140,24 +142,24 @@ pub(super) fn wal_volume(directory: &Path) -> Option<PathBuf> {
     let aside = entries.find(|entry| {
         entry.file_name().to_string_lossy().starts_with(LOG_ASIDE) && entry.path().is_symlink()
     })?;
-    // Of a change that did not end: there is no log in its place, or one that it made.
+    // After an interrupted delta restore `pg_wal` is missing, or is one that the restore created.
     let is_unfinished = directory.join(MARKER).exists();
     fs::read_link(aside.path()).ok().filter(|_| is_unfinished)?.parent().map(Path::to_owned)
 }
 
-/// Whether anything of the cluster was taken out of its place: then no server may start there.
+/// Returns whether any essential part of the cluster was moved away: then no server may be started there.
 pub(super) fn is_partial(directory: &Path) -> bool {
     !directory.join(CONTROL).exists() || !directory.join(LOG).exists()
 }
 
-/// Makes that no server starts there any more, and moves its log aside. Gives where that is.
+/// Prevents a server from starting there, and moves `pg_wal` aside. Returns its new path.
 ///
-/// Nothing of it is lost by doing it again after it was cut short: the log is out of the way of whatever
-/// clears the directory before the server's own state is gone.
+/// Safe to repeat after an interruption: the WAL is out of reach of whatever clears the directory before the
+/// server's own state is removed.
 pub(super) fn begin(directory: &Path, run: &str) -> io::Result<Option<PathBuf>> {
     let (log, aside) = (directory.join(LOG), directory.join(format!("{LOG_ASIDE}{run}")));
     if let Some(volume) = wal_volume(directory).filter(|_| log.is_symlink()) {
-        // It stays on its own volume, and the data directory keeps a link to where it is now.
+        // It stays on its own volume, and the data directory keeps a link to its new path.
         let there = volume.join(format!("{LOG_ASIDE}{run}"));
         fs::create_dir(&there)?;
         let owner = fs::metadata(&volume)?;
@@ -184,7 +186,7 @@ pub(super) fn begin(directory: &Path, run: &str) -> io::Result<Option<PathBuf>> 
     };
     sync(directory)?;
     if let Err(error) = remove(&directory.join(CONTROL)) {
-        // It is what it was only with its log.
+        // The cluster is usable as it was only with its WAL.
         if let Some(aside) = &aside {
             fs::rename(aside, &log)?;
         }
@@ -205,15 +207,15 @@ fn sync(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Files of one directory that are as they should be.
+/// Files of one directory that already are as they should be.
 #[derive(Debug, Default)]
 pub(super) struct RetainedFile {
     inodes: HashSet<u64>,
-    /// Bytes that were there already.
+    /// Bytes that were already there.
     pub(super) bytes: u64,
 }
 
-/// A file that is being changed into another one.
+/// A file whose contents are being replaced.
 pub(super) struct ReplacedFile {
     file: File,
     is_new: bool,
@@ -229,10 +231,10 @@ impl ReplacedFile {
             found => Some(found?),
         };
         let file = match found {
-            // What has a second name elsewhere is not to change there.
+            // A file with a second hard link must not change there.
             Some(found) if found.is_file() && found.nlink() == 1 => {
                 match take_over(path, owner) {
-                    // The directory is ours, and what is in it may not be.
+                    // The directory is ours, but its files may not be.
                     Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                         fs::remove_file(path)?;
                         None
@@ -255,7 +257,7 @@ impl ReplacedFile {
         Ok(Self { file, is_new, at: 0, reused: 0, theirs: Vec::new() })
     }
 
-    /// The next bytes: they are written where others stand.
+    /// Writes the next bytes, unless the same bytes are there already.
     pub(super) fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.theirs.resize(bytes.len(), 0);
         let is_same = !self.is_new && read_at(&self.file, &mut self.theirs, self.at)? && self.theirs == bytes;
@@ -279,7 +281,7 @@ impl ReplacedFile {
     }
 }
 
-/// A file that stands there, to be changed, whatever its mode was.
+/// Opens an existing file for writing, whatever its mode was.
 fn take_over(path: &Path, owner: Option<(u32, u32)>) -> io::Result<File> {
     fs::set_permissions(path, Permissions::from_mode(0o600))?;
     let no_link = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
@@ -290,7 +292,7 @@ fn take_over(path: &Path, owner: Option<(u32, u32)>) -> io::Result<File> {
     Ok(file)
 }
 
-/// Whether there was as much.
+/// Returns whether the file had that many bytes.
 fn read_at(file: &File, buffer: &mut [u8], at: u64) -> io::Result<bool> {
     match file.read_exact_at(buffer, at) {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
@@ -298,7 +300,7 @@ fn read_at(file: &File, buffer: &mut [u8], at: u64) -> io::Result<bool> {
     }
 }
 
-/// What stands in a folder's place and is none would lead out of the directory.
+/// Removes anything other than a directory at a folder's path: it could lead out of the data directory.
 pub(super) fn remove_conflict(folder: &Path) -> io::Result<()> {
     match fs::symlink_metadata(folder) {
         Ok(found) if !found.is_dir() => fs::remove_file(folder),
@@ -307,7 +309,7 @@ pub(super) fn remove_conflict(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes what does not belong to what was restored. `folders` are those that do, from the root.
+/// Removes what is not part of the restored data. `folders` are those that are, relative to the root.
 pub(super) fn sweep(root: &Path, folders: &BTreeSet<PathBuf>, kept: &RetainedFile) -> io::Result<()> {
     folders.iter().try_for_each(|folder| sweep_folder(root, folder, folders, kept))
 }

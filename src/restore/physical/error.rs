@@ -13,7 +13,7 @@ use crate::run::Interrupted;
 use crate::store::StoreError;
 use crate::text::bullet_list;
 
-/// Why a recovery did not come about.
+/// Why a physical restore failed.
 #[derive(Debug, Error)]
 pub enum PhysicalRestoreError {
     #[error("refused, and nothing was touched: {}", bullet_list(.0))]
@@ -77,7 +77,7 @@ impl RestoreError for PhysicalRestoreError {
         matches!(self, Self::Interrupted | Self::Program(ProcessError::Interrupted { .. }))
     }
 
-    /// A server's own words stay out of it.
+    /// Omits the server's own messages.
     fn journal_reason(&self) -> String {
         match self {
             Self::Fetch { .. } => self.to_string(),

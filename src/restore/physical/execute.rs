@@ -41,8 +41,8 @@ use crate::text::error_chain;
 const WAL: &str = "pg_wal";
 const TOLD_EVERY: Duration = Duration::from_millis(250);
 
-/// Does what was planned. Until the last step nothing in the directory can be started; whatever fails
-/// before, it is removed.
+/// Executes the plan. Until the last step nothing in the directory can be started; on an earlier failure its
+/// contents are removed.
 pub(super) async fn execute(
     run: &RunContext,
     plan: &PhysicalRestorePlan,
@@ -97,7 +97,7 @@ pub(super) async fn execute(
     })
 }
 
-/// What teardown removes.
+/// Returns what teardown removes.
 fn created(run: &RunContext, plan: &PhysicalRestorePlan) -> CreatedObject {
     match plan.changes {
         true => {
@@ -112,7 +112,7 @@ fn created(run: &RunContext, plan: &PhysicalRestorePlan) -> CreatedObject {
     }
 }
 
-/// Says in a directory which run restored it, in place of an earlier one.
+/// Records in the directory which run restored it, in place of an earlier record.
 fn mark_restored(run: &RunContext, plan: &PhysicalRestorePlan) -> Result<(), PhysicalRestoreError> {
     if plan.changes {
         return Ok(());
@@ -128,8 +128,8 @@ fn mark_restored(run: &RunContext, plan: &PhysicalRestorePlan) -> Result<(), Phy
     write_new(&path, &serde_json::to_vec(&marker).unwrap_or_default(), plan)
 }
 
-/// How the started server may be logged in to: as the policy says of the one that was backed up, since roles and
-/// passwords are those of then. It listens on this host only, and maybe without TLS.
+/// Returns how to log in to the started server: as the policy logs in to the backed-up one, since roles and
+/// passwords are those of the backup. It listens on this host only, and possibly without TLS.
 async fn ways_in(plan: &PhysicalRestorePlan, started: &Started) -> Result<Vec<ConnectionParameters>, String> {
     let login = plan.steps.login.as_ref().filter(|login| login.url.is_some() || login.url_ref.is_some());
     let login = login.ok_or("the policy has no `url` for the source")?;
@@ -168,7 +168,7 @@ async fn steps(
         tokio::task::spawn_blocking(move || publish(&plan))
     };
     let published = publishing.await.map_err(PhysicalRestoreError::Worker).flatten();
-    // Once the control file is there, nothing may be taken back.
+    // Once the control file exists, nothing may be removed.
     if published.is_ok() || plan.to.join(CONTROL).exists() {
         state.filling.clear();
         state.is_whole = true;
@@ -189,7 +189,7 @@ async fn start(
     }
     progress.begin(Phase::Recover);
     let started = start::start(run, plan, &mut state.server, &mut state.notes).await?;
-    // It is proven, whatever becomes of the file.
+    // Recovery is verified, whatever happens to the file.
     if let Err(error) = end_recovery(&plan.to) {
         let words = format!(
             "the settings of the recovery could not be taken out of {} ({error}): `drctl recovery release` does it, before a standby is made",
@@ -201,7 +201,7 @@ async fn start(
     Ok(Some(started))
 }
 
-/// Goes on with what stands there: only what recovery is told is new.
+/// Resumes recovery in the existing directory: only the recovery settings are rewritten.
 async fn resume(
     run: &RunContext,
     plan: &PhysicalRestorePlan,
@@ -217,7 +217,7 @@ async fn resume(
     }
     progress.begin(Phase::Settings);
     let known = serde_json::to_vec(&resume_state(plan)).unwrap_or_default();
-    // In place: whoever holds it holds the file.
+    // Written in place: the lock is on the file itself.
     fs::write(plan.to.join(RESUME_STATE), known).map_err(|source| write_error(&plan.to, source))?;
     state.notes.extend(write_recovery(plan)?.iter().filter_map(PreloadLibrary::note));
     mark_restored(run, plan)?;
@@ -227,7 +227,7 @@ async fn resume(
     Ok((Unpacked::default(), repository.ok_or_else(none)?, started))
 }
 
-/// Makes the directories, and marks them as what they are until they are whole.
+/// Creates the directories, and marks them as incomplete until they are done.
 async fn prepare(
     run: &RunContext,
     plan: &PhysicalRestorePlan,
@@ -241,7 +241,7 @@ async fn prepare(
         changes: plan.changes.then_some(plan.system_identifier),
     };
     for directory in directories(plan) {
-        // Once more: someone may have come first.
+        // Checked again: another process may have come first.
         match DirectorySurvey::look(directory)?.standing {
             DirectoryState::Absent | DirectoryState::Empty => {}
             DirectoryState::Data | DirectoryState::Restored | DirectoryState::Begun(_)
@@ -255,7 +255,7 @@ async fn prepare(
                 continue;
             }
             DirectoryState::LeftOver(_) if plan.replaces_left_over => {
-                // Held until it is gone: two runs must not both think that they have it.
+                // Locked until it is removed: two runs must not both believe that they own it.
                 let hold = DirectoryLock::take(directory).map_err(|source| write_error(directory, source))?;
                 let _hold = hold.ok_or_else(|| came_first(directory))?;
                 combine_incrementals::end_left_behind(plan).await;
@@ -271,8 +271,8 @@ async fn prepare(
         enter_leftover(directory, plan).map_err(|source| write_error(directory, source))?;
         create_directory(directory, plan.steps.owner).map_err(|source| write_error(directory, source))?;
         let text = serde_json::to_vec(&marker).unwrap_or_default();
-        // Whoever makes the mark has the directory: another run that came between has it, and what it
-        // wrote is not to be taken back here.
+        // Creating the marker claims the directory: another run that came in between owns it, and its files
+        // must not be removed here.
         let marking = create(&directory.join(MARKER), plan.steps.owner);
         let mut mark = marking.map_err(|source| match source.kind() {
             io::ErrorKind::AlreadyExists => came_first(directory),
@@ -289,7 +289,7 @@ async fn prepare(
     Ok(())
 }
 
-/// Marks what stands there, so that the next run knows it, and makes that no server starts in it.
+/// Marks the existing directory for the next run, and prevents a server from starting in it.
 fn begin_changing(
     run: &RunContext,
     directory: &Path,
@@ -302,13 +302,13 @@ fn begin_changing(
     state.holds.push(hold.ok_or_else(|| came_first(directory))?);
     if directory == plan.to {
         let begun = match delta::process_file(directory) {
-            // A server that came up since the plan was made.
+            // A server that was started since the plan was made.
             Some(file) => Err(PhysicalRestoreError::Refused(vec![runs(directory, &file)])),
             None => {
                 delta::begin(directory, &run.id.to_string()).map_err(|source| write_error(directory, source))
             }
         };
-        // With its control file and its log it is what it was, and no mark is to say otherwise.
+        // With its control file and its WAL the cluster is what it was, and must not be marked otherwise.
         state.changes = delta::is_partial(directory);
         if !state.changes {
             remove_marker(directory)?;
@@ -356,7 +356,7 @@ async fn unpack(
     Ok((unpacked, from.ok_or_else(none)?))
 }
 
-/// From the first repository that has it right. Those that have not are left out for the rest.
+/// Unpacks from the first repository whose copy is good. Those whose copy is bad are skipped from then on.
 async fn unpack_one(
     run: &RunContext,
     manifest: &Manifest,
@@ -391,7 +391,7 @@ async fn unpack_one(
                 run.events.emit(&Event::RepositoryLost { repository: name.clone(), reason: reason.clone() });
                 tries.push((name, reason));
                 repositories.remove(0);
-                // What is there already is right as far as it goes, or is written over.
+                // What is already there is correct as far as it goes, or is overwritten.
                 if !unpacker.changes {
                     empty_but_marker(&unpacker.root).map_err(|source| write_error(&unpacker.root, source))?;
                 }
@@ -422,7 +422,7 @@ async fn tell<T>(run: &RunContext, bytes: &AtomicU64, total: u64, work: impl Fut
     }
 }
 
-/// What a later run has to know to resume there.
+/// Returns what a later run needs to know to resume there.
 fn resume_state(plan: &PhysicalRestorePlan) -> ResumeState {
     let placed = |space: &TablespacePlan| Placed { oid: space.oid, to: space.to.clone() };
     ResumeState {
@@ -432,7 +432,7 @@ fn resume_state(plan: &PhysicalRestorePlan) -> ResumeState {
     }
 }
 
-/// What a restored server lives with until it is let go.
+/// Describes the restrictions under which a restored server runs until it is released.
 fn apart_note(plan: &PhysicalRestorePlan) -> String {
     format!(
         "it archives nothing, follows no server and waits for no standby: before it takes production's place, `drctl recovery release {}` takes that out of its configuration (shown first, done with --apply); then restart it and take a base backup at once",
@@ -440,14 +440,14 @@ fn apart_note(plan: &PhysicalRestorePlan) -> String {
     )
 }
 
-/// Something to be unpacked, and where to.
+/// An archive to unpack, and its destination.
 struct UnpackedArchive<'p> {
     tar: &'p Artifact,
     root: PathBuf,
     what: UnpackMode,
 }
 
-/// What there is of a backup, which is the `n`th of those that are put together, or the only one.
+/// Returns the archives of a backup, which is the `n`th of a chain to combine, or the only one.
 fn archives<'p>(
     plan: &PhysicalRestorePlan,
     manifest: &'p Manifest,
@@ -482,17 +482,17 @@ impl CleanupState {
     }
 }
 
-/// What was done so far, for the case that it ends.
+/// What was done so far, for cleanup after a failure.
 #[derive(Default)]
 struct CleanupState {
-    /// Directories that hold nothing but what this run wrote.
+    /// Directories that contain nothing but files of this run.
     filling: Vec<PathBuf>,
     holds: Vec<DirectoryLock>,
-    /// What stood there is being changed.
+    /// Existing files are being changed.
     changes: bool,
     is_whole: bool,
     server: ServerState,
-    /// What a person should know afterwards.
+    /// Notes for the operator afterwards.
     notes: Vec<String>,
 }
 
@@ -500,7 +500,7 @@ fn directories(plan: &PhysicalRestorePlan) -> impl Iterator<Item = &Path> {
     std::iter::once(plan.to.as_path()).chain(apart(plan))
 }
 
-/// Those beside the data directory.
+/// Returns the directories outside the data directory.
 fn apart(plan: &PhysicalRestorePlan) -> impl Iterator<Item = &Path> {
     let wal = plan.wal_directory.as_deref().filter(|_| !plan.steps.keeps_wal_directory);
     plan.tablespaces.iter().map(|space| space.to.as_path()).chain(wal)
@@ -510,8 +510,8 @@ fn came_first(directory: &Path) -> PhysicalRestoreError {
     PhysicalRestoreError::Refused(vec![at_work(directory, "unknown")])
 }
 
-/// The directory beside the data directory that holds its tablespaces is drctl's own: one that another run has left
-/// there, empty, may belong to another user.
+/// Creates the directory next to the data directory that holds its tablespaces. It is drctl's own: an empty
+/// one left by another run may belong to another user.
 fn enter_leftover(directory: &Path, plan: &PhysicalRestorePlan) -> io::Result<()> {
     let Some(parent) = directory.parent().filter(|parent| *parent == beside(&plan.to)) else { return Ok(()) };
     let is_empty = fs::read_dir(parent).is_ok_and(|mut entries| entries.next().is_none());
@@ -526,8 +526,8 @@ fn write_new(path: &Path, text: &[u8], plan: &PhysicalRestorePlan) -> Result<(),
     written.map_err(|source| write_error(path, source))
 }
 
-/// What the server is told, and what people are. Gives what was taken out of its configuration, and the libraries that
-/// it names.
+/// Writes the settings for the server and the instructions for people. Returns what was removed from its
+/// configuration, and the libraries that it names.
 fn write_settings(
     plan: &PhysicalRestorePlan,
 ) -> Result<(Vec<String>, Vec<PreloadLibrary>), PhysicalRestoreError> {
@@ -538,7 +538,7 @@ fn write_settings(
         let known = plan.steps.facts.files.iter().find(|file| file.name == name);
         let text = match known {
             Some(file) => {
-                // What the server did not use was in the way of what it did.
+                // A file that the server did not use would hide the one that it did.
                 if path.exists() {
                     let aside = to.join(format!("{name}.not-in-use"));
                     fs::rename(&path, &aside).map_err(|source| write_error(&aside, source))?;
@@ -562,12 +562,12 @@ fn write_settings(
     let said = |(file, setting)| {
         format!("{file} named what is not this server's, and is without it (`#drctl:`): {setting}")
     };
-    // The live configuration and its copy may name the same.
+    // The live configuration and its copy may name the same settings.
     Ok((taken.into_iter().map(said).collect::<BTreeSet<_>>().into_iter().collect(), libraries))
 }
 
-/// What recovery is told, in place of what an earlier try was, and where the tablespaces are. Gives what is done with
-/// the libraries that the configuration names.
+/// Writes the recovery settings in place of those of an earlier attempt, and the tablespace locations.
+/// Returns what is done with the libraries that the configuration names.
 fn write_recovery(plan: &PhysicalRestorePlan) -> Result<Vec<PreloadLibrary>, PhysicalRestoreError> {
     let auto = plan.to.join(AUTO_CONFIGURATION);
     let was = match fs::read(&auto) {
@@ -595,7 +595,7 @@ fn write_recovery(plan: &PhysicalRestorePlan) -> Result<Vec<PreloadLibrary>, Phy
     Ok(libraries)
 }
 
-/// Puts the directory for the log where it is to be, with a link in its place.
+/// Moves `pg_wal` to its configured directory, and links to it.
 fn move_wal(plan: &PhysicalRestorePlan) -> io::Result<()> {
     let Some(there) = &plan.wal_directory else { return Ok(()) };
     let (here, owner) = (plan.to.join(WAL), plan.steps.owner);
@@ -612,8 +612,8 @@ fn move_wal(plan: &PhysicalRestorePlan) -> io::Result<()> {
     owner.map_or(Ok(()), |(user, group)| lchown(&here, Some(user), Some(group)))
 }
 
-/// Takes out of the configuration what names another directory: of each file, and what it includes. Gives the files
-/// and the settings.
+/// Removes settings that name directories outside from each configuration file and its includes. Returns the
+/// files and the settings.
 fn ensure_within(to: &Path) -> Result<Vec<(String, String)>, PhysicalRestoreError> {
     let mut taken = Vec::new();
     let mut files = vec![to.join(CONFIGURATION), to.join(AUTO_CONFIGURATION)];
@@ -624,7 +624,7 @@ fn ensure_within(to: &Path) -> Result<Vec<(String, String)>, PhysicalRestoreErro
         }
         let folder = path.parent().unwrap_or(to).to_owned();
         let target = |included: &str| folder.join(included);
-        // A link that leads out of the directory is not its own either.
+        // A link that leads out of the directory is not part of it either.
         let is_inside = |included: &str| {
             let target = target(included).canonicalize();
             target.is_ok_and(|target| to.canonicalize().is_ok_and(|to| target.starts_with(to)))
@@ -633,7 +633,7 @@ fn ensure_within(to: &Path) -> Result<Vec<(String, String)>, PhysicalRestoreErro
         let text = String::from_utf8_lossy(&bytes);
         let inner = settings::inner_file(&text, is_inside);
         if !inner.taken.is_empty() {
-            // The same file: its owner and mode stay.
+            // Rewritten in place: its owner and mode are preserved.
             fs::write(&path, &inner.text).map_err(|source| write_error(&path, source))?;
         }
         let name = path.strip_prefix(to).unwrap_or(&path).display().to_string();
@@ -652,7 +652,7 @@ fn ensure_within(to: &Path) -> Result<Vec<(String, String)>, PhysicalRestoreErro
     Ok(taken)
 }
 
-/// Takes out again what only the recovery needs: a standby that is made of this server would obey it, too.
+/// Removes what only the recovery needs: a standby created from this server would apply it, too.
 fn end_recovery(to: &Path) -> io::Result<()> {
     let auto = to.join(AUTO_CONFIGURATION);
     let text = fs::read_to_string(&auto)?;
@@ -661,13 +661,13 @@ fn end_recovery(to: &Path) -> io::Result<()> {
     resume::end(to)
 }
 
-/// Makes everything durable, then puts the control file in its place, which makes it a data directory.
+/// Syncs everything to disk, then puts the control file in place, which makes it a data directory.
 fn publish(plan: &PhysicalRestorePlan) -> Result<(), PhysicalRestoreError> {
     for directory in directories(plan) {
         let synced = fs::File::open(directory).and_then(|folder| Ok(rustix::fs::syncfs(folder)?));
         synced.map_err(|source| write_error(directory, source))?;
     }
-    // A tablespace that is in use must not look like something left over.
+    // A tablespace in use must not look like a leftover.
     for directory in apart(plan) {
         remove_marker(directory)?;
     }
@@ -687,7 +687,7 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     fs::File::open(folder)?.sync_all()
 }
 
-/// Removes what was written, what says so last. A directory that was there stays, empty.
+/// Removes what was written, the marker last. A directory that existed before stays, empty.
 pub(super) fn take_back(filling: &[PathBuf]) -> io::Result<()> {
     filling.iter().try_for_each(|directory| {
         empty_but_marker(directory)?;
@@ -698,7 +698,7 @@ pub(super) fn take_back(filling: &[PathBuf]) -> io::Result<()> {
     })
 }
 
-/// That it is not there is fine.
+/// Empties `directory` except for the marker. A missing directory is not an error.
 fn empty_but_marker(directory: &Path) -> io::Result<()> {
     let entries = match fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -1,5 +1,5 @@
-//! Brings artifacts from a repository: small ones into memory, the others decoded on a thread of their own
-//! ahead of whoever writes them.
+//! Fetches artifacts from a repository: small ones into memory, the others decoded on a thread of their own
+//! ahead of the writer.
 
 use std::io::{self, BufRead};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::repository::reader::{ReadWindow, stream_to_open};
 use crate::repository::{Repository, SmallError, SmallReader, layout};
 use crate::run::RunContext;
 
-/// The plain bytes of a small artifact, from the first repository that has them right.
+/// Reads the plain bytes of a small artifact from the first repository whose copy is intact.
 pub(super) async fn read_small(
     run: &RunContext,
     manifest: &Manifest,
@@ -33,8 +33,8 @@ pub(super) async fn read_small(
     })
 }
 
-/// The plain bytes of an artifact, decoded and hashed ahead of whoever reads them. Only the end that [`Read`]
-/// gives says that they were the right ones. Blocks.
+/// Returns a reader of the plain bytes of an artifact, decoded and hashed ahead of the consumer. Only the end
+/// of the stream confirms that they were the right ones. Blocks.
 pub(super) fn ahead(
     run: &RunContext,
     manifest: &Manifest,
@@ -48,7 +48,7 @@ pub(super) fn ahead(
     move || {
         unseal_ahead(stream.into_reader(), &artifact.encoding, &identities, artifact.plain).map_err(|error| {
             match error {
-                // What ended it is looked for in there.
+                // The cause is looked up inside of it.
                 OpenError::Read(source) => source,
                 error => io::Error::other(error),
             }

@@ -1,4 +1,4 @@
-//! What this host has: the directories that are to be filled, the programs, and what their user can read.
+//! The facts of this host: the target directories, the server programs, and what their user can read.
 
 use std::io;
 use std::net::TcpListener;
@@ -12,46 +12,47 @@ use crate::model::{RepositoryName, SystemIdentifier};
 use crate::platform::{free_space, resolved_path};
 use crate::postgres::Tools;
 
-/// They put a chain together.
+/// Combines a chain.
 pub(super) const COMBINE: &str = "pg_combinebackup";
 pub(super) const VERIFY: &str = "pg_verifybackup";
 
-/// What stands where something is to be restored.
+/// What exists at a restore's destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum DirectoryState {
     Absent,
     Empty,
-    /// Of a run that did not end.
+    /// Leftovers of an interrupted run.
     LeftOver(String),
-    /// Of a run that was changing a data directory, and did not end: whose it was.
+    /// Leftovers of an interrupted run that was changing a data directory, with its original system
+    /// identifier.
     Changed(SystemIdentifier),
-    /// Of a run that is at work.
+    /// In use by a run in progress.
     AtWork(String),
-    /// A cluster that drctl has put there, whether or not it was started since.
+    /// A cluster restored by drctl, whether or not it was started since.
     Restored,
-    /// The same, and its recovery did not come to its end.
+    /// The same, with a recovery that did not complete.
     Begun(resume::ResumeState),
     Data,
     NotADirectory,
 }
 
-/// A directory that is to be filled.
+/// A target directory.
 #[derive(Clone, Debug)]
 pub(super) struct DirectorySurvey {
-    /// Without links, as far as it exists.
+    /// With links resolved, as far as it exists.
     pub(super) path: PathBuf,
     pub(super) standing: DirectoryState,
     pub(super) free: u64,
-    /// Which file system it is on.
+    /// The device of its file system.
     pub(super) device: u64,
-    /// The data directory it is inside of.
+    /// The data directory that contains it.
     pub(super) inside: Option<PathBuf>,
     /// A tablespace of the data directory that is to be changed.
     pub(super) is_reusable: bool,
 }
 
 impl DirectorySurvey {
-    /// What a restore put there whose recovery did not come to its end.
+    /// Returns the state of an earlier restore there whose recovery did not complete.
     pub(super) fn begun(&self) -> Option<&resume::ResumeState> {
         if let DirectoryState::Begun(state) = &self.standing { Some(state) } else { None }
     }
@@ -81,16 +82,16 @@ fn standing(path: &Path) -> io::Result<DirectoryState> {
     if !found.is_dir() {
         return Ok(DirectoryState::NotADirectory);
     }
-    // A file system of its own has this one from the beginning.
+    // The root of a file system always has it.
     let holds = |entry: &io::Result<std::fs::DirEntry>| {
         entry.as_ref().map_or(true, |entry| entry.file_name() != "lost+found")
     };
     if !std::fs::read_dir(path)?.any(|entry| holds(&entry)) {
         return Ok(DirectoryState::Empty);
     }
-    // With its control file it is a data directory, whatever else lies in it.
+    // With its control file it is a data directory, whatever else it contains.
     match std::fs::read(path.join(MARKER)) {
-        // Whatever the mark says: what is kept there may be nowhere else.
+        // Whatever the marker says: the WAL kept there may exist nowhere else.
         Ok(bytes)
             if !path.join("global/pg_control").exists()
                 && delta::preserves_wal(path)
@@ -99,7 +100,7 @@ fn standing(path: &Path) -> io::Result<DirectoryState> {
             Ok(DirectoryState::Data)
         }
         Ok(bytes) if !path.join("global/pg_control").exists() => {
-            // It may have been cut short itself.
+            // Writing the marker may have been interrupted itself.
             let marker = serde_json::from_slice::<DirectoryMarker>(&bytes).ok();
             let changes = changes(&bytes);
             let run = marker.map_or_else(|| "unknown".to_owned(), |marker| marker.run);
@@ -120,35 +121,35 @@ fn changes(mark: &[u8]) -> Option<SystemIdentifier> {
     serde_json::from_slice::<DirectoryMarker>(mark).ok()?.changes
 }
 
-/// What was found out of this host.
+/// The facts of this host that a plan needs.
 #[derive(Clone, Debug)]
 pub(super) struct HostFacts {
     pub(super) to: DirectorySurvey,
     /// In the order of the backup's tablespaces.
     pub(super) tablespaces: Vec<DirectorySurvey>,
-    /// Where `pg_wal` is to go.
+    /// The destination of `pg_wal`.
     pub(super) wal: Option<DirectorySurvey>,
-    /// Where that of the data directory is that is changed.
+    /// The target of the `pg_wal` link in the data directory that is changed.
     pub(super) wal_link: Option<PathBuf>,
     pub(super) is_root: bool,
     /// Server programs, each complete.
     pub(super) servers: Vec<Tools>,
-    /// What puts a chain together, where one has to be.
+    /// The programs that combine a chain, where there is one.
     pub(super) combining: Option<Tools>,
-    /// Of what `restore_command` needs, what its user cannot read.
+    /// Files needed by `restore_command` that the server's user cannot read.
     pub(super) unreadable: Vec<PathBuf>,
-    /// Repositories that are directories of this host, without links.
+    /// Repositories that are directories of this host, with links resolved.
     pub(super) repositories: Vec<(RepositoryName, PathBuf)>,
     /// The data directory that is to be changed.
     pub(super) reusable: Option<delta::ReuseState>,
-    /// What the files take that are to be changed.
+    /// The size of the files that are to be changed.
     pub(super) reusable_bytes: u64,
-    /// The port that was asked for, where something else has it, and what the system says to that.
+    /// The requested port where it is in use, and the system's error.
     pub(super) port_taken: Option<(u16, String)>,
 }
 
 impl HostFacts {
-    /// `combined_by`: the major of the programs that have to put a chain together.
+    /// Inspects this host. `combined_by`: the major version of the programs that have to combine a chain.
     pub(super) async fn look(
         request: &PhysicalRestoreRequest,
         tablespaces: &[PathBuf],
@@ -204,7 +205,7 @@ impl HostFacts {
     }
 }
 
-/// Whether a server could not listen there.
+/// Returns the port and the error where a server could not listen on it.
 fn taken(port: u16) -> Option<(u16, String)> {
     TcpListener::bind(("127.0.0.1", port)).err().map(|error| (port, error.to_string()))
 }

@@ -1,4 +1,4 @@
-//! The same recovery without drctl, to be kept beside the data. Pure.
+//! Instructions for the same recovery without drctl, to be kept with the data. Pure.
 
 use super::plan::PhysicalRestorePlan;
 use super::preload;
@@ -92,7 +92,7 @@ pub(super) fn text(plan: &PhysicalRestorePlan) -> String {
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
-/// One backup, into a directory that is there, and its tablespaces into some that are made.
+/// Returns the commands that unpack one backup into an existing directory, and its tablespaces into new ones.
 fn unpacked(manifest: &Manifest, to: &str, place: impl Fn(u32) -> String) -> Vec<String> {
     let folder = layout::backup(&manifest.system, &manifest.id);
     let mut lines = vec![format!("    cd REPOSITORY/{folder}")];
@@ -110,7 +110,7 @@ fn unpacked(manifest: &Manifest, to: &str, place: impl Fn(u32) -> String) -> Vec
     lines
 }
 
-/// A chain: each backup into a directory of its own, then all of them into one.
+/// Returns the commands for a chain: each backup into a directory of its own, then combined into one.
 fn combined(plan: &PhysicalRestorePlan, to: &str) -> Vec<String> {
     let parents = plan.steps.parents.iter().map(|parent| &parent.manifest);
     let backups: Vec<&Manifest> = parents.chain([&plan.steps.manifest]).collect();
@@ -145,7 +145,7 @@ fn target(plan: &PhysicalRestorePlan) -> Vec<String> {
     use super::plan::ResolvedTarget;
     let line = match &plan.goal {
         ResolvedTarget::End => return vec![],
-        // Where the old timeline went on, this stops just where it was left.
+        // Where the old timeline continued, this stops exactly at the fork.
         ResolvedTarget::Until(lsn) if plan.steps.leaves => format!("recovery_target_lsn = '{lsn}'"),
         ResolvedTarget::Until(_) => return vec![],
         ResolvedTarget::Time(time) => {
@@ -160,7 +160,7 @@ fn target(plan: &PhysicalRestorePlan) -> Vec<String> {
     [line].into_iter().chain(just_before).collect()
 }
 
-/// A pipe that gives an artifact's plain bytes.
+/// Returns a shell pipeline that outputs an artifact's plain bytes.
 fn pipe(artifact: &Artifact) -> String {
     let names: Vec<&str> = artifact.objects.iter().map(|object| object.name.as_str()).collect();
     let mut pipe = format!("cat {}", names.join(" "));

@@ -1,26 +1,28 @@
-//! Bringing a cluster back to a moment: a base backup into a directory, and its log up to the moment.
+//! Point-in-time recovery of a cluster: a base backup into a directory, and its WAL up to the target.
 //!
 //! ```text
 //! survey ─▶ plan ─▶ fetch (decode ▸ write) ─▶ combine (a chain) ─▶ settings ─▶ publish (pg_control) ─▶ start ─▶ prove
 //! ```
 //!
-//! [`PhysicalRestoreRequest`] is the way through them.
+//! [`PhysicalRestoreRequest`] is the entry point.
 //!
 //! *Invariants.*
-//! - Nothing is written before the log is known to lead, without a gap, from the backup to the moment. What
-//!   cannot be reached is refused, with what can be.
-//! - Until everything is there, proven and durable, the directory has no `pg_control`, so that no server
-//!   starts in it, and a marker says what it is.
-//! - A chain is put together inside the directories that are filled, and compared with the server's own sums.
-//! - Nothing is written outside the directory and those that the plan names for tablespaces and for `pg_wal`. No live
-//!   path of the cluster that was backed up is ever among them: not by its configuration, and not by its log, whose
-//!   tablespaces go where the plan says.
-//! - The restored server archives nothing, follows nobody and waits for no standby, and runs none of production's jobs.
-//! - What only the recovery needs is not in the configuration any more once it is proven: a standby that is made of
-//!   the server later follows it.
-//! - A server that was started has shown that it is out of recovery, where it ended and on which timeline.
+//! - Nothing is written before the WAL is known to lead, without a gap, from the backup to the target. A
+//!   target that cannot be reached is refused, with what can be restored instead.
+//! - Until everything is present, verified and durable, the directory has no `pg_control`, so that no server
+//!   starts in it, and a marker identifies it.
+//! - A chain is combined inside the target directories, and compared with the server's own checksums.
+//! - Nothing is written outside the directory and those that the plan names for tablespaces and for `pg_wal`.
+//!   No live path of the backed-up cluster is ever among them: neither through its configuration nor through
+//!   its WAL, whose tablespaces are created where the plan says.
+//! - The restored server archives nothing, replicates from no server, waits for no standby, and runs none of
+//!   production's jobs.
+//! - Settings that only the recovery needs are removed from the configuration once it is verified: a standby
+//!   created from the server later would apply them.
+//! - A started server has been verified to be out of recovery, at the position and on the timeline of the
+//!   plan.
 //!
-//! *Not here.* Restoring dumps ([`crate::restore::logical`]); which log there is ([`crate::wal`]).
+//! *Not here.* Restoring dumps ([`crate::restore::logical`]); the inventory of WAL ([`crate::wal`]).
 
 mod ambiguous_target;
 mod combine_incrementals;

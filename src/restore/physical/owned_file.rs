@@ -3,7 +3,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, chown, fchown};
 use std::path::Path;
 
-/// A new file for its owner alone.
+/// Creates a new file that only its owner can access.
 pub(super) fn create(path: &Path, owner: Option<(u32, u32)>) -> io::Result<File> {
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     if let Some((user, group)) = owner {
@@ -12,8 +12,8 @@ pub(super) fn create(path: &Path, owner: Option<(u32, u32)>) -> io::Result<File>
     Ok(file)
 }
 
-/// A directory for its owner alone, new or not, and those on the way to it that are missing: its owner has to come
-/// through them.
+/// Creates a directory, new or not, that only its owner can access, and its missing parents, which its owner
+/// has to be able to traverse.
 pub(super) fn create_directory(path: &Path, owner: Option<(u32, u32)>) -> io::Result<()> {
     let mut missing: Vec<_> = path.ancestors().take_while(|folder| !folder.exists()).collect();
     while let Some(folder) = missing.pop() {
@@ -25,7 +25,7 @@ pub(super) fn create_directory(path: &Path, owner: Option<(u32, u32)>) -> io::Re
             }
         }
     }
-    // A server refuses a directory that others may enter.
+    // A server refuses a directory that other users can access.
     fs::set_permissions(path, Permissions::from_mode(0o700))?;
     give(path, owner)
 }

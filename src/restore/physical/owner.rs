@@ -6,7 +6,7 @@ use crate::platform::{CancellationToken, Program};
 
 const ID_WITHIN: Duration = Duration::from_secs(10);
 
-/// Who files are to belong to.
+/// The user and group that files belong to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirectoryOwner {
     pub name: String,
@@ -15,7 +15,7 @@ pub struct DirectoryOwner {
 }
 
 impl DirectoryOwner {
-    /// `None`: there is no such user.
+    /// Looks up a user of this host; `None`: there is no such user.
     pub async fn find(name: &str) -> Option<Self> {
         let ask = async |flag: &str| {
             let program = Program::new("id").arg(flag).arg("--").arg(name);
@@ -24,8 +24,8 @@ impl DirectoryOwner {
         Some(Self { name: name.to_owned(), user: ask("-u").await?, group: ask("-g").await? })
     }
 
-    /// Whether the bits of a file and of the folders above it let this user read it. Groups beside the user's
-    /// own are not looked at.
+    /// Returns whether the mode bits of a file and of its parent directories let this user read it.
+    /// Supplementary groups are not considered.
     pub(super) fn may_read(&self, path: &Path) -> bool {
         let allows = |path: &Path, bit: u32| {
             std::fs::metadata(path).is_ok_and(|found| {

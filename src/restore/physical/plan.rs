@@ -23,13 +23,13 @@ use crate::postgres::{Tools, identifier};
 use crate::restore::{PlanSummary, Refusal, RestorePlan};
 use crate::wal::{DamagedWal, ReplayEnd, ReplayPosition};
 
-/// Where PostgreSQL is told to stop.
+/// Where PostgreSQL is configured to stop.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "at", content = "value")]
 pub enum ResolvedTarget {
-    /// Where the archive ends, which may have grown by then.
+    /// The end of the archive, which may have grown by then.
     End,
-    /// Where the archive ends now: nothing later is given to it.
+    /// The end of the archive as of now: no later WAL is supplied.
     Until(Lsn),
     Time(DateTime<Utc>),
     Lsn(Lsn),
@@ -39,21 +39,22 @@ pub enum ResolvedTarget {
 }
 
 impl ResolvedTarget {
-    /// Whether PostgreSQL says that it stopped at it.
+    /// Returns whether PostgreSQL logs that it stopped at this target.
     pub(super) fn is_named(&self) -> bool {
         !matches!(self, Self::End | Self::Until(_))
     }
 }
 
-/// What will be done, in every detail that a person may want to know first.
+/// What will be done, in every detail that an operator may want to know first.
 #[derive(Clone, Debug, Serialize)]
 pub struct PhysicalRestorePlan {
     pub backup: BackupId,
-    /// What it builds on, the full one first: put together with it. Empty: it is whole by itself.
+    /// The backups it is based on, the full one first, which are combined with it. Empty: it is a full
+    /// backup.
     pub chain: Vec<BackupId>,
     pub source: SourceName,
     pub system_identifier: SystemIdentifier,
-    /// What the backup alone holds the data of.
+    /// The time whose data the backup contains without WAL.
     pub recovery_point: DateTime<Utc>,
     /// In the order they are tried.
     pub repositories: Vec<RepositoryName>,
@@ -62,17 +63,17 @@ pub struct PhysicalRestorePlan {
     pub goal: ResolvedTarget,
     pub timeline: Timeline,
     pub begins: ReplayPosition,
-    /// How far the log is proven.
+    /// The position up to which the WAL is verified.
     pub proven: ReplayPosition,
-    /// Everything committed before is in the proven log, by the clock of the host that archived it.
+    /// Every transaction committed before is in the verified WAL, by the clock of the archiving host.
     pub complete_until: Option<DateTime<Utc>>,
     pub newest_commit: Option<DateTime<Utc>>,
-    /// Segments that are replayed, as far as that is known, and their bytes.
+    /// Segments to replay, as far as that is known, and their bytes.
     pub segments: u64,
     pub log_bytes: u64,
-    /// Later log is not given to the server.
+    /// WAL beyond this is not supplied to the server.
     pub until: Option<Lsn>,
-    /// Where the log is read from; empty: all repositories.
+    /// The repositories to read WAL from; empty: all.
     pub log_from: Vec<RepositoryName>,
     pub to: PathBuf,
     pub tablespaces: Vec<TablespacePlan>,
@@ -81,21 +82,22 @@ pub struct PhysicalRestorePlan {
     pub wal_directory: Option<PathBuf>,
     pub stored_bytes: u64,
     pub plain_bytes: u64,
-    /// What a chain takes beside the result until it is put together.
+    /// The extra space that a chain takes until it is combined.
     pub scratch_bytes: u64,
     pub major: u32,
     pub owner: Option<String>,
     pub start: bool,
     pub replaces_left_over: bool,
-    /// Its files are there already, of an earlier restore whose recovery did not come to its end.
+    /// Its files are there already, from an earlier restore whose recovery did not complete.
     pub resumes: bool,
-    /// A data directory stands there, and is changed into what was backed up.
+    /// An existing data directory is changed into the backup.
     pub changes: bool,
-    /// The libraries that the server that was backed up loads when it starts, and what is done with each. Absent: the
-    /// backup does not say which, as its role could not see the setting, and they are read from the restored files.
+    /// The libraries that the backed-up server loads at start, and what is done with each. Absent: the backup
+    /// does not record them, as its role could not read the setting, and they are read from the restored
+    /// files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub libraries: Option<Vec<PreloadLibrary>>,
-    /// What a person should know before.
+    /// Notes for the operator before the restore.
     pub notes: Vec<String>,
     #[serde(skip)]
     pub(super) steps: PhysicalRestoreSteps,
@@ -105,7 +107,7 @@ pub struct PhysicalRestorePlan {
 #[derive(Clone, Debug)]
 pub(super) struct PhysicalRestoreSteps {
     pub(super) manifest: Manifest,
-    /// What it builds on, the full one first, and who has each.
+    /// The backups it is based on, the full one first, and their holders.
     pub(super) parents: Vec<BaseBackup>,
     pub(super) combining: Option<Tools>,
     pub(super) physical: Physical,
@@ -116,17 +118,17 @@ pub(super) struct PhysicalRestoreSteps {
     /// How the policy logs in to the source's own server.
     pub(super) login: Option<Box<PostgresSource>>,
     pub(super) command: RestoreCommand,
-    /// The log on the way ends where its timeline is left.
+    /// The WAL on the path ends at a fork of its timeline.
     pub(super) leaves: bool,
-    /// Of a position: when the transaction ended that the record there ends; the server does not count it.
+    /// For an LSN target: when the transaction ended whose end record is there; the server does not count it.
     pub(super) stop_commit: Option<DateTime<Utc>>,
-    /// The positions of records whose tablespaces are not made where they say.
+    /// The positions of records whose tablespaces are created at a different path than recorded.
     pub(super) mapped: Vec<Lsn>,
-    /// What recovery will demand of the server's settings.
+    /// The minimum values of server settings that recovery requires.
     pub(super) limits: BTreeMap<&'static str, i64>,
-    /// What lies where `pg_wal` goes stays.
+    /// The existing contents of the `pg_wal` destination are kept.
     pub(super) keeps_wal_directory: bool,
-    /// The libraries to load at start, where that was said.
+    /// The libraries to load at start, where given.
     pub(super) preload: Option<String>,
 }
 
@@ -161,13 +163,13 @@ impl RestorePlan for PhysicalRestorePlan {
 }
 
 impl PhysicalRestorePlan {
-    /// Tablespaces that are in the backup.
+    /// Returns the tablespaces that are in the backup.
     pub(super) fn backed_up(&self) -> impl Iterator<Item = &TablespacePlan> {
         self.tablespaces.iter().filter(|space| space.made_at.is_none())
     }
 }
 
-/// Decides. Every reason against it comes at once.
+/// Makes the plan, or returns every reason against it at once.
 pub fn plan(
     request: &PhysicalRestoreRequest,
     situation: PhysicalSurvey,
@@ -228,7 +230,7 @@ pub fn plan(
         repositories: base.holders.clone(),
         target: request.target.clone(),
         exclusive: request.exclusive,
-        // Of the newest one there may be too little to begin it.
+        // There may be too little WAL of the newest timeline to begin it.
         timeline: if until.is_some() { reach.end.timeline } else { situation.timeline },
         until,
         begins: base.begins(),
@@ -274,20 +276,20 @@ pub fn plan(
     })
 }
 
-/// What is done with the libraries of the server, where the backup says which it loads.
+/// Decides what is done with the server's libraries, where the backup records which it loads.
 fn libraries(request: &PhysicalRestoreRequest, facts: &ClusterFacts) -> Option<Vec<PreloadLibrary>> {
     let (_, value) = facts.server_settings.iter().find(|(name, _)| name == preload::SETTING)?;
     Some(preload::decide(value, request.preload.as_deref()))
 }
 
-/// Where a tablespace is made on the way that is not in the backup.
+/// Returns where a tablespace that is not in the backup is created during replay.
 fn made_at(situation: &PhysicalSurvey, oid: u32) -> Option<Lsn> {
     let is_backed_up = situation.base.physical.tablespaces.iter().any(|space| space.oid == oid);
     let made = situation.way.tablespaces.iter().find(|made| made.oid == oid);
     made.filter(|_| !is_backed_up).map(|made| made.at)
 }
 
-/// What PostgreSQL is to be told, if the log leads there.
+/// Returns the target to configure in PostgreSQL, if the WAL leads there.
 fn goal(
     request: &PhysicalRestoreRequest,
     situation: &PhysicalSurvey,
@@ -311,13 +313,13 @@ fn goal(
         {
             Err(gap(ends_there.unwrap_or_default()))
         }
-        // Behind the place where a timeline is left comes its own log, which is another story.
+        // WAL past the fork belongs to the abandoned branch and is not needed.
         RecoveryTarget::Latest if reach.remaining_in().is_some() => Ok(ResolvedTarget::Until(reach.end.lsn)),
         RecoveryTarget::Latest => Ok(ResolvedTarget::End),
         RecoveryTarget::Name(name) => Ok(ResolvedTarget::Name(name.clone())),
         RecoveryTarget::Transaction(given) => {
             let whole = whole_transaction(*given, base.physical.next_transaction);
-            // The setting knows no epochs.
+            // The setting takes no epoch.
             Ok(ResolvedTarget::Transaction(u32::try_from(whole & 0xFFFF_FFFF).unwrap_or_default()))
         }
         RecoveryTarget::Lsn(lsn) if reach.covers(*lsn) => Ok(if situation.stop_record.is_some() {
@@ -347,7 +349,7 @@ fn goal(
     }
 }
 
-/// Recovery would end where the WAL is damaged, or fail, and only when it came there.
+/// Recovery would end where the WAL is damaged, or fail, and only on arriving there.
 fn damaged_wal(target: &str, damaged: DamagedWal, situation: &PhysicalSurvey) -> Refusal {
     let DamagedWal { segment, at } = damaged;
     let last = situation.moment.newest_commit.unwrap_or_default().max(situation.base.manifest.recovery_point);
@@ -358,8 +360,8 @@ fn damaged_wal(target: &str, damaged: DamagedWal, situation: &PhysicalSurvey) ->
     Refusal::nothing("damaged-wal", message).with("at", at).with("last", last)
 }
 
-/// The repositories the restored server is to ask; empty where it may ask all: one that cannot be read now
-/// would keep it from ever coming to the end.
+/// Returns the repositories that the restored server reads from; empty where it may use all: one that cannot
+/// be read now would keep it from ever reaching the end.
 fn log_from(request: &PhysicalRestoreRequest, situation: &PhysicalSurvey) -> Vec<RepositoryName> {
     if request.from.is_none() && situation.lost.is_empty() {
         return vec![];
@@ -451,7 +453,7 @@ fn notes(
     notes
 }
 
-/// What dropping a restored subscription would do to the one it is a copy of.
+/// Warns what dropping a restored subscription would do to the original's replication slot.
 fn slot_note(subscription: &SubscriptionFacts) -> String {
     let SubscriptionFacts { database, name, slot } = subscription;
     let quoted = identifier(name);
@@ -460,7 +462,7 @@ fn slot_note(subscription: &SubscriptionFacts) -> String {
     )
 }
 
-/// What the WAL on the way has that a person should know.
+/// Returns notes on the WAL to be replayed that an operator should know.
 fn on_the_way(request: &PhysicalRestoreRequest, situation: &PhysicalSurvey) -> Vec<String> {
     let way = &situation.way;
     let mut notes = Vec::new();
@@ -490,7 +492,7 @@ fn on_the_way(request: &PhysicalRestoreRequest, situation: &PhysicalSurvey) -> V
     notes
 }
 
-/// What changing a data directory does to what stands there.
+/// Describes what a delta restore does to the existing data directory.
 fn changing(situation: &PhysicalSurvey) -> Vec<String> {
     let here = &situation.here;
     if here.reusable.is_none() && !matches!(here.to.standing, DirectoryState::Changed(_)) {

@@ -1,4 +1,4 @@
-//! What stands against restoring onto this host. Pure.
+//! Preconditions of restoring onto this host. Pure.
 
 use std::path::Path;
 
@@ -11,10 +11,11 @@ use crate::model::{Manifest, SystemIdentifier};
 use crate::postgres::MadeTablespace;
 use crate::restore::Refusal;
 
-/// The first major that makes a tablespace whose record has no path where the data directory has a link for it.
+/// The first major that creates a tablespace whose record has no path where the data directory has a link for
+/// it.
 const MAPS_SINCE: u32 = 15;
 
-/// Room for the log that a server has beside its data while it recovers.
+/// Room for the WAL that a server keeps next to its data while it recovers.
 const LOG_SEGMENTS: u64 = 16;
 const MARGIN: u64 = 64 << 20;
 
@@ -94,13 +95,13 @@ fn asked<'a>(
     std::iter::once(request.to.as_path()).chain(mapped).chain(request.wal_directory.as_deref())
 }
 
-/// Whether what stands there is gone on with: the same backup, and its recovery is open.
+/// Returns whether an existing directory is resumed: it has the same backup, and its recovery is incomplete.
 pub(super) fn resumes(request: &PhysicalRestoreRequest, situation: &PhysicalSurvey) -> bool {
     let begun = situation.here.to.begun();
     !request.delta && begun.is_some_and(|begun| begun.backup == situation.base.manifest.id)
 }
 
-/// Tablespaces that can be made nowhere but where the live cluster has them.
+/// Refuses tablespaces that can be created only where the live cluster has them.
 fn unmappable(situation: &PhysicalSurvey, major: u32) -> Vec<Refusal> {
     let way = &situation.way;
     let refusal = |made: &MadeTablespace| {
@@ -201,7 +202,7 @@ fn place_objection(
     }
 }
 
-/// The data directory that may be changed, if this is it.
+/// Returns the data directory that may be changed, if this is it.
 fn reusable<'s>(place: &DirectorySurvey, situation: &'s PhysicalSurvey) -> Option<&'s delta::ReuseState> {
     let here = &situation.here;
     here.reusable.as_ref().filter(|_| place.path == here.to.path)
@@ -238,7 +239,7 @@ fn overlaps(path: &Path, relation: &str, of: &Path, what: &str) -> Refusal {
     Refusal::not_ready("directory-not-empty", message)
 }
 
-/// How one path is in the other's way.
+/// Describes how one path conflicts with the other.
 fn relation(path: &Path, other: &Path) -> Option<&'static str> {
     match () {
         () if path == other => Some("is the same as"),
@@ -248,7 +249,7 @@ fn relation(path: &Path, other: &Path) -> Option<&'static str> {
     }
 }
 
-/// Whether each file system has room for everything that goes there.
+/// Checks whether each file system has enough space for everything that goes there.
 fn space(situation: &PhysicalSurvey, tablespaces: &[TablespacePlan]) -> Vec<Refusal> {
     let PhysicalSurvey { base, here, .. } = situation;
     if here.to.begun().is_some() && here.reusable.is_none() {
@@ -271,7 +272,7 @@ fn space(situation: &PhysicalSurvey, tablespaces: &[TablespacePlan]) -> Vec<Refu
 /// A directory, and the bytes that its file system must have free for it.
 type Need<'s> = (&'s DirectorySurvey, u64);
 
-/// Those of the data directory and of its log, which is where `pg_wal` is.
+/// Returns the needs of the data directory and of its WAL, which goes where `pg_wal` is.
 fn own_needs<'s>(
     (to, wal): (&'s DirectorySurvey, Option<&'s DirectorySurvey>),
     data: u64,
@@ -285,7 +286,7 @@ fn own_needs<'s>(
     }
 }
 
-/// File systems that have less free than everything needs that goes there.
+/// Refuses file systems that have less free space than the sum of what goes there.
 fn shortages(needs: &[Need<'_>]) -> Vec<Refusal> {
     let mut told: Vec<u64> = Vec::new();
     let mut refusals = Vec::new();
@@ -306,19 +307,19 @@ fn shortages(needs: &[Need<'_>]) -> Vec<Refusal> {
     refusals
 }
 
-/// Everything that has to be read, the full one first.
+/// Returns all backups that have to be read, the full one first.
 pub(super) fn parts(situation: &PhysicalSurvey) -> impl Iterator<Item = &Manifest> {
     situation.parents.iter().chain([&situation.base]).map(|part| &part.manifest)
 }
 
-/// What is unpacked, and what it takes beside that while a chain is put together. How large the result is
-/// cannot be known before: not larger than all parts.
+/// Returns the unpacked size, and the extra space while a chain is combined, in bytes. The size of the result
+/// is not known before: at most the sum of all parts.
 pub(super) fn sizes(situation: &PhysicalSurvey) -> (u64, u64) {
     let plain = parts(situation).map(Manifest::plain_size).sum();
     (plain, if situation.parents.is_empty() { 0 } else { plain })
 }
 
-/// What stands against running a server here.
+/// Returns the reasons against running a server here.
 fn running(request: &PhysicalRestoreRequest, situation: &PhysicalSurvey, major: u32) -> Vec<Refusal> {
     let here = &situation.here;
     let mut refusals = Vec::new();

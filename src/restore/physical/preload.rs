@@ -1,9 +1,9 @@
-//! Libraries that a restored server loads when it starts (`shared_preload_libraries`). Pure.
+//! Libraries that a restored server loads at start (`shared_preload_libraries`). Pure.
 //!
-//! A library may start background workers as soon as recovery has ended: they would run production's jobs, send its
-//! requests and connect to its other servers from the copy. Those that are known to do so are left out until the
-//! cluster is released, and so is nothing else: replay may need a library (custom WAL resource managers), and tables
-//! their access method.
+//! A library may start background workers as soon as recovery has ended: they would run production's jobs,
+//! send its requests and connect to its other servers from the copy. Libraries known to do so are left out
+//! until the cluster is released; all others are loaded: replay may need a library (custom WAL resource
+//! managers), and tables their access method.
 
 use std::fmt;
 use std::path::Path;
@@ -15,14 +15,14 @@ use crate::postgres::{identifier, split_quoted};
 /// The setting that names them.
 pub(super) const SETTING: &str = "shared_preload_libraries";
 
-/// A library of the server that was backed up, and what the restored one does with it.
+/// A library of the backed-up server, and what the restored one does with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PreloadLibrary {
-    /// As the setting has it.
+    /// As written in the setting.
     pub name: String,
     #[serde(flatten)]
     pub action: PreloadAction,
-    /// Whether the libraries to load were named for this restore.
+    /// Whether the libraries to load were given for this restore.
     #[serde(skip)]
     pub(super) is_asked: bool,
 }
@@ -31,15 +31,15 @@ pub struct PreloadLibrary {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "action", content = "value")]
 pub enum PreloadAction {
-    /// Loads it: its workers, where it has any, stay inside of the server.
+    /// Loads it: its workers, if any, have no effect outside of the server.
     Load,
     /// Loads it with its workers switched off, by a setting and its value.
     WithoutWorkers(&'static str, &'static str),
     /// Does not load it, since its workers do this.
     Omit(&'static str),
-    /// Does not load it, since it was not asked for.
+    /// Does not load it, since it was not requested.
     NotAsked,
-    /// Loads it as asked, although its workers do this.
+    /// Loads it as requested, although its workers do this.
     LoadAsAsked(&'static str),
     /// Loads it; whether it starts workers is not known.
     Unknown,
@@ -50,7 +50,7 @@ const REQUESTS: &str = "sends requests to other servers";
 const REPLICATES: &str = "connects to the other servers of its cluster";
 const REWRITES: &str = "drops or rewrites tables by a schedule";
 
-/// Libraries whose workers do what a copy must not.
+/// Libraries whose workers do what a copy must not do.
 const OMITTED: [(&str, &str); 22] = [
     ("bdr", REPLICATES),
     ("citus", REPLICATES),
@@ -79,7 +79,7 @@ const OMITTED: [(&str, &str); 22] = [
 /// Libraries without which tables cannot be read, and the setting that switches their workers off.
 const SWITCHED_OFF: [(&str, &str, &str); 1] = [("timescaledb", "timescaledb.max_background_workers", "0")];
 
-/// Libraries that start no workers, or only such that stay inside of the server.
+/// Libraries that start no workers, or only workers without effects outside of the server.
 const HARMLESS: [&str; 39] = [
     "age",
     "auth_delay",
@@ -122,8 +122,8 @@ const HARMLESS: [&str; 39] = [
     "wal2json",
 ];
 
-/// Decides about each library of a value of the setting. `asked`: the libraries that alone are to be loaded, as the
-/// setting would have them.
+/// Decides about each library of a value of the setting. `asked`: the only libraries to load, in the
+/// setting's syntax.
 pub(super) fn decide(value: &str, asked: Option<&str>) -> Vec<PreloadLibrary> {
     let libraries = names(value);
     let Some(asked) = asked else {
@@ -157,12 +157,12 @@ fn known(name: &str) -> PreloadAction {
     }
 }
 
-/// Whether two names are of one library.
+/// Returns whether two names refer to the same library.
 fn is_same(one: &str, other: &str) -> bool {
     file(one) == file(other)
 }
 
-/// The library's name without a directory and an ending.
+/// Returns the library's name without directory and extension.
 fn file(name: &str) -> &str {
     Path::new(name.strip_suffix(".so").unwrap_or(name))
         .file_name()
@@ -170,13 +170,14 @@ fn file(name: &str) -> &str {
         .unwrap_or(name)
 }
 
-/// The names in a list, as a server splits it: by commas, and with double quotes where a name has any.
+/// Splits a list as a server does: at commas, with double quotes around names that need them.
 fn names(list: &str) -> Vec<String> {
     let parts = split_quoted(list, ',').unwrap_or_default();
     parts.into_iter().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
 }
 
-/// The settings of a restored server, until it is released; none where it loads what the one that was backed up loaded.
+/// Returns the settings of a restored server until it is released; none where it loads the libraries of the
+/// backed-up one.
 pub(super) fn settings(libraries: &[PreloadLibrary]) -> Vec<(&'static str, String)> {
     let mut settings = Vec::new();
     if libraries.iter().any(|library| library.is_asked || !library.is_loaded()) {
@@ -193,7 +194,7 @@ pub(super) fn settings(libraries: &[PreloadLibrary]) -> Vec<(&'static str, Strin
     settings
 }
 
-/// Whether this is a setting that switches workers off.
+/// Returns whether this setting switches workers off.
 pub(super) fn switches_off(name: &str, value: &str) -> bool {
     SWITCHED_OFF.iter().any(|(_, setting, off)| (*setting, *off) == (name, value))
 }
@@ -203,7 +204,7 @@ impl PreloadLibrary {
         !matches!(self.action, PreloadAction::Omit(_) | PreloadAction::NotAsked)
     }
 
-    /// Returns what a person should know of it; `None` where it is loaded as before.
+    /// Returns a note for the operator; `None` where it is loaded as before.
     pub fn note(&self) -> Option<String> {
         (self.action != PreloadAction::Load).then(|| self.to_string())
     }

@@ -1,4 +1,4 @@
-//! Takes out of `postgresql.auto.conf` what drctl put there for a recovery, and what keeps a restored copy apart.
+//! Removes from `postgresql.auto.conf` what drctl wrote for a recovery, and what isolates a restored copy.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -10,18 +10,18 @@ use thiserror::Error;
 use super::layout::{AUTO_CONFIGURATION, CONTROL, MANUAL_RESTORE, RESTORED};
 use super::{preload, resume};
 
-/// What comes between them is taken out once the recovery is proven.
+/// The lines between these are removed once the recovery is verified.
 pub(super) const RECOVERY: [&str; 2] = [
     "# drctl: what this recovery needs. Once it is proven, drctl takes it out again.",
     "# drctl: the end of what this recovery needs.",
 ];
-/// What comes between these, when it is asked for.
+/// The lines between these are removed on request.
 pub(super) const APART: [&str; 2] = [
     "# drctl: what keeps a restored copy apart. `drctl recovery release` takes it out.",
     "# drctl: the end of what keeps it apart.",
 ];
 
-/// Why nothing was taken out.
+/// Why nothing was removed.
 #[derive(Debug, Error)]
 pub enum ReleaseError {
     #[error("`{0}` is not a data directory: it has no global/pg_control")]
@@ -38,29 +38,30 @@ pub enum ReleaseError {
     Write { path: PathBuf, source: io::Error },
 }
 
-/// Says that the other settings are drctl's where ALTER SYSTEM has dropped the comments around them: any server takes a
-/// setting of this form, and it means nothing to it.
+/// Marks the other settings as drctl's where ALTER SYSTEM has dropped the comments around them: any server
+/// accepts a setting of this form and ignores it.
 const ISOLATED: (&str, &str) = ("drctl.isolated", "on");
-/// The list of libraries that drctl has written, which may have any value.
+/// The list of libraries that drctl wrote, which may have any value.
 const PRELOADED: &str = "drctl.preloaded";
 
-/// The settings by which the others are known.
+/// Returns the settings that mark the others as drctl's.
 pub(super) fn marks(preload: &[(&'static str, String)]) -> Vec<(&'static str, String)> {
     let list = preload.iter().find(|(name, _)| *name == preload::SETTING);
     let list = list.map(|(_, value)| (PRELOADED, value.clone()));
     std::iter::once((ISOLATED.0, ISOLATED.1.to_owned())).chain(list).collect()
 }
 
-/// What is taken out.
+/// What is removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
     pub file: PathBuf,
-    /// Settings, as they are in the file.
+    /// Settings, as written in the file.
     pub settings: Vec<String>,
     pub applied: bool,
 }
 
-/// Lets a restored cluster take another's place: shows what it lives with as a copy, and takes it out with `apply`.
+/// Releases a restored cluster to replace another: returns the restrictions it has as a copy, and removes
+/// them with `apply`.
 pub fn release(directory: &Path, apply: bool) -> Result<Release, ReleaseError> {
     if !directory.join(CONTROL).exists() {
         return Err(ReleaseError::NoDataDirectory(directory.to_owned()));
@@ -77,7 +78,7 @@ pub fn release(directory: &Path, apply: bool) -> Result<Release, ReleaseError> {
     }
     let (kept, settings) = released(&text);
     if apply {
-        // From now on it is a server of its own, which no teardown removes.
+        // From now on it is an independent server, which no teardown removes.
         let path = directory.join(RESTORED);
         match fs::remove_file(&path) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
@@ -94,12 +95,12 @@ pub fn release(directory: &Path, apply: bool) -> Result<Release, ReleaseError> {
     Ok(Release { file, settings, applied })
 }
 
-/// Without what only a recovery needs.
+/// Removes what only a recovery needs; returns the text and the removed settings.
 pub(super) fn recovered(text: &str) -> (String, Vec<String>) {
     without(text, RECOVERY, is_recovery)
 }
 
-/// Without anything that drctl put there.
+/// Removes everything that drctl wrote; returns the text and the removed settings.
 pub(super) fn released(text: &str) -> (String, Vec<String>) {
     let (text, mut settings) = recovered(text);
     let (text, more) = without(&text, APART, is_apart);
@@ -107,7 +108,8 @@ pub(super) fn released(text: &str) -> (String, Vec<String>) {
     (text, settings)
 }
 
-/// The same where the file may be another cluster's still, and its own settings of these names stay.
+/// Removes the same where the file may still be another cluster's, whose own settings of these names are
+/// kept.
 pub(super) fn without_ours(text: &str) -> (String, Vec<String>) {
     let never = |_: &str, _: &str, _: &str| false;
     let (text, mut settings) = without(text, RECOVERY, never);
@@ -120,7 +122,7 @@ fn has_mark(text: &str) -> bool {
     text.lines().filter_map(setting_in).any(|(name, _)| name == ISOLATED.0)
 }
 
-/// Writes the whole file or nothing, with the owner and mode that it had.
+/// Replaces the file atomically, preserving its owner and mode.
 pub(super) fn replace(path: &Path, text: &str, owner: Option<(u32, u32)>) -> io::Result<()> {
     let draft = path.with_extension("conf.drctl");
     let _of_a_killed_run = fs::remove_file(&draft);
@@ -142,8 +144,8 @@ pub(super) fn replace(path: &Path, text: &str, owner: Option<(u32, u32)>) -> io:
     fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
-/// Leaves out what is between two lines; where ALTER SYSTEM has dropped these, as it does with all comments, what is
-/// known to have been between them. In a file without either the same settings are somebody else's.
+/// Leaves out what is between two lines; where ALTER SYSTEM has dropped these, as it does with all comments,
+/// the settings known to have been between them. In a file without either, the same settings are not drctl's.
 fn without(
     text: &str,
     [begin, end]: [&str; 2],
@@ -151,7 +153,7 @@ fn without(
 ) -> (String, Vec<String>) {
     let preloaded = text.lines().filter_map(setting_in).find(|(name, _)| name == PRELOADED);
     let preloaded = preloaded.map(|(_, list)| list).unwrap_or_default();
-    // It drops all of them or none.
+    // ALTER SYSTEM drops all comments or none.
     let has_comments = text.lines().any(|line| [RECOVERY[0], APART[0]].contains(&line));
     let is_known = has_mark(text) && !has_comments;
     let (mut kept, mut settings, mut inside) = (String::new(), Vec::new(), false);
@@ -177,7 +179,7 @@ fn is_recovery(name: &str, value: &str, _preloaded: &str) -> bool {
         || [("hot_standby", "off"), ("recovery_prefetch", "off")].contains(&(name, value))
 }
 
-/// `preloaded`: the list of libraries that drctl wrote; another one is of somebody else.
+/// `preloaded`: the list of libraries that drctl wrote; any other one is not drctl's.
 fn is_apart(name: &str, value: &str, preloaded: &str) -> bool {
     if name == preload::SETTING {
         return value == preloaded;
@@ -198,7 +200,7 @@ fn is_apart(name: &str, value: &str, preloaded: &str) -> bool {
         .contains(&(name, value))
 }
 
-/// A setting's name, in lower case, and its value without quotes.
+/// Parses a setting's name, in lower case, and its value without quotes.
 pub(super) fn setting_in(line: &str) -> Option<(String, String)> {
     let line = line.trim_start();
     let length =

@@ -1,5 +1,5 @@
-//! What is in the WAL on the way that has to be known before anything is written: what recovery would make outside of
-//! the directory, the limits it will demand, the names that were given to positions.
+//! What the WAL to be replayed contains that has to be known before anything is written: tablespaces that
+//! recovery would create outside of the directory, the limits it requires, the names of restore points.
 
 use std::collections::BTreeMap;
 
@@ -15,35 +15,35 @@ use crate::postgres::{CommitScan, MadeTablespace, Notable, WalRecord};
 use crate::run::RunContext;
 use crate::wal::{ReplayRange, SegmentTags};
 
-/// Segments of which nothing is said that are read for it: reading all of a long log would take as long as the
-/// recovery, which looks into each of them anyway.
+/// Segments without recorded metadata that are read for it: reading all of a long archive would take as long
+/// as the recovery, which inspects each of them anyway.
 pub(super) const READ_AT_MOST: usize = 1024;
-/// Segments that are looked into without a word about it.
+/// Segments that are inspected without reporting it.
 const MANY: usize = 32;
 /// Plain bytes that are in memory at a time.
 const IN_MEMORY: u64 = 64 << 20;
-/// How much earlier than one before it a commit may seem without the clock having been set back.
+/// How much earlier than its predecessor a commit may appear without the clock having been set back.
 const OUT_OF_ORDER: TimeDelta = TimeDelta::minutes(1);
 
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ReplayEffects {
-    /// Those that recovery comes to make.
+    /// Those that recovery creates.
     pub(super) tablespaces: Vec<MadeTablespace>,
-    /// Records of the same kind that are in the files, and that it does not come to.
+    /// Records of the same kind that are in the files, beyond the end of recovery.
     pub(super) behind: Vec<Lsn>,
-    /// Of all these, the ones whose record goes over the border of two segments.
+    /// Of all these, the ones whose record crosses a segment boundary.
     pub(super) across: Vec<Lsn>,
-    /// The largest of each.
+    /// The largest value of each.
     pub(super) limits: BTreeMap<&'static str, i64>,
-    /// Segments that nobody looked into.
+    /// Segments that were not inspected.
     pub(super) unread: usize,
     pub(super) set_back: Option<SetBack>,
-    /// Of a name: how often it was given on the way.
+    /// For a named target: the positions on the path that have this name.
     pub(super) named: Vec<Lsn>,
 }
 
-/// That the server's clock was set back.
+/// Evidence that the server's clock was set back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SetBack {
     pub(super) segment: Segment,
@@ -51,7 +51,7 @@ pub(super) struct SetBack {
     pub(super) to: DateTime<Utc>,
 }
 
-/// A segment, or its pieces, and what is kept with it.
+/// A segment, or its partial segments, and the metadata stored with it.
 struct WalFileSource {
     segment: Segment,
     names: Vec<WalName>,
@@ -59,20 +59,20 @@ struct WalFileSource {
 }
 
 impl WalFileSource {
-    /// `None`: nobody said.
+    /// Returns what the metadata records; `None`: nothing.
     fn notable(&self) -> Option<Notable> {
         self.tags.as_ref().and_then(|tags| tags.notable)
     }
 }
 
 impl ReplayEffects {
-    /// The positions whose records are made harmless, for `restore_command`.
+    /// Returns the positions of the records that `restore_command` neutralizes.
     pub(super) fn mapped(&self) -> Vec<Lsn> {
         let made = self.tablespaces.iter().map(|made| made.at);
         made.chain(self.behind.iter().copied()).collect()
     }
 
-    /// All tablespaces that there will be: of the backup, and made on the way.
+    /// Returns all tablespaces of the result: those of the backup, and those created during replay.
     pub(super) fn all_tablespaces(&self, base: &BaseBackup) -> Vec<Tablespace> {
         let mut all = base.physical.tablespaces.clone();
         for made in &self.tablespaces {
@@ -84,8 +84,8 @@ impl ReplayEffects {
     }
 }
 
-/// The first segment with a commit after a time, by what is kept with all of them: where a clock was set back, one
-/// that comes early may have it.
+/// Returns the first segment with a commit after a time, by the metadata of all segments: where a clock was
+/// set back, an early one may have it.
 fn first_after(found: &[WalFileSource], time: DateTime<Utc>) -> Option<Segment> {
     let is_after = |tags: &SegmentTags| tags.newest_commit.is_some_and(|newest| newest > time);
     found.iter().find(|file| file.tags.as_ref().is_some_and(is_after)).map(|file| file.segment)
@@ -103,8 +103,8 @@ fn set_back(files: &[WalFileSource]) -> Option<SetBack> {
     None
 }
 
-/// Looks at what recovery will go over. `after`: the first segment with a commit after the time that is wanted;
-/// gives it back, corrected.
+/// Inspects the WAL that recovery will replay. `after`: the first segment with a commit after the target
+/// time; returned corrected.
 pub(super) async fn look(
     run: &RunContext,
     request: &PhysicalRestoreRequest,
@@ -120,10 +120,10 @@ pub(super) async fn look(
     let earlier = time.and_then(|time| first_after(&all, time));
     let number = |segment: Segment| segment.number(size);
     let after = [after, earlier].into_iter().flatten().min_by_key(|segment| number(*segment));
-    // Where recovery stops at the latest.
+    // The latest position where recovery stops.
     let last = match (&request.target, after) {
         (RecoveryTarget::Time(_), Some(after)) => number(after),
-        // The record after the position may be in the next.
+        // The record after the position may be in the next segment.
         (RecoveryTarget::Lsn(lsn), _) => Some(size.number_of(*lsn) + 1),
         _ => None,
     };
@@ -133,7 +133,7 @@ pub(super) async fn look(
     way.unread = chosen.unread;
     let mut sees = Visibility { request, size, way, begins: base.physical.start, stopped: false };
     sees.look(run, log, reach, &chosen.files).await?;
-    // Where a name or a transaction is only the log says, all of it.
+    // Where a name or a transaction is can be found only by reading all of the WAL.
     let is_open = matches!(request.target, RecoveryTarget::Name(_) | RecoveryTarget::Transaction(_));
     if let (true, Some(made)) = (is_open && !sees.stopped, sees.way.tablespaces.last()) {
         let last = size.number_of(made.at) + 1;
@@ -154,7 +154,8 @@ pub(super) async fn look(
     Ok((sees.way, after))
 }
 
-/// The names that were given to positions on the way, in order. `None`: not everything was looked into.
+/// Returns the names of restore points on the path, in order, with their positions. `None`: not everything
+/// was inspected.
 pub(super) async fn names_given(
     run: &RunContext,
     log: &WalArchives,
@@ -177,9 +178,9 @@ struct Visibility<'r> {
     request: &'r PhysicalRestoreRequest,
     size: SegmentSize,
     way: ReplayEffects,
-    /// Where recovery begins.
+    /// The position where recovery begins.
     begins: Lsn,
-    /// It does not come to what is behind.
+    /// Recovery does not reach what follows.
     stopped: bool,
 }
 
@@ -211,7 +212,7 @@ impl Visibility<'_> {
             }
             if self.stopped { self.way.behind.push(made.at) } else { self.way.tablespaces.push(made) }
         }
-        // What comes later than wanted does no harm.
+        // A value logged later than the target does no harm.
         for (name, value) in record.parameters().into_iter().flatten() {
             let largest = self.way.limits.entry(name).or_insert(value);
             *largest = (*largest).max(value);
@@ -225,7 +226,7 @@ impl Visibility<'_> {
     }
 }
 
-/// Whether a server that is told this stops before a record, as PostgreSQL does.
+/// Returns whether a server with this target stops before a record, as PostgreSQL does.
 fn stops_before(target: &RecoveryTarget, exclusive: bool, record: &WalRecord<'_>) -> bool {
     match target {
         RecoveryTarget::Time(time) => record
@@ -237,7 +238,7 @@ fn stops_before(target: &RecoveryTarget, exclusive: bool, record: &WalRecord<'_>
     }
 }
 
-/// Whether it stops when it has replayed the record.
+/// Returns whether it stops after replaying the record.
 fn stops_with(target: &RecoveryTarget, exclusive: bool, record: &WalRecord<'_>) -> bool {
     match target {
         RecoveryTarget::Lsn(lsn) => !exclusive && record.begins >= *lsn,
@@ -262,7 +263,7 @@ fn every_segment(reach: &ReplayRange) -> Vec<WalFileSource> {
     found
 }
 
-/// Everything on the way, with what is kept with it.
+/// Returns all files on the path, with the metadata stored with them.
 async fn every_file(
     log: &WalArchives,
     reach: &ReplayRange,
@@ -273,7 +274,7 @@ async fn every_file(
     for some in whole.chunks(ASKED_AT_ONCE) {
         let names: Vec<WalName> = some.iter().map(|n| found[*n].names[0]).collect();
         for (n, mut tags) in some.iter().zip(log.tags_of(&names).await?) {
-            // Its newest commit may be behind the place where the timeline is left.
+            // Its newest commit may be past the fork of the timeline.
             if reach.remaining_in() == Some(found[*n].segment)
                 && let Some(tags) = &mut tags
             {
@@ -285,13 +286,14 @@ async fn every_file(
     Ok(found)
 }
 
-/// What is to be read.
+/// The files to read.
 struct SelectedSegments<'f> {
     files: Vec<&'f WalFileSource>,
     unread: usize,
 }
 
-/// Files that have what is wanted, or may have it, with their neighbours: a record may go over a border.
+/// Selects the files that contain what is searched, or may contain it, with their neighbours: a record may
+/// cross a boundary.
 fn chosen<'f>(
     all: &[&'f WalFileSource],
     wanted: impl Fn(Notable) -> bool,
@@ -323,7 +325,7 @@ fn tell(run: &RunContext, files: &[&WalFileSource]) {
     }
 }
 
-/// Reads what is reached in order, and gives each record that is whole; until `each` says that it is enough.
+/// Reads the range in order, and passes on each complete record until `each` returns true.
 pub(super) async fn each_record_of(
     run: &RunContext,
     log: &WalArchives,
@@ -335,10 +337,10 @@ pub(super) async fn each_record_of(
     each_record(run, log, reach, &all, each).await
 }
 
-/// The record that a server which is told a position stops at.
+/// The record at which a server with an LSN target stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct StopRecord {
-    /// Of a record that ends a transaction: when.
+    /// For a record that ends a transaction: when.
     pub(super) ended: Option<DateTime<Utc>>,
 }
 

@@ -6,7 +6,7 @@ use super::{ServerState, Started};
 use crate::model::RepositoryName;
 use crate::restore::Aftermath;
 
-/// What is said of a restored data directory alone.
+/// The details of a report that only a restored data directory has.
 #[derive(Clone, Debug, Serialize)]
 pub struct PhysicalDetails {
     pub repository: RepositoryName,
@@ -14,14 +14,14 @@ pub struct PhysicalDetails {
     pub files: u64,
     pub plain_bytes: u64,
     pub stored_bytes: u64,
-    /// Of `plain_bytes`, what stood there already.
+    /// The part of `plain_bytes` that was already there.
     pub reused_bytes: u64,
     pub segments: u64,
-    /// Absent where no server was to be started.
+    /// Absent where no server was requested.
     pub started: Option<Started>,
 }
 
-/// What is left on this host.
+/// What remains on this host.
 #[derive(Debug)]
 pub enum DirectoryCleanup {
     Removed {
@@ -31,16 +31,16 @@ pub enum DirectoryCleanup {
         to: PathBuf,
         reason: String,
     },
-    /// The files are whole.
+    /// The files are complete.
     Restored {
         to: PathBuf,
         server: ServerState,
     },
-    /// Nothing of it was this run's yet.
+    /// Nothing of it was written by this run.
     Untouched {
         to: PathBuf,
     },
-    /// A data directory that was being changed.
+    /// A data directory that was partly changed.
     HalfChanged {
         to: PathBuf,
     },

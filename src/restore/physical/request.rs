@@ -5,57 +5,58 @@ use super::{DirectoryOwner, RecoveryTarget};
 use crate::model::{BackupId, RepositoryName, SourceName, Timeline};
 use crate::policy::PostgresSource;
 
-/// What someone wants back, and where to.
+/// What to restore, and where.
 #[derive(Clone, Debug)]
 pub struct PhysicalRestoreRequest {
     pub source: SourceName,
     pub target: RecoveryTarget,
     /// Stop just before the target instead of just after it.
     pub exclusive: bool,
-    /// `None`: the newest there is.
+    /// `None`: the newest.
     pub timeline: Option<Timeline>,
     pub backup: BaseBackupSelector,
-    /// Backups that were found bad, and where: they are the last to be used.
+    /// Copies of backups that were found damaged, by repository: they are used last.
     pub doubtful: BTreeSet<(BackupId, RepositoryName)>,
     /// Read from this repository only.
     pub from: Option<RepositoryName>,
-    /// The data directory that is to be. Absolute.
+    /// The data directory to create. Absolute.
     pub to: PathBuf,
     pub tablespaces: Vec<TablespaceMapping>,
-    /// Where `pg_wal` goes, with a link to it in the data directory. `None`: into that itself.
+    /// Where `pg_wal` goes, with a link in the data directory. `None`: into the data directory itself.
     pub wal_directory: Option<PathBuf>,
-    /// Repositories that are directories of this host, which nothing may be restored into.
+    /// Repositories that are directories of this host, which must not be restored into.
     pub repositories: Vec<(RepositoryName, PathBuf)>,
     pub start: Option<Start>,
-    /// Who the files are to belong to; only root can say so.
+    /// The owner of the files; only root can set it.
     pub owner: Option<DirectoryOwner>,
-    /// Change the data directory that stands there into what was backed up.
+    /// Change the existing data directory into the backup.
     pub delta: bool,
-    /// The libraries that the server loads when it starts, as `shared_preload_libraries` names them. `None`: as the one
-    /// that was backed up, without those whose workers run its jobs.
+    /// The libraries that the server loads at start, in the syntax of `shared_preload_libraries`. `None`:
+    /// those of the backed-up server, without those whose workers run its jobs.
     pub preload: Option<String>,
-    /// Remove what a restore that was killed has left in the directory.
+    /// Remove the leftovers of a killed restore from the directory.
     pub drop_leftovers: bool,
     pub command: RestoreCommand,
     /// Where to look for the server's programs first.
     pub tools: Option<PathBuf>,
-    /// How the policy logs in to the source's own server: the checks log in so to the restored one.
+    /// How the policy logs in to the source's own server: the checks log in to the restored one in the same
+    /// way.
     pub login: Option<Box<PostgresSource>>,
 }
 
-/// Which base backup to begin from.
+/// Which base backup to start from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BaseBackupSelector {
     /// The last one before the target that leads there.
     Fitting,
-    /// The only one whose id begins so.
+    /// The only one whose id has this prefix.
     Prefix(String),
 }
 
 /// Where a tablespace goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TablespaceMapping {
-    /// Its number, or where it was.
+    /// Its OID, or its original path.
     pub which: String,
     pub directory: PathBuf,
 }
@@ -63,16 +64,16 @@ pub struct TablespaceMapping {
 /// How the restored server is started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Start {
-    /// `None`: one that is free.
+    /// `None`: a free one.
     pub port: Option<u16>,
 }
 
-/// What the restored server runs to get its log. All paths are absolute.
+/// What the restored server runs to fetch its WAL. All paths are absolute.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RestoreCommand {
     pub drctl: PathBuf,
     pub policy: PathBuf,
     pub identities: Vec<PathBuf>,
-    /// Variables that must be in its environment.
+    /// Variables that its environment must have.
     pub environment: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! A directory whose files are whole, and whose recovery did not come to its end: the next restore goes on there.
+//! A directory whose files are complete, and whose recovery is not: the next restore resumes there.
 
 use std::fs::File;
 use std::io;
@@ -13,7 +13,7 @@ use super::{BaseBackupSelector, PhysicalRestoreError, PhysicalRestoreRequest, Ta
 use crate::model::BackupId;
 use crate::platform::resolved_path;
 
-/// What stands there.
+/// The state of the directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ResumeState {
     pub(super) backup: BackupId,
@@ -23,7 +23,7 @@ pub(super) struct ResumeState {
     pub(super) wal_directory: Option<PathBuf>,
 }
 
-/// Where a tablespace is.
+/// The location of a tablespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Placed {
     pub(super) oid: u32,
@@ -37,14 +37,14 @@ impl ResumeState {
     }
 }
 
-/// `None`: nothing to go on with.
+/// Reads the state of a directory; `None`: there is nothing to resume.
 pub(super) fn look(directory: &Path) -> Option<ResumeState> {
     let recovers = directory.join("recovery.signal").exists() && directory.join(CONTROL).exists();
     let state = std::fs::read(directory.join(RESUME_STATE)).ok().filter(|_| recovers)?;
     serde_json::from_slice(&state).ok()
 }
 
-/// What is asked for, of the backup that stands there already and with its tablespaces where they are.
+/// Returns the request with the backup that the directory already contains and with its tablespace locations.
 pub(super) fn with_its_backup(
     request: &PhysicalRestoreRequest,
 ) -> Result<Option<PhysicalRestoreRequest>, PhysicalRestoreError> {
@@ -59,7 +59,7 @@ pub(super) fn with_its_backup(
         ..request.clone()
     };
     request.wal_directory = request.wal_directory.or(state.wal_directory);
-    // What is said now comes first, and is refused where it is another place.
+    // The locations of the request take precedence, and are refused where they differ.
     let placed = state.tablespaces.into_iter();
     request.tablespaces.extend(
         placed.map(|placed| TablespaceMapping { which: placed.oid.to_string(), directory: placed.to }),
@@ -67,7 +67,7 @@ pub(super) fn with_its_backup(
     Ok(Some(request))
 }
 
-/// Takes a directory for this process. `None`: another one has it.
+/// Locks a directory for this process. `None`: another one holds it.
 pub(super) fn hold(directory: &Path) -> io::Result<Option<File>> {
     let state = File::open(directory.join(RESUME_STATE))?;
     match flock(&state, FlockOperation::NonBlockingLockExclusive) {
@@ -79,7 +79,7 @@ pub(super) fn hold(directory: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Nothing is to be gone on with any more.
+/// Removes the state: there is nothing left to resume. A missing file is not an error.
 pub(super) fn end(directory: &Path) -> io::Result<()> {
     match std::fs::remove_file(directory.join(RESUME_STATE)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

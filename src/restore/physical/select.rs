@@ -1,4 +1,4 @@
-//! Which base backup, and along which timelines. Pure.
+//! The choice of the base backup and of the timelines to follow. Pure.
 
 use std::collections::BTreeSet;
 
@@ -12,10 +12,10 @@ use crate::restore::refusal::{ambiguous, in_repository};
 use crate::restore::{Refusal, RefusalClass};
 use crate::wal::{ReplayEnd, ReplayPosition, ReplayRange, TimelineTarget, WalInventory};
 
-/// How many ids a refusal names.
+/// The number of ids that a refusal names.
 const NAMED: usize = 5;
 
-/// A base backup, and who has it.
+/// A base backup, and the repositories that hold it.
 #[derive(Clone, Debug)]
 pub(super) struct BaseBackup {
     pub(super) manifest: Manifest,
@@ -30,13 +30,13 @@ impl BaseBackup {
         ReplayPosition { timeline: self.physical.timeline, lsn: self.physical.start }
     }
 
-    /// Whether none that has it has it whole, as far as is known.
+    /// Returns whether every known copy is damaged.
     pub(super) fn is_bad(&self, doubtful: &BTreeSet<(BackupId, RepositoryName)>) -> bool {
         let id = &self.manifest.id;
         self.holders.iter().all(|name| doubtful.contains(&(id.clone(), name.clone())))
     }
 
-    /// Whether the target is not before what this backup holds.
+    /// Returns whether this backup is complete before the target.
     pub(super) fn is_before(&self, target: &RecoveryTarget) -> bool {
         match target {
             RecoveryTarget::Latest | RecoveryTarget::Name(_) => true,
@@ -45,7 +45,7 @@ impl BaseBackup {
             RecoveryTarget::Transaction(given) => {
                 let next = self.physical.next_transaction;
                 let whole = whole_transaction(*given, next);
-                // One that was open when the copy was complete ended after it.
+                // A transaction that was open when the copy was complete ended after it.
                 let open = self.physical.open_transactions.as_ref();
                 whole >= next || open.is_some_and(|open| open.contains(&whole))
             }
@@ -53,7 +53,7 @@ impl BaseBackup {
     }
 }
 
-/// Those that may be used, the best first; `bases` come with the newest first.
+/// Returns the usable backups, the best first; `bases`: newest first.
 pub(super) fn candidates(
     bases: &[BaseBackup],
     request: &PhysicalRestoreRequest,
@@ -81,14 +81,15 @@ pub(super) fn candidates(
     };
     let mut fitting: Vec<BaseBackup> =
         asked.into_iter().filter(|base| base.is_before(&request.target)).cloned().collect();
-    // Nobody knows where in the log a name is: from the oldest on every one is met.
+    // The position of a name in the WAL is unknown: every occurrence is found by starting from the oldest
+    // backup.
     if matches!(request.target, RecoveryTarget::Name(_)) {
         fitting.reverse();
     }
     Ok(fitting)
 }
 
-/// The timeline to follow: the newest there is, unless another one is asked for.
+/// Returns the timeline to follow: the newest, unless another one is requested.
 pub(super) fn goal(
     bases: &[BaseBackup],
     log: &WalInventory,
@@ -104,16 +105,16 @@ pub(super) fn goal(
     }
 }
 
-/// Why a backup does not lead anywhere.
+/// Why no target can be reached from a backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum IncompatibleBackup {
-    /// The timeline does not go through it.
+    /// The path of the timeline does not pass through it.
     NotOnTheWay,
-    /// Log it needs itself is not there.
+    /// WAL that it requires itself is missing.
     Incomplete(ReplayEnd),
-    /// The history of this timeline is not there.
+    /// The history file of this timeline is missing.
     NoHistory(Timeline),
-    /// A backup that it builds on is not there.
+    /// A backup that it is based on is missing.
     Broken(BrokenChain),
 }
 
@@ -133,8 +134,8 @@ impl IncompatibleBackup {
     }
 }
 
-/// What a backup builds on, the full one first; nothing for one that is whole by itself. `all`: those that can
-/// be read.
+/// Returns the backups it is based on, the full one first; empty for a full backup. `all`: those that can be
+/// read.
 pub(super) fn parents<'b>(
     base: &BaseBackup,
     all: impl Iterator<Item = &'b BaseBackup> + Clone,
@@ -146,7 +147,7 @@ pub(super) fn parents<'b>(
     Ok(chain.iter().take(chain.len().saturating_sub(1)).filter_map(whole).collect())
 }
 
-/// How far the log leads from a backup along the way to `goal`.
+/// Returns how far the WAL leads from a backup along the path to `goal`.
 pub(super) fn replay_from(
     base: &BaseBackup,
     goal: Timeline,
@@ -168,7 +169,7 @@ pub(super) fn replay_from(
     }
 }
 
-/// Where the way to `goal` leaves `timeline`; `None` where it does not.
+/// Returns where the path to `goal` forks off `timeline`; `None` where it does not.
 fn fork_lsn(timeline: Timeline, goal: Timeline, log: &WalInventory) -> Option<Lsn> {
     let mut child = goal;
     while child != timeline {
@@ -181,13 +182,14 @@ fn fork_lsn(timeline: Timeline, goal: Timeline, log: &WalInventory) -> Option<Ls
     None
 }
 
-/// Timelines of the way to `goal` that went on after it left them, for people who may have wanted those.
+/// Returns the ancestors of `goal` that continued after the fork: the operator may have meant one of those.
 pub(super) fn abandoned_timelines(goal: Timeline, log: &WalInventory) -> Vec<Timeline> {
     let (mut child, mut found) = (goal, Vec::new());
     while let Some(parent) = log.parent(child).filter(|parent| parent.timeline < child) {
         let fork = log.segment_size().number_of(parent.until);
         let newest = log.newest(parent.timeline).and_then(|segment| segment.number(log.segment_size()));
-        // A whole segment where it was left: the server went on in it. One that ended there leaves a part.
+        // A complete segment at the fork: the server continued in it. A server that ended there leaves a
+        // partial one.
         if newest.is_some_and(|newest| newest >= fork) {
             found.push(parent.timeline);
         }

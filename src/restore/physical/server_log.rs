@@ -1,4 +1,4 @@
-//! What a server has said about its recovery, against what was wanted. Pure.
+//! What a server logged about its recovery, compared with the plan. Pure.
 
 use chrono::{DateTime, Utc};
 
@@ -6,22 +6,22 @@ use super::plan::{PhysicalRestorePlan, ResolvedTarget};
 use super::target::{RecoveryTarget, parse_time, shown};
 use crate::model::{Lsn, Timeline};
 
-/// How a recovery ended, in the server's words.
+/// How a recovery ended, according to the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ReplayResult {
-    /// The timeline it began.
+    /// The timeline it started.
     pub(super) timeline: Timeline,
-    /// The one it left, and where: from the history it wrote.
+    /// The parent timeline, and the fork position: from the history file it wrote.
     pub(super) parent: Timeline,
     pub(super) at: Lsn,
-    /// `before commit of transaction 741, time …`, where it was told to stop.
+    /// `before commit of transaction 741, time …`, where it had a target.
     pub(super) stopped: Option<String>,
     pub(super) last_commit: Option<DateTime<Utc>>,
 }
 
 impl ReplayResult {
     pub(super) fn read(log: &str, control: &str) -> Result<Self, String> {
-        // Of this start: a log that is there from before is added to.
+        // Only this start: an existing log file is appended to.
         let log = log.rfind("starting PostgreSQL ").map_or(log, |at| &log[at..]);
         let after = |words: &str| log.lines().rev().find_map(|line| Some(line.split_once(words)?.1.trim()));
         let state = control.lines().find_map(|line| line.strip_prefix("Database cluster state:"));
@@ -50,7 +50,7 @@ impl ReplayResult {
     }
 }
 
-/// Whether it ended where the plan says; why not, in words.
+/// Verifies that recovery ended where the plan says; the error is the reason, as text.
 pub(super) fn prove(plan: &PhysicalRestorePlan, ended: &ReplayResult) -> Result<(), String> {
     if ended.parent > plan.timeline || ended.timeline <= plan.timeline {
         return Err(format!(
@@ -71,7 +71,7 @@ pub(super) fn prove(plan: &PhysicalRestorePlan, ended: &ReplayResult) -> Result<
             None => "it did not say that it stopped at the target".to_owned(),
         });
     }
-    // Whatever it was told, this is what was wanted.
+    // Whatever the server was configured with, this is the target of the request.
     if let RecoveryTarget::Time(time) = &plan.target
         && let Some(last) = ended.last_commit
         && (last > *time || (plan.exclusive && last == *time))
@@ -92,7 +92,7 @@ pub(super) fn prove(plan: &PhysicalRestorePlan, ended: &ReplayResult) -> Result<
     if fits { Ok(()) } else { Err(format!("it stopped {stopped}")) }
 }
 
-/// Of the last proven segment at least something was replayed, and nothing that was not to be.
+/// Verifies that at least something of the last verified segment was replayed, and nothing beyond the limit.
 fn reached_the_end(plan: &PhysicalRestorePlan, ended: &ReplayResult) -> Result<(), String> {
     let size = plan.steps.physical.segment_size;
     let last = size.begin_of(size.number_of(Lsn(plan.proven.lsn.0.saturating_sub(1))));

@@ -1,4 +1,4 @@
-//! What a restored data directory says to its server. Pure: texts in, texts out.
+//! The settings of a restored data directory. Pure: text in, text out.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +10,7 @@ use super::{RestoreCommand, release};
 use crate::model::{ClusterFacts, ConfigurationFile, Lsn, RepositoryName, SourceName};
 use crate::postgres::shell;
 
-/// Without these at least as they were on the server that wrote the log, recovery ends.
+/// Recovery ends unless these are at least as high as on the server that wrote the WAL.
 const DEMANDED: [&str; 5] = [
     "max_connections",
     "max_worker_processes",
@@ -25,8 +25,8 @@ const TARGETS: [&str; 5] = [
     "recovery_target_time",
     "recovery_target_xid",
 ];
-/// Settings that name files or directories of the live server, where this one would write, delete or wait; and those
-/// of an earlier recovery, which would end that of any standby that is made of it.
+/// Settings that name files or directories of the live server, where this one would write, delete or wait;
+/// and those of an earlier recovery, which would end that of any standby created from it.
 const LEAD_OUT: [&str; 12] = [
     "data_directory",
     "hba_file",
@@ -44,13 +44,13 @@ const LEAD_OUT: [&str; 12] = [
 /// The same where they name an absolute path.
 const ABSOLUTE: [&str; 1] = ["log_directory"];
 const INCLUDES: [&str; 3] = ["include", "include_dir", "include_if_exists"];
-/// Of a file that was outside of the data directory, where the paths of its sockets belong to that host.
+/// In a file from outside of the data directory the paths of its sockets belong to that host.
 const OF_THE_HOST: &str = "unix_socket_directories";
 
-/// Lines for the end of `postgresql.auto.conf`: the last one of a name counts, over any other file's.
+/// Returns lines for the end of `postgresql.auto.conf`: the last one of a name counts, over any other file's.
 ///
-/// The first of them are taken out when the recovery is proven ([`release::recovered`]), the last when the server
-/// takes another's place ([`release::released`]).
+/// The first of them are removed when the recovery is verified ([`release::recovered`]), the last when the
+/// server is released to replace another ([`release::released`]).
 pub(super) fn recovery(
     plan: &PhysicalRestorePlan,
     facts: &ClusterFacts,
@@ -75,8 +75,8 @@ pub(super) fn recovery(
         ResolvedTarget::Transaction(number) => Some(("recovery_target_xid", number.to_string())),
         ResolvedTarget::Name(name) => Some(("recovery_target_name", name.clone())),
     };
-    // Those of an earlier recovery. The one that counts comes last: an empty one after it would be refused as
-    // a second target.
+    // Settings of an earlier recovery. The effective one comes last: an empty one after it would be refused
+    // as a second target.
     let others = TARGETS.iter().filter(|name| target.as_ref().is_none_or(|(ours, _)| ours != *name));
     lines.extend(others.map(|name| setting(name, "")));
     lines.extend(target.map(|(name, value)| setting(name, &value)));
@@ -119,7 +119,7 @@ pub(super) fn recovery(
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
-/// The limits that recovery demands: as they were when the backup was taken, or as they were raised to since.
+/// Returns the limits that recovery requires: those at the time of the backup, or as raised since.
 fn demanded(facts: &ClusterFacts, limits: &BTreeMap<&'static str, i64>) -> Vec<(&'static str, String)> {
     let value = |name: &str| {
         let of_the_backup = facts.server_settings.iter().find(|(other, _)| other == name);
@@ -140,7 +140,7 @@ fn restore_command(plan: &PhysicalRestorePlan, command: &RestoreCommand) -> Stri
     command_line(command, &plan.source, &plan.log_from, &cluster, until, &plan.steps.mapped)
 }
 
-/// As a shell takes it, with `%` doubled, since PostgreSQL replaces what follows one.
+/// Quotes for a shell, with `%` doubled, since PostgreSQL replaces what follows one.
 fn command_line(
     command: &RestoreCommand,
     source: &SourceName,
@@ -169,17 +169,17 @@ fn command_line(
     words.join(" ")
 }
 
-/// A line of a configuration file. In its quotes a backslash begins something.
+/// Returns a line of a configuration file. Inside its quotes a backslash starts an escape.
 fn setting(name: &str, value: &str) -> String {
     format!("{name} = '{}'", value.replace('\\', r"\\").replace('\'', "''"))
 }
 
-/// A file without what led out of the directory, and the names of what was taken out.
+/// A file without the settings that led out of the directory, and the names of those.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Confined {
     pub(super) text: String,
     pub(super) taken: Vec<String>,
-    /// What it includes.
+    /// Its includes.
     pub(super) includes: Vec<Include>,
 }
 
@@ -190,20 +190,21 @@ pub(super) struct Include {
     pub(super) is_folder: bool,
 }
 
-/// The configuration that was outside of the data directory, as it goes into it: without what led out of it.
+/// Returns a configuration file from outside of the data directory as it goes into it: without settings that
+/// lead out of it.
 pub(super) fn own_file(file: &ConfigurationFile) -> Confined {
     if file.name != "postgresql.conf" {
         return Confined { text: file.text.clone(), ..Confined::default() };
     }
     let begin = format!("# As it was at {}, without what leads out of this directory.\n", file.path);
-    // What it includes is relative to where it was.
+    // Its includes are relative to its original location.
     let mut confined = confined(&file.text, &[OF_THE_HOST], |_| false);
     confined.text.insert_str(0, &begin);
     confined
 }
 
-/// The configuration in the data directory, without what names live paths: a server started here would work
-/// there. `is_inside`: whether what is included is in the directory, too.
+/// Returns the configuration in the data directory without settings that name live paths, where a server
+/// started here would write. `is_inside`: whether an included path is in the directory, too.
 pub(super) fn inner_file(text: &str, is_inside: impl Fn(&str) -> bool) -> Confined {
     confined(text, &[], is_inside)
 }
@@ -229,7 +230,7 @@ fn confined(text: &str, more: &[&str], is_inside: impl Fn(&str) -> bool) -> Conf
     confined
 }
 
-/// For `backup_label`'s neighbours: when and what, in one line.
+/// Returns when and what was restored, in one line, for the comments in written files.
 pub(super) fn headline(plan: &PhysicalRestorePlan) -> String {
     format!("{} (data of {}) to {}", plan.backup, shown(plan.recovery_point), plan.target)
 }

@@ -1,4 +1,4 @@
-//! Starts the restored server, waits until it is out of recovery, and proves where it ended.
+//! Starts the restored server, waits until it is out of recovery, and verifies where it ended.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -21,33 +21,33 @@ use crate::run::RunContext;
 use crate::text::{error_chain, format_duration};
 
 const STEP: Duration = Duration::from_millis(100);
-/// How long a server may work without saying anything: replaying a segment, writing a checkpoint.
+/// How long a server may work without logging anything: replaying a segment, writing a checkpoint.
 const SILENT: Duration = Duration::from_secs(15 * 60);
 const KNOWN_WITHIN: Duration = Duration::from_secs(10);
 const PROGRAM_WITHIN: Duration = Duration::from_secs(60);
-/// How long the system's free port may be lost to someone else.
+/// How often a free port may be lost to another process.
 const ATTEMPTS: u32 = 5;
 const TOLD_LINES: usize = 15;
-/// What a path of a socket may have at most, with its name.
+/// The maximum length of a socket's directory, given its file name.
 const SOCKET_PATH: usize = 107 - ".s.PGSQL.65535".len() - 1;
 
-/// A server that was started and shown to be where it should be.
+/// A server that was started and verified to be at the planned position.
 #[derive(Clone, Debug, Serialize)]
 pub struct Started {
     pub port: u16,
-    /// Of its Unix socket; `None`: the path would be too long.
+    /// The directory of its Unix socket; `None`: the path would be too long.
     pub socket_directory: Option<PathBuf>,
     pub log: PathBuf,
     pub process: i32,
-    /// The one it began.
+    /// The timeline it started.
     pub timeline: Timeline,
-    /// Where it left the one before.
+    /// The fork position on the previous one.
     pub ended_at: Lsn,
-    /// Of the last transaction that was replayed; `None`: none was.
+    /// The time of the last replayed transaction; `None`: none was.
     pub last_commit: Option<DateTime<Utc>>,
 }
 
-/// What became of the server that was to be started.
+/// The state of the server that was to be started.
 #[derive(Clone, Debug, Default)]
 pub enum ServerState {
     #[default]
@@ -57,7 +57,7 @@ pub enum ServerState {
     MayRun(String),
 }
 
-/// `left`: what became of the server, for the case that it is not where it should be.
+/// Starts and verifies the server. `left`: its state, for the case that it is not where it should be.
 pub(super) async fn start(
     run: &RunContext,
     plan: &PhysicalRestorePlan,
@@ -126,7 +126,7 @@ pub(super) async fn stop(
     let program = program(programs, owner, "pg_ctl").arg("stop").arg("-D").arg(directory).arg("-m").arg(mode);
     match program.run(PROGRAM_WITHIN, &CancellationToken::new()).await {
         Err(error) if directory.join("postmaster.pid").exists() => ServerState::MayRun(error_chain(&error)),
-        // It had ended by itself, or never began.
+        // It had ended by itself, or was never started.
         _ => ServerState::Stopped,
     }
 }
@@ -184,7 +184,7 @@ impl<'p> ScratchServer<'p> {
                 last_commit: ended.last_commit.max(plan.steps.stop_commit),
             }),
             Err(error) => {
-                // Nobody is to work with it before somebody has looked.
+                // It must not be used before an operator has inspected it.
                 *left = self.stop("fast").await;
                 Err(error)
             }
@@ -199,7 +199,7 @@ impl<'p> ScratchServer<'p> {
         (self.plan.to.as_os_str().len() <= SOCKET_PATH).then_some(&self.plan.to)
     }
 
-    /// What it says is to be read here, whatever its configuration says.
+    /// Its log is read here, whatever its configuration says.
     fn options(&self) -> String {
         let socket = self.socket_directory().map(|path| path.to_string_lossy()).unwrap_or_default();
         let settings = [
@@ -221,14 +221,14 @@ impl<'p> ScratchServer<'p> {
         options.collect::<Vec<_>>().join(" ")
     }
 
-    /// A file that TLS needs and that is not on this host, where it is on.
+    /// Returns a file that TLS needs and that is not on this host, where TLS is on.
     async fn missing_certificate(&self) -> Option<PathBuf> {
         let ask = async |name: &str| {
             let program = self.program("postgres").arg("-D").arg(&self.plan.to).arg("-C").arg(name);
             let said = program.run(PROGRAM_WITHIN, &CancellationToken::new()).await.ok()?.stdout;
             Some(said.trim().to_owned()).filter(|said| !said.is_empty())
         };
-        // Where it does not say, its start will.
+        // Where this fails, the start will report why.
         if ask("ssl").await? != "on" {
             return None;
         }
@@ -245,16 +245,16 @@ impl<'p> ScratchServer<'p> {
     async fn begin(&self) -> Result<(), PhysicalRestoreError> {
         let program = self.program("pg_ctl").arg("start").arg("--no-wait").arg("-D").arg(&self.plan.to);
         let program = program.arg("-l").arg(&self.log).arg("-o").arg(self.options());
-        // It takes an instant. Interrupted, nobody would know whether there is a server.
+        // It takes an instant. If interrupted, it would be unknown whether a server is running.
         let begun = program.run(PROGRAM_WITHIN, &CancellationToken::new()).await;
         begun.map(drop).map_err(|error| self.failed(error_chain(&error)))
     }
 
-    /// Until it takes connections, which it does only out of recovery. Gives its first process.
+    /// Waits until it accepts connections, which it does only out of recovery. Returns its main process id.
     async fn wait(&self, run: &RunContext, process: &mut Option<i32>) -> Result<i32, PhysicalRestoreError> {
         let mut heard = (0, Instant::now());
         loop {
-            // A server that has not said yet which process it is could not be stopped.
+            // A server that has not reported its process id yet could not be stopped.
             if run.cancel.is_cancelled() && (process.is_some() || heard.1.elapsed() > KNOWN_WITHIN) {
                 return Err(PhysicalRestoreError::Interrupted);
             }
@@ -285,7 +285,7 @@ impl<'p> ScratchServer<'p> {
         }
     }
 
-    /// Where it says that it ended.
+    /// Reads where it ended.
     async fn ended(&self) -> Result<ReplayResult, PhysicalRestoreError> {
         let control = self.program("pg_controldata").arg("-D").arg(&self.plan.to);
         let control = control.run(PROGRAM_WITHIN, &CancellationToken::new()).await;

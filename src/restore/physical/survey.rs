@@ -1,4 +1,4 @@
-//! Finds out everything a plan needs, and changes nothing anywhere.
+//! Collects everything a plan needs, and changes nothing.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,58 +31,58 @@ use crate::source::postgres_base::DETAILS;
 use crate::text::{error_chain, quoted_list};
 use crate::wal::{Archive, CommitTimes, DamagedWal, ListError, ReplayEnd, ReplayRange, WalInventory};
 
-/// Everything that was found out before deciding.
+/// All facts that the decision needs.
 #[derive(Clone, Debug)]
 pub struct PhysicalSurvey {
     pub(super) base: BaseBackup,
-    /// What it builds on, the full one first.
+    /// The backups it is based on, the full one first.
     pub(super) parents: Vec<BaseBackup>,
-    /// The best one is not used, and why.
+    /// Better backups that are not used, and why.
     pub(super) passed: Vec<(BackupId, String)>,
     pub(super) facts: ClusterFacts,
     pub(super) timeline: Timeline,
     pub(super) log: WalInventory,
-    /// How far the repositories' log leads together.
+    /// How far the WAL of all repositories together leads.
     pub(super) reach: ReplayRange,
-    /// And each alone.
+    /// And of each alone.
     pub(super) alone: Vec<(RepositoryName, ReplayRange)>,
     pub(super) moment: CommitTimes,
-    /// Of a time: the first segment with a commit after it.
+    /// For a time target: the first segment with a commit after it.
     pub(super) after: Option<Segment>,
-    /// Of a position: the first record that begins there or after it.
+    /// For an LSN target: the first record that begins there or after it.
     pub(super) stop_record: Option<StopRecord>,
-    /// Of a name or a transaction: whether it is in what is intact.
+    /// For a name or a transaction: whether it is in the intact WAL.
     pub(super) is_met: bool,
-    /// Repositories that have any of the log.
+    /// Repositories that have any of the WAL.
     pub(super) holders: Vec<RepositoryName>,
-    /// Repositories that cannot be read, or have no log: they may have more.
+    /// Repositories that cannot be read, or have no WAL: they may have more.
     pub(super) lost: Vec<RepositoryName>,
     pub(super) windows: Vec<RecoveryWindow>,
     pub(super) way: ReplayEffects,
-    /// All that there will be: of the backup, and made on the way.
+    /// All tablespaces of the result: those of the backup, and those created during replay.
     pub(super) tablespaces: Vec<Tablespace>,
-    /// Two timelines have the target.
+    /// The target exists on two timelines.
     pub(super) parted: Option<Refusal>,
     pub(super) here: HostFacts,
 }
 
-/// The backups of a source that there are.
+/// The existing backups of a source.
 struct BackupInventory {
-    /// The newest first.
+    /// Newest first.
     bases: Vec<BaseBackup>,
-    /// The newest first.
+    /// Newest first.
     dumps: Vec<BackupId>,
 }
 
-/// Segments that are looked into without a word about it.
+/// Segments that are inspected without reporting it.
 const MANY: usize = 32;
 
-/// Whether every one was asked, and has no log of the cluster.
+/// Returns whether every repository was queried, and has no WAL of the cluster.
 fn has_none(lost: &[Unavailable]) -> bool {
     lost.iter().all(|lost| lost.error.downcast_ref::<ListError>().is_some_and(ListError::is_of_no_log))
 }
 
-/// The backups that fit and all others of each cluster, that of the best one first.
+/// Returns the fitting backups and all others per cluster, that of the best one first.
 fn clusters_of(fitting: &[BaseBackup], all: &[BaseBackup]) -> Vec<(Vec<BaseBackup>, Vec<BaseBackup>)> {
     let mut clusters: Vec<SystemIdentifier> = Vec::new();
     for base in fitting.iter().chain(all) {
@@ -96,23 +96,23 @@ fn clusters_of(fitting: &[BaseBackup], all: &[BaseBackup]) -> Vec<(Vec<BaseBacku
     clusters.into_iter().map(|cluster| (of(cluster, fitting), of(cluster, all))).collect()
 }
 
-/// Looks at the repositories, the backups, their log, and this host.
+/// Inspects the repositories, the backups, their WAL, and this host.
 ///
-/// The details are opened here already: they are small, and prove that the identity opens the backup
-/// before anything is touched.
+/// The details are decrypted here already: they are small, and prove that the identity opens the backup
+/// before anything is changed.
 pub(super) async fn survey(
     run: &RunContext,
     request: &PhysicalRestoreRequest,
 ) -> Result<PhysicalSurvey, PhysicalRestoreError> {
     let refused = |refusal| PhysicalRestoreError::Refused(vec![refusal]);
-    // What stands there already is of a backup.
+    // The existing directory contains a certain backup.
     let resumed = resume::with_its_backup(request)?;
     let request = resumed.as_ref().unwrap_or(request);
     let stock = stock(run, request).await?;
     let mut clusters = clusters_of(&candidates(&stock.bases, request).map_err(refused)?, &stock.bases);
     clusters.reverse();
-    // A cluster that took another's place has log of its own; one whose backups have none, as of a server
-    // that was made anew and never archived, must not hide the others.
+    // A cluster that replaced another has WAL of its own; one whose backups have none, such as a recreated
+    // server that never archived, must not hide the others.
     let (fitting, bases, log, lost) = loop {
         let Some((fitting, bases)) = clusters.pop() else {
             return Err(refused(without_bases(run, request, &stock).await));
@@ -120,7 +120,7 @@ pub(super) async fn survey(
         let Some(reference) = fitting.first().or(bases.first()) else { continue };
         match log(run, reference, &bases).await {
             Ok((log, lost)) => break (fitting, bases, log, lost),
-            // Only where each of them has said so: one that cannot be asked may have the log.
+            // Only where each of them was queried: an unreachable one may have the WAL.
             Err(PhysicalRestoreError::NoLog(lost))
                 if !clusters.is_empty()
                     && matches!(request.backup, BaseBackupSelector::Fitting)
@@ -157,7 +157,7 @@ pub(super) async fn survey(
     let fitting = nearest_to_name(run, request, fitting, timeline, &log).await?;
     let mut fitting = fitting.into_iter().peekable();
     while let Some(base) = fitting.next() {
-        // An older one leads to the same moment, over more log; so it does where one that it builds on is gone.
+        // An older one leads to the same target, over more WAL; so it does where a parent is missing.
         if let (true, Some(parent)) = (request.delta, &base.physical.parent) {
             let why = format!(
                 "with `--delta` it would have to be whole by itself, and it holds what changed since {parent}"
@@ -167,8 +167,8 @@ pub(super) async fn survey(
         }
         let parents = parents(&base, bases.iter());
         match parents.and_then(|parents| Ok((parents, replay_from(&base, timeline, &log.together)?))) {
-            // Of a name nobody knows whether it is before the gap or after it, and one that is before is
-            // not met from here: PostgreSQL says so, and nothing is started.
+            // A name may be before the gap or after it, and one that is before it is not found from here:
+            // PostgreSQL reports so, and nothing is started.
             Ok((_, ReplayRange { stop: stop @ ReplayEnd::Gap(_), .. }))
                 if matches!(request.target, RecoveryTarget::Name(_)) && fitting.peek().is_some() =>
             {
@@ -247,7 +247,7 @@ pub(super) async fn survey(
     };
     let is_damaged = matches!(reach.stop, ReplayEnd::Damaged(_));
     let time = match &request.target {
-        // Just before it, a commit of that very moment is one to stop at.
+        // An exclusive target stops at a commit of exactly that time.
         RecoveryTarget::Time(time) if request.exclusive => Some(*time - TimeDelta::microseconds(1)),
         RecoveryTarget::Time(time) => Some(*time),
         _ => None,
@@ -321,7 +321,7 @@ pub(super) async fn survey(
     })
 }
 
-/// Of a name: those from before the last time that it was given first, the newest of these first of all.
+/// For a name: returns the backups from before its last occurrence first, newest first.
 async fn nearest_to_name(
     run: &RunContext,
     request: &PhysicalRestoreRequest,
@@ -330,12 +330,12 @@ async fn nearest_to_name(
     log: &WalArchives,
 ) -> Result<Vec<BaseBackup>, PhysicalRestoreError> {
     let RecoveryTarget::Name(name) = &request.target else { return Ok(fitting) };
-    // From the oldest that leads anywhere, over everything.
+    // From the oldest backup that leads anywhere, over all of the WAL.
     let reach = fitting.iter().find_map(|base| replay_from(base, timeline, &log.together).ok());
     let Some(reach) = reach else { return Ok(fitting) };
     let Some(given) = replay_effects::names_given(run, log, &reach).await? else { return Ok(fitting) };
     let Some((_, last)) = given.iter().rfind(|(other, _)| other == name) else {
-        // Behind a gap there may be more.
+        // There may be more after a gap.
         if reach.stop != ReplayEnd::End {
             return Ok(fitting);
         }
@@ -395,7 +395,7 @@ fn warn_lost(run: &RunContext, lost: &[Unavailable]) {
     }
 }
 
-/// The WAL without which a backup is not whole is damaged; what came before has others.
+/// The WAL that a backup requires to be consistent is damaged; for earlier targets there are other backups.
 fn damaged_backup(base: &BaseBackup, damaged: DamagedWal, windows: &[RecoveryWindow]) -> Refusal {
     let DamagedWal { segment, at } = damaged;
     let message = format!(
@@ -415,7 +415,7 @@ fn minutes(seconds: i64) -> String {
     }
 }
 
-/// What can be had where there is no base backup.
+/// Returns what can be restored where there is no base backup.
 async fn without_bases(
     run: &RunContext,
     request: &PhysicalRestoreRequest,
@@ -427,7 +427,7 @@ async fn without_bases(
         RecoveryTarget::Latest => Some(run.clock.now()),
         _ => None,
     };
-    // The id has when it was begun; the snapshot is taken a moment later.
+    // The id has the time when it was started; the snapshot is taken shortly after.
     let fitting = stock.dumps.iter().find(|id| wanted.is_some_and(|wanted| id.begun() <= wanted));
     let (Some(id), Some(wanted)) = (fitting, wanted) else {
         let message = format!("there is no base backup of `{source}`{within}");
@@ -464,7 +464,7 @@ async fn log(
         let physical = &base.physical;
         Segment::holding(physical.timeline, physical.start, physical.segment_size)
     });
-    // Everything of a timeline sorts after its begin, and what came before the oldest is of no use.
+    // All files of a timeline sort after its first, and what came before the oldest is of no use.
     let since = oldest.min();
     let (log, without) = WalArchives::gather(&run.repositories, archive, since, &run.identities).await?;
     warn_lost(run, &without);
@@ -472,7 +472,7 @@ async fn log(
     Ok((log, lost))
 }
 
-/// What each repository alone can bring back.
+/// Returns what each repository alone can restore.
 async fn windows(
     log: &WalArchives,
     bases: &[BaseBackup],

@@ -5,28 +5,28 @@ use serde::Serialize;
 use super::PhysicalRestoreRequest;
 use crate::model::{Lsn, Tablespace};
 
-/// Where a tablespace goes.
+/// The destination of a tablespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TablespacePlan {
     pub oid: u32,
     pub was: String,
     pub to: PathBuf,
-    /// The position of the record that makes it; absent where it is in the backup.
+    /// The position of the record that creates it; absent where it is in the backup.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub made_at: Option<Lsn>,
     pub bytes: u64,
-    /// What a chain takes there beside it until it is put together.
+    /// The extra space that a chain takes there until it is combined.
     pub scratch_bytes: u64,
 }
 
-/// The directory beside the data directory that holds those that are not told where to go.
+/// Returns the directory next to the data directory that holds tablespaces without a mapping.
 pub(super) fn beside(to: &Path) -> PathBuf {
     let mut name = to.file_name().unwrap_or_default().to_owned();
     name.push("-tablespaces");
     to.with_file_name(name)
 }
 
-/// Where each tablespace goes: where it is told to, or beside the data directory.
+/// Returns the destination of each tablespace: as mapped, or next to the data directory.
 pub(super) fn tablespace_directories<'p>(
     request: &PhysicalRestoreRequest,
     tablespaces: &'p [Tablespace],

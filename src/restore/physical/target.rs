@@ -6,22 +6,22 @@ use thiserror::Error;
 
 use crate::model::Lsn;
 
-/// Which moment someone wants back.
+/// What to recover to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RecoveryTarget {
-    /// As much as there is.
+    /// The end of the available WAL.
     Latest,
     /// Everything committed until then, by the server's clock.
     Time(DateTime<Utc>),
     Lsn(Lsn),
-    /// A transaction's number, with the epoch (`pg_current_xact_id()`) or without (`xmin`).
+    /// A transaction ID, with the epoch (`pg_current_xact_id()`) or without (`xmin`).
     Transaction(u64),
-    /// What `pg_create_restore_point` was given.
+    /// The name given to `pg_create_restore_point`.
     Name(String),
 }
 
-/// Why a text is not a moment.
+/// Why a text is not a valid time.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum RecoveryTargetError {
     #[error(
@@ -38,7 +38,7 @@ pub enum RecoveryTargetError {
     NotAName(String),
 }
 
-/// Reads a moment that says its time zone.
+/// Parses a time that includes its time zone.
 pub fn parse_time(text: &str) -> Result<DateTime<Utc>, RecoveryTargetError> {
     let text = text.trim();
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
@@ -68,7 +68,7 @@ pub fn parse_time(text: &str) -> Result<DateTime<Utc>, RecoveryTargetError> {
     Err(RecoveryTargetError::NotATime(text.to_owned()))
 }
 
-/// As precisely as PostgreSQL writes the times of commits.
+/// Truncates to the precision of PostgreSQL's commit timestamps.
 fn to_microseconds(time: DateTime<Utc>) -> DateTime<Utc> {
     time.trunc_subsecs(6)
 }
@@ -83,15 +83,15 @@ pub fn parse_name(text: &str) -> Result<String, RecoveryTargetError> {
     if is_one { Ok(text.to_owned()) } else { Err(RecoveryTargetError::NotAName(text.to_owned())) }
 }
 
-/// The whole number of a transaction whose last 32 bits are given, or all of it: the first that is not before
-/// `next`.
+/// Returns the full transaction ID for one given in full, or by its last 32 bits: then the first that is not
+/// before `next`.
 pub(super) fn whole_transaction(given: u64, next: u64) -> u64 {
     if given >> 32 > 0 {
         return given;
     }
     let low = next & 0xFFFF_FFFF;
     let ahead = (given.wrapping_sub(low)) & 0xFFFF_FFFF;
-    // More than half of all numbers ahead is behind.
+    // More than half of all IDs ahead means behind.
     if ahead < 1 << 31 { next + ahead } else { (next + ahead).saturating_sub(1 << 32) }
 }
 
@@ -107,7 +107,7 @@ impl fmt::Display for RecoveryTarget {
     }
 }
 
-/// A time for people, to the microsecond where it has any.
+/// Formats a time for people, to the microsecond where it has any.
 pub fn shown(time: DateTime<Utc>) -> String {
     time.format("%Y-%m-%dT%H:%M:%S%.fZ").to_string()
 }

@@ -1,6 +1,7 @@
-//! Stops the server of a restored directory, and empties what the restore has filled: only what carries its marker.
+//! Stops the server of a restored directory, and empties what the restore has filled: only what has its
+//! marker.
 //!
-//! A directory that was let go by `drctl recovery release` has no marker any more.
+//! A directory released by `drctl recovery release` has no marker any more.
 
 use std::fs;
 use std::io;
@@ -19,7 +20,7 @@ use crate::restore::CreatedObject;
 use crate::restore::teardown::not_of_this_method;
 use crate::run::RunContext;
 
-/// `Err`: why it is left.
+/// Removes a restored directory; `Err`: why it is left.
 pub(super) async fn remove(
     _run: &RunContext,
     request: &PhysicalRestoreRequest,
@@ -68,20 +69,21 @@ async fn stop_server(tools: Option<&Path>, path: &Path) -> Result<(), String> {
     }
 }
 
-/// Returns the marker of a restore that ended, or of one that did not.
+/// Returns the marker of a completed or of an interrupted restore.
 fn marker(path: &Path) -> Option<DirectoryMarker> {
     let read = |name| serde_json::from_slice(&fs::read(path.join(name)).ok()?).ok();
     read(RESTORED).or_else(|| read(MARKER))
 }
 
-/// Returns whether the restored cluster has its tablespace or its WAL there, or the restore did not come that far.
+/// Returns whether the restored cluster has its tablespace or its WAL there, or the restore did not come that
+/// far.
 fn belongs_to(other: &Path, path: &Path, run: &RunId) -> bool {
     is_tablespace_of(path, other)
         || fs::read_link(path.join("pg_wal")).is_ok_and(|target| target == other)
         || marker(other).is_some_and(|marker| marker.run == run.as_str())
 }
 
-/// The directory itself goes last: killed on the way, it is known as one that is not complete.
+/// Removes the directory itself last: after an interruption, it is recognized as incomplete.
 fn empty(path: &Path, beside: &[PathBuf]) -> io::Result<()> {
     if path.join(RESTORED).exists() {
         fs::rename(path.join(RESTORED), path.join(MARKER))?;

@@ -1,4 +1,4 @@
-//! How far each timeline leads, for whoever wants the latest there is.
+//! How far each timeline leads, to find the latest recoverable data.
 
 use std::fmt;
 
@@ -15,10 +15,10 @@ use crate::restore::Refusal;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Branch {
     pub timeline: Timeline,
-    /// The newest that leads along it.
+    /// The newest backup that leads along it.
     pub backup: BackupId,
     pub end: Lsn,
-    /// Everything committed before is there, by the clock of the host that archived it.
+    /// Everything committed before is there, by the clock of the archiving host.
     pub until: DateTime<Utc>,
 }
 
@@ -29,7 +29,7 @@ impl fmt::Display for Branch {
     }
 }
 
-/// Those that any of the backups leads along. `bases`: the newest first.
+/// Returns the timelines that can be followed from any of the backups. `bases`: newest first.
 pub(super) async fn branches(
     bases: &[BaseBackup],
     log: &WalArchives,
@@ -52,8 +52,8 @@ pub(super) async fn branches(
     Ok(branches)
 }
 
-/// The newest timeline is the way to the latest there is only where none that it left behind, or that went on beside
-/// it, leads further: a restored server that archived for a while must not take the place of production.
+/// Refuses the newest timeline as the default where an ancestor or a sibling has later data: a restored
+/// server that archived for a while must not replace production.
 pub(super) fn ends_early(newest: Timeline, branches: &[Branch]) -> Option<Refusal> {
     let own = branches.iter().find(|branch| branch.timeline == newest)?;
     let furthest = branches.iter().max_by_key(|branch| branch.until)?;

@@ -18,7 +18,7 @@ use crate::text::error_chain;
 
 const BUFFER: usize = 1 << 20;
 
-/// Folders that a server must find, and that an archive need not have.
+/// Folders that a server requires, and that an archive may lack.
 pub(super) const FOLDERS: [&str; 18] = [
     "global",
     "pg_commit_ts",
@@ -39,9 +39,9 @@ pub(super) const FOLDERS: [&str; 18] = [
     "pg_wal/archive_status",
     "pg_xact",
 ];
-/// What says how a server is to begin; it is written again.
+/// Files that determine how a server starts; they are rewritten.
 ///
-/// The last are of an earlier recovery, where that cluster came to be what was backed up.
+/// The last ones are of an earlier recovery from which the backed-up cluster came.
 const LEFT_OUT: [&str; 10] = [
     "recovery.signal",
     "standby.signal",
@@ -58,7 +58,7 @@ const LEFT_OUT: [&str; 10] = [
 /// Why an archive was not unpacked.
 #[derive(Debug, Error)]
 pub enum UnpackError {
-    /// Not this repository's fault alone: another one may have it right.
+    /// Not necessarily permanent: another repository may have an intact copy.
     #[error("failed to read it")]
     Read(#[source] io::Error),
     #[error("failed to write `{path}`")]
@@ -76,30 +76,30 @@ impl UnpackError {
         matches!(self, Self::Read(source) if is_interrupted_read(source))
     }
 
-    /// The whole chain in one line.
+    /// Returns the whole error chain in one line.
     pub(super) fn told(&self) -> String {
         error_chain(self)
     }
 }
 
-/// What an archive is of.
+/// The kind of an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum UnpackMode {
-    /// What makes it one must be there. Without what says how a server is to begin, and with its control file
-    /// under another name.
+    /// Its required files must be there. Unpacked without the files that determine how a server starts, and
+    /// with its control file under another name.
     DataDirectory,
-    /// One of those that `pg_combinebackup` puts together: as it was written.
+    /// One of the inputs of `pg_combinebackup`: exactly as it was written.
     Part,
     Tablespace,
 }
 
-/// Where to, and whose the files are to be.
+/// The destination, and the owner of the files.
 #[derive(Clone, Debug)]
 pub(super) struct Unpacker {
     pub(super) root: PathBuf,
     pub(super) owner: Option<(u32, u32)>,
     pub(super) what: UnpackMode,
-    /// Something stands there, and is changed into what is unpacked.
+    /// Existing files are changed into the unpacked ones.
     pub(super) changes: bool,
 }
 
@@ -108,12 +108,12 @@ pub(super) struct Unpacker {
 pub(super) struct Unpacked {
     pub(super) files: u64,
     pub(super) bytes: u64,
-    /// Of these, what stood there already.
+    /// The part of it that was already there.
     pub(super) reused: u64,
 }
 
 impl Unpacker {
-    /// Reads the archive and whatever follows it to the end, where it is proven.
+    /// Reads the archive and any trailing data to the end, where it is verified.
     pub(super) fn unpack(&self, stream: impl Read) -> Result<Unpacked, UnpackError> {
         let mut archive = tar::Archive::new(stream);
         let mut unpacked = Unpacked::default();
@@ -161,7 +161,7 @@ impl Unpacker {
     }
 
     fn leaves_out(&self, path: &Path) -> bool {
-        // The links of tablespaces lead to where they were.
+        // The links of tablespaces point to their original locations.
         let is_link = path.parent() == Some(Path::new(TABLESPACES));
         match self.what {
             UnpackMode::DataDirectory => is_link || is_left_out(path),
@@ -182,7 +182,7 @@ impl Unpacker {
             remove_conflict(&folder).map_err(|source| UnpackError::Write { path: folder.clone(), source })?;
         }
         make_folder(&folder, self.owner)?;
-        // Where it stood before it may be someone else's.
+        // An existing file may belong to another user.
         if let Some((user, group)) = self.owner.filter(|_| self.changes) {
             let owned = chown(&folder, Some(user), Some(group));
             owned.map_err(|source| UnpackError::Write { path: folder, source })?;
@@ -234,12 +234,12 @@ impl Unpacker {
     }
 }
 
-/// Whether a file of a data directory would say how a server is to begin.
+/// Returns whether a file of a data directory determines how a server starts.
 pub(super) fn is_left_out(path: &Path) -> bool {
     LEFT_OUT.iter().any(|left_out| path == Path::new(left_out))
 }
 
-/// Where a file's bytes go.
+/// The destination of a file's bytes.
 enum Sink {
     New(File),
     Over(ReplacedFile),
@@ -247,7 +247,7 @@ enum Sink {
 
 const NEEDED: [&str; 4] = ["PG_VERSION", "backup_label", CONTROL, MANIFEST];
 
-/// A path that stays below where it is put.
+/// Returns a path that stays below its root.
 fn inner(path: &Path) -> Result<PathBuf, UnpackError> {
     let mut inner = PathBuf::new();
     for part in path.components() {
@@ -260,7 +260,7 @@ fn inner(path: &Path) -> Result<PathBuf, UnpackError> {
     Ok(inner)
 }
 
-/// Makes a folder for its owner alone; that it is there is fine.
+/// Creates a folder that only its owner can access; an existing one is not an error.
 pub(super) fn make_folder(path: &Path, owner: Option<(u32, u32)>) -> Result<(), UnpackError> {
     let write = |source| UnpackError::Write { path: path.to_owned(), source };
     match DirBuilder::new().mode(0o700).create(path) {

@@ -1,4 +1,4 @@
-//! Looks into segments, where their names do not say enough.
+//! Inspects segments where their names do not say enough.
 
 use std::io::Read as _;
 
@@ -17,7 +17,7 @@ use crate::wal::{ReplayRange, SegmentTags};
 /// More than any segment.
 const LIMIT: u64 = 2 << 30;
 
-/// The newest commit in what is on the way of a segment in which the timeline is left.
+/// Returns the newest commit before the fork in the segment in which the timeline is left.
 pub(super) async fn newest_before_leaving(
     run: &RunContext,
     log: &WalArchives,
@@ -31,7 +31,7 @@ pub(super) async fn newest_before_leaving(
     Ok(scan.newest())
 }
 
-/// The first of these segments, which follow one another, in which a commit after `time` ends.
+/// Returns the first of these consecutive segments in which a commit after `time` ends.
 pub(super) async fn commit_after(
     run: &RunContext,
     log: &WalArchives,
@@ -65,7 +65,7 @@ pub(super) fn is_of(name: WalName) -> Option<Segment> {
     }
 }
 
-/// What is on the way of a segment, of which these are the files.
+/// Returns the part of a segment that is replayed; `files`: the segment or its partial segments.
 pub(super) async fn content(
     run: &RunContext,
     log: &WalArchives,
@@ -83,7 +83,7 @@ pub(super) async fn content(
     Ok((bytes, header))
 }
 
-/// What there is of a segment that was still being written.
+/// Assembles a segment that was still being written.
 async fn put_together(
     run: &RunContext,
     log: &WalArchives,
@@ -98,7 +98,7 @@ async fn put_together(
         bytes.resize(bytes.len().max(begin + piece.len()), 0);
         bytes[begin..begin + piece.len()].copy_from_slice(&piece);
     }
-    // Pages are looked at whole; what is behind the last byte is zeros, as in the server's own file.
+    // Pages are read whole; the bytes after the last one are zeros, as in the server's own file.
     bytes.resize(bytes.len().next_multiple_of(1 << 16), 0);
     header(log, segment, bytes)
 }
@@ -111,7 +111,7 @@ async fn segment(
     header(log, segment, read(run, log, WalName::Segment(segment)).await?)
 }
 
-/// A segment that is not what its name says would hide commits.
+/// A segment that does not match its name would hide commits.
 fn header(
     log: &WalArchives,
     segment: Segment,
@@ -128,7 +128,7 @@ fn header(
     Ok((bytes, header))
 }
 
-/// A file of the log, whole, from the first repository that has it; from one that has it intact where any has.
+/// Reads a WAL file in full from the first repository that has it; from one with an intact copy, if any.
 async fn read(run: &RunContext, log: &WalArchives, name: WalName) -> Result<Vec<u8>, PhysicalRestoreError> {
     let mut tries = Vec::new();
     let mut damaged = None;

@@ -11,40 +11,40 @@ use crate::repository::{Repositories, Repository, Unavailable};
 use crate::store::StoreError;
 use crate::wal::{Archive, CommitTimes, DamagedWal, ReplayRange, SegmentTags, WalInventory, holdings, tags};
 
-/// Questions to the stores at a time.
+/// Concurrent queries to the stores.
 const AT_ONCE: usize = 16;
-/// The same, where all of a long log is asked for.
+/// The same, where all of a long archive is queried.
 pub(super) const ASKED_AT_ONCE: usize = 64;
-/// How far the clock of a host that archives may be from that of its server.
+/// The maximum clock difference between an archiving host and its server.
 const CLOCKS_DIFFER: TimeDelta = TimeDelta::minutes(5);
-/// Segments at the end that are asked for their newest commit.
+/// Segments at the end that are queried for their newest commit.
 const LOOK_BACK: usize = 64;
 
-/// The log of one cluster: what each of the repositories holds, and what they hold together. A segment that one
-/// lacks is fetched from another.
+/// The WAL of one cluster: what each of the repositories holds, and what they hold together. A segment
+/// missing in one is fetched from another.
 #[derive(Clone, Debug)]
 pub(super) struct WalArchives {
     pub(super) archive: Archive,
     pub(super) holders: Vec<(Repository, WalInventory)>,
     pub(super) together: WalInventory,
-    /// What is kept with files, as far as that was asked.
+    /// The metadata of files, as far as it was queried.
     pub(super) asked: Arc<Mutex<BTreeMap<WalName, SegmentTags>>>,
 }
 
-/// What is known of a moment in the log.
+/// What is known of the position of a time in the WAL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct CommitSearch {
-    /// The first segment with a commit after the moment, as far as what is kept with segments says: a server
-    /// that is told the time stops there.
+    /// The first segment with a commit after the time, by the metadata of segments: a server with this target
+    /// stops there.
     pub(super) after: Option<Segment>,
     pub(super) moment: CommitTimes,
-    /// Where there may be one that nothing is said of, in order: its record may begin in one segment and end
-    /// in the next, or what was kept with a segment may be lost.
+    /// Segments that may contain one without metadata for it, in order: its record may begin in one segment
+    /// and end in the next, or the metadata of a segment may be lost.
     pub(super) unsaid: Vec<WalName>,
 }
 
 impl WalArchives {
-    /// Asks every repository. Those that cannot say, or never had any, are lost to this run.
+    /// Queries every repository. Those that fail, or never had any WAL, are unavailable to this run.
     pub(super) async fn gather(
         repositories: &Repositories,
         archive: Archive,
@@ -70,7 +70,8 @@ impl WalArchives {
         Ok((Self { archive, holders, together, asked: Arc::default() }, lost))
     }
 
-    /// Of the first repository that has the file, and has it intact where any has.
+    /// Returns the metadata from the first repository that has the file; from one with an intact copy, if
+    /// any.
     async fn tags(&self, name: WalName) -> Result<Option<SegmentTags>, StoreError> {
         if let Some(known) = self.known_tags().get(&name) {
             return Ok(Some(known.clone()));
@@ -100,8 +101,8 @@ impl WalArchives {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Where recovery would end early: the first segment on the way that no repository has intact. What is damaged
-    /// before `from` is not read.
+    /// Returns where recovery would end early: at the first segment on the path that no repository has
+    /// intact. Damage before `from` is never read.
     pub(super) async fn damage(
         &self,
         reach: &ReplayRange,
@@ -115,7 +116,7 @@ impl WalArchives {
                 else {
                     continue;
                 };
-                // What the old timeline wrote after it was left is not read either.
+                // WAL of the old timeline after the fork is not read either.
                 if at >= from && (segment.timeline != reach.end.timeline || at < reach.end.lsn) {
                     return Ok(Some(DamagedWal { segment, at }));
                 }
@@ -132,7 +133,7 @@ impl WalArchives {
         asked.into_iter().collect::<Result<_, _>>().map_err(PhysicalRestoreError::Tags)
     }
 
-    /// Up to when what is reached goes.
+    /// Returns the time up to which the range is complete, and its newest commit.
     pub(super) async fn moment(&self, reach: &ReplayRange) -> Result<CommitTimes, PhysicalRestoreError> {
         let mut moment = CommitTimes { complete: None, newest_commit: None };
         let begin: Vec<_> = files(reach).0.into_iter().rev().take(LOOK_BACK).collect();
@@ -148,7 +149,7 @@ impl WalArchives {
         Ok(moment)
     }
 
-    /// Where in what is reached a moment is.
+    /// Finds the position of a time in the range.
     pub(super) async fn find(
         &self,
         reach: &ReplayRange,
@@ -156,7 +157,8 @@ impl WalArchives {
     ) -> Result<CommitSearch, PhysicalRestoreError> {
         let moment = self.moment(reach).await?;
         let (mut names, remaining_in) = files(reach);
-        // What was complete long before has no later commit; where it is not known, everything is looked at.
+        // A segment that was complete long before has no later commit; where that is unknown, everything is
+        // inspected.
         let (mut first, mut end) = (0, names.len());
         while first < end {
             let middle = first + (end - first) / 2;
@@ -182,8 +184,8 @@ impl WalArchives {
     }
 }
 
-/// What is reached, in order: files that are on the way whole, and those of a segment that is left within it.
-/// What is kept with the latter is of commits that may be behind that place.
+/// Returns the files of the range, in order: those that are replayed completely, and those of a segment in
+/// which the timeline is left. The metadata of the latter may describe commits past the fork.
 pub(super) fn files(reach: &ReplayRange) -> (Vec<WalName>, Vec<WalName>) {
     let mut names: Vec<_> = reach.backwards().map(WalName::Segment).collect();
     names.reverse();

@@ -7,17 +7,17 @@ use super::target::shown;
 use crate::model::{BackupId, RepositoryName};
 use crate::wal::{CommitTimes, DamagedWal, Gap, ReplayEnd, ReplayPosition, ReplayRange};
 
-/// What one repository alone can bring back: every moment from the one to the other.
+/// What one repository alone can restore: any point in time between the two.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RecoveryWindow {
     pub repository: RepositoryName,
     /// The oldest backup that leads through it.
     pub backup: BackupId,
     pub from: DateTime<Utc>,
-    /// `None`: it is not known when the last of its log was complete.
+    /// `None`: the time at which the last of its WAL was complete is unknown.
     pub until: Option<DateTime<Utc>>,
     pub end: ReplayPosition,
-    /// Why it goes no further, where that is not simply the end.
+    /// Why it ends there, unless it is simply the end of the WAL.
     pub cut_by: Option<String>,
 }
 
@@ -49,7 +49,7 @@ impl fmt::Display for RecoveryWindow {
     }
 }
 
-/// What can be restored, a line each, to end a refusal.
+/// Returns what can be restored, a line each, to end a refusal.
 pub(super) fn restorable(windows: &[RecoveryWindow]) -> String {
     if windows.is_empty() {
         return "; nothing can be restored to a point in time".to_owned();
@@ -57,7 +57,7 @@ pub(super) fn restorable(windows: &[RecoveryWindow]) -> String {
     windows.iter().map(|window| format!("\n    {window}")).collect()
 }
 
-/// In words that follow "where"; `None` for the end of the log.
+/// Returns why the WAL ends, as text that follows "where"; `None` for its regular end.
 pub(super) fn why(stop: &ReplayEnd) -> Option<String> {
     match stop {
         ReplayEnd::End => None,

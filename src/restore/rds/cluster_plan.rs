@@ -1,4 +1,4 @@
-//! What a cluster needs beside what an instance needs: its engine, its key, and the instances in it.
+//! What a cluster needs in addition to an instance: its engine, its KMS key, and its instances.
 
 use super::cluster_survey::{GroupState, is_aurora, member_name, recorded_members};
 use super::identifier::{invalid, is_identifier, taken};
@@ -17,14 +17,14 @@ use crate::restore::Refusal;
 pub(super) struct ClusterPart {
     pub(super) new: NewCluster,
     pub(super) is_aurora: bool,
-    /// Aurora's, the one that writes first. A Multi-AZ cluster's are not made.
+    /// Aurora's instances, the writer first. Those of a Multi-AZ cluster are not created one by one.
     pub(super) members: Vec<NewMember>,
-    /// How many a Multi-AZ cluster makes, and of which class.
+    /// The number and class of the instances that a Multi-AZ cluster creates.
     pub(super) brings: (usize, Option<String>),
 }
 
 impl ClusterPart {
-    /// Takes from the settings what only instances have.
+    /// Moves what only instances have out of the settings.
     pub(super) fn plan(request: &RdsRestoreRequest, found: &RdsSurvey, settings: &mut Settings) -> Self {
         let profile = &found.profile;
         let is_aurora = is_aurora(profile);
@@ -42,7 +42,7 @@ impl ClusterPart {
             true => profile.kms_key.clone(),
             false => of_region.or_else(|| found.names.kms_key.clone()),
         };
-        // What was not encrypted becomes so only by request.
+        // An unencrypted cluster becomes encrypted only by request.
         let wanted = overrides.get(OverrideKey::KmsKey).map(str::to_owned);
         let kms_key = wanted.or_else(|| recorded.filter(|_| is_encrypted));
         let is_said = found.profile_of.is_some() || overrides.get(OverrideKey::EngineVersion).is_some();
@@ -50,7 +50,7 @@ impl ClusterPart {
         Self {
             new: NewCluster {
                 engine: profile.engine.clone(),
-                // That of now may be newer than the data: RDS then takes the snapshot's own.
+                // The current version may be newer than the data: RDS then takes the snapshot's own.
                 engine_version: profile.engine_version.clone().filter(|_| is_said),
                 kms_key,
                 capacity: profile.cluster.as_ref().and_then(|cluster| cluster.capacity),
@@ -71,7 +71,7 @@ impl ClusterPart {
             let message = "the instances that the cluster had are not recorded, and Aurora's API creates none: it could not be logged in to";
             refusals.push(Refusal::not_ready("no-members", message));
         }
-        // The cluster's own name is looked at apart.
+        // The cluster's own name is checked separately.
         let last = self.members.last().map(|member| &member.identifier);
         refusals.extend(last.filter(|name| !is_identifier(name)).map(|name| invalid(name)));
         let others =
@@ -81,7 +81,7 @@ impl ClusterPart {
         refusals
     }
 
-    /// Returns how its instances that an earlier run made differ from what would be made now.
+    /// Returns how its instances created by an earlier run differ from the plan.
     pub(super) fn begun(&self, found: &RdsSurvey, overrides: &Overrides) -> Vec<String> {
         let of = |existing: &Database| {
             let name = existing.id.identifier();
@@ -116,7 +116,7 @@ impl ClusterPart {
         shown
     }
 
-    /// Estimates what its instances cost an hour. What a cluster's storage costs is told from what it is used for.
+    /// Estimates the hourly cost of its instances. The cost of a cluster's storage depends on its use.
     pub(super) fn cost(&self, prices: &Prices) -> String {
         let own = self.members.iter().map(|member| member.class.as_str());
         let brought = self.brings.1.iter().map(String::as_str).cycle().take(self.brings.0);
@@ -142,7 +142,7 @@ impl ClusterPart {
 fn members(found: &RdsSurvey, to: &str, settings: &mut Settings, overrides: &Overrides) -> Vec<NewMember> {
     let profile = &found.profile;
     let recorded = recorded_members(profile);
-    // One that was being made then said no class.
+    // One that was being created then had no class recorded.
     let class = recorded.iter().find_map(|member| member.class.clone());
     let mut members = Vec::new();
     for (number, member) in recorded.into_iter().enumerate() {

@@ -1,4 +1,4 @@
-//! What a region has of a cluster: the instances and parameter groups that are there, and the backups of it.
+//! The state of a cluster in a region: existing instances and parameter groups, and its backups.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use crate::aws::{AwsFailure, FailureKind};
 use crate::model::{ClusterMember, ParameterGroup, RestoreProfile};
 use crate::policy::RdsDatabase;
 
-/// What a region has of the instances that are to be in the cluster.
+/// The state in a region of the instances that a cluster will have.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Members {
-    /// What has one of their names already.
+    /// Existing instances with one of their names.
     pub(super) existing: Vec<Database>,
     /// The state there of each parameter group that the instances had.
     pub(super) groups: BTreeMap<String, GroupState>,
@@ -23,7 +23,7 @@ pub(super) struct Members {
 pub(super) enum GroupState {
     There,
     Missing,
-    /// It is there, and does not set what was recorded.
+    /// It exists, and lacks recorded settings.
     Lacks(MissingSettings),
     Unknown,
 }
@@ -42,7 +42,7 @@ impl Members {
             let group = member.parameter_group.as_ref().filter(|group| !is_default(group));
             let Some(group) = group.filter(|group| !found.groups.contains_key(*group)) else { continue };
             let standing = match standing(rds, group, profile, is_home).await {
-                // Nothing is refused for it: the instance gets the default, and that is said.
+                // This is no reason to refuse: the instance gets the default, which is reported.
                 Err(failure) if failure.kind == FailureKind::Forbidden => GroupState::Unknown,
                 standing => standing?,
             };
@@ -51,7 +51,7 @@ impl Members {
         Ok(found)
     }
 
-    /// Returns those that are recreated: what is not there, or what an earlier run began to make.
+    /// Returns those that are recreated: missing ones, and those that an earlier run began to create.
     pub(super) fn missing_groups(&self, profile: &RestoreProfile) -> Vec<NewGroup> {
         let is_missing = |group: &&ParameterGroup| match self.groups.get(&group.name) {
             Some(GroupState::Missing) => true,
@@ -62,7 +62,7 @@ impl Members {
         recorded.filter(is_missing).filter_map(|group| NewGroup::from_group(group, false)).collect()
     }
 
-    /// Returns whether an instance can have it, now or once it is made.
+    /// Returns whether an instance can have it, now or once it is created.
     pub(super) fn has_group(&self, name: &str, profile: &RestoreProfile) -> bool {
         match self.groups.get(name) {
             Some(GroupState::There | GroupState::Lacks(_)) => true,
@@ -84,7 +84,7 @@ async fn standing(
         return Ok(GroupState::Missing);
     }
     let mut recorded = profile.cluster.iter().flat_map(|cluster| &cluster.parameter_groups);
-    // At home it is the group itself.
+    // In the original region it is the group itself.
     let Some(recorded) = recorded.find(|recorded| recorded.name == group).filter(|_| !is_home) else {
         return Ok(GroupState::There);
     };
@@ -99,7 +99,7 @@ pub(super) fn member_name(cluster: &str, number: usize) -> String {
     format!("{cluster}-{}", number + 1)
 }
 
-/// Returns Aurora's instances, the one that wrote first, and then whichever would have followed it.
+/// Returns Aurora's instances, the writer first, then in the order of failover.
 pub(super) fn recorded_members(profile: &RestoreProfile) -> Vec<&ClusterMember> {
     if !is_aurora(profile) {
         return vec![];
@@ -109,7 +109,7 @@ pub(super) fn recorded_members(profile: &RestoreProfile) -> Vec<&ClusterMember> 
     members
 }
 
-/// Returns what a cluster that is there can be restored to.
+/// Returns the restorable times of an existing cluster.
 pub(super) fn live(database: Option<Database>) -> Vec<AutomatedBackups> {
     let live = database.and_then(|database| {
         let window =
@@ -126,8 +126,8 @@ pub(super) fn live(database: Option<Database>) -> Vec<AutomatedBackups> {
     live.into_iter().collect()
 }
 
-/// Adds those that are gone and whose backups RDS kept. One that is there may be among them, too: it is restored
-/// by its name. Of another region's nothing can be restored here.
+/// Adds those of deleted clusters whose backups RDS retained. An existing one may be among them, too: it is
+/// restored by its name. Those of another region cannot be restored here.
 pub(super) fn with_retained(
     mut live: Vec<AutomatedBackups>,
     retained: Vec<AutomatedBackups>,
@@ -141,8 +141,8 @@ pub(super) fn with_retained(
     live
 }
 
-/// Dates the copies of a cluster's snapshots, which say when they were copied and not of when their data is: that is recorded. Where it
-/// cannot be read, the data is at least of when the backup was begun.
+/// Dates the copies of a cluster's snapshots, which have the time of the copy and not that of their data:
+/// that is recorded. Where it cannot be read, the data is at least as new as the start of the backup.
 pub(super) fn date_copies(regions: &mut [RegionBackups], stored: &[ManualSnapshot]) {
     for (backup, snapshot) in regions.iter_mut().flat_map(|region| &mut region.snapshots) {
         if snapshot.database_time.is_none() && snapshot.copied_from.is_some() {

@@ -15,7 +15,8 @@ use crate::text::format_time;
 /// The check that the database can be logged in to and read.
 const LOGIN: &str = "login";
 
-/// Makes the instance, sets it up, logs in, and waits until it is complete: walks the steps of the plan.
+/// Creates the instance, configures it, logs in, and waits until it is complete: executes the steps of the
+/// plan.
 pub(super) async fn execute(
     run: &RunContext,
     plan: &RdsRestorePlan,
@@ -70,8 +71,8 @@ impl Execution<'_> {
         self.database().await
     }
 
-    /// Returns whether RDS shows that an earlier run did it, or that there is nothing to do. What proves something, as a
-    /// login does, is never done, and waits end at once where there is nothing to wait for.
+    /// Returns whether RDS shows that an earlier run did it, or that there is nothing to do. A proof, such as
+    /// a login, always runs, and waits end at once where there is nothing to wait for.
     async fn is_done(
         &mut self,
         step: &RdsRestoreStep,
@@ -117,7 +118,7 @@ impl Execution<'_> {
             RdsRestoreStep::CreateMembers => {
                 self.create_members().await?;
                 self.open().await?;
-                // It could not be used before.
+                // It was not usable before.
                 self.marks.available = self.elapsed();
             }
             RdsRestoreStep::TurnOnBackups { days } => self.turn_on_backups(*days).await?,
@@ -150,7 +151,7 @@ impl Execution<'_> {
             }
         };
         match start_or_adopt(create, rds.database(&self.plan.id)).await {
-            // Whose it is, is checked once it can be used.
+            // Its ownership is checked once it is usable.
             Start::Begun | Start::Found(_) => Ok(()),
             Start::Failed { failure, is_absent } => {
                 self.begun = !is_absent;
@@ -159,8 +160,8 @@ impl Execution<'_> {
         }
     }
 
-    /// Returns whether its settings have to wait until RDS has backed it up: it can be used meanwhile. A master whose
-    /// password RDS creates can log in only afterwards.
+    /// Returns whether its settings have to wait until RDS has backed it up: it is usable meanwhile. A master
+    /// whose password RDS creates can log in only afterwards.
     async fn must_defer_settings(&mut self) -> Result<bool, AwsRestoreError> {
         let is_put_off = !self.database().await?.is_available() && !self.plan.makes_new_password;
         if is_put_off {
@@ -172,13 +173,13 @@ impl Execution<'_> {
         Ok(is_put_off)
     }
 
-    /// Sets what creation does not take, and restarts it where parameters wait for that.
+    /// Applies the settings that creation does not take, and restarts it where parameters require that.
     async fn set_up(&mut self) -> Result<(), AwsRestoreError> {
         let (rds, plan) = (self.rds.clone(), self.plan);
         let mut changes = plan.settings.changes.clone();
         if !changes.is_empty() && !is_set_up(&changes, &self.database().await?) {
             match self.repeat(async || rds.change(&plan.id, &changes).await).await {
-                // What is measured of it is no reason to be without the database.
+                // A missing monitoring setting is no reason to be without the database.
                 Err(AwsRestoreError::Aws(refused)) => {
                     let Some(note) = without_measurements(plan, &mut changes, &refused) else {
                         return Err(refused.into());
@@ -239,7 +240,7 @@ impl Execution<'_> {
         }
     }
 
-    /// Waits for the blocks that come from S3. Where RDS never reports any, nothing is claimed.
+    /// Waits for the blocks that are loaded from S3. Where RDS reports no progress, nothing is claimed.
     async fn hydrate(&mut self) -> Result<(), AwsRestoreError> {
         let database = self.database().await?;
         if self.plan.cluster.as_ref().is_some_and(|cluster| cluster.is_aurora) {
@@ -270,7 +271,7 @@ impl Execution<'_> {
         Ok(())
     }
 
-    /// Tags it as complete: a restore that was killed before is resumed, and nothing else is promoted.
+    /// Tags it as complete: without the tag a restore is resumed, and cannot be promoted.
     async fn mark_restored(&mut self) -> Result<(), AwsRestoreError> {
         let mut done = AwsTags::default().with(DONE, format_time(self.plan.until));
         let checks = self.logged_in.iter().flat_map(|logged_in| &logged_in.checks);
@@ -283,9 +284,9 @@ impl Execution<'_> {
     }
 }
 
-/// Takes from the changes what is measured, where AWS refuses that, and returns what it lacks then. `None`: it is refused
-/// for something else. The role that writes the measurements may not be passed, or is not there; the class of the instance,
-/// or its version, may not have these insights.
+/// Removes the monitoring settings from the changes where AWS refuses them, and returns what is missing then.
+/// `None`: another setting is refused. The role for the metrics may not be passed, or is missing; the class
+/// of the instance, or its version, may not support these insights.
 fn without_measurements(
     plan: &RdsRestorePlan,
     changes: &mut Changes,
@@ -324,7 +325,7 @@ fn without_monitoring(plan: &RdsRestorePlan, wanted: &(u32, Option<String>), ref
     )
 }
 
-/// Returns whether an earlier run has made the changes already.
+/// Returns whether an earlier run has applied the changes already.
 fn is_set_up(changes: &Changes, database: &Database) -> bool {
     let now = &database.profile;
     let monitoring = changes.monitoring.as_ref().map(|(interval, _)| *interval);

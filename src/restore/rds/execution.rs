@@ -1,4 +1,4 @@
-//! A restore that is being carried out: what it reached, and how its steps wait for RDS.
+//! A restore in progress: its state, and how its steps wait for RDS.
 
 use std::time::Instant;
 
@@ -14,9 +14,9 @@ use crate::restore::{AwsRestoreError, CreatedObject, Refusal};
 use crate::run::RunContext;
 use crate::text::error_chain;
 
-/// Polls after which a change that RDS does not show is reported: ten minutes at the usual pace.
+/// Polls after which a change that RDS does not show is reported: ten minutes at the usual interval.
 pub(super) const SETTLING: u32 = 30;
-/// Calls of one kind that RDS refuses because of what it is doing.
+/// Calls of one kind that RDS may refuse because of what it is doing.
 const REFUSALS: u32 = 20;
 
 pub(super) struct Execution<'a> {
@@ -29,7 +29,7 @@ pub(super) struct Execution<'a> {
     pub(super) begun: bool,
     /// As RDS described it last.
     database: Option<Database>,
-    /// RDS backed it up when its settings were due: they wait until it takes changes.
+    /// RDS was backing it up when its settings were due: they wait until it accepts changes.
     pub(super) defers_settings: bool,
     pub(super) logged_in: Option<LoggedIn>,
     pub(super) marks: Milestones,
@@ -60,7 +60,7 @@ impl<'a> Execution<'a> {
         Some(self.began.elapsed().as_secs_f64())
     }
 
-    /// Returns the database as it was seen last; where it was not seen yet, waits until it can be logged in to.
+    /// Returns the database as it was seen last; where it was not seen yet, waits until it accepts logins.
     pub(super) async fn database(&mut self) -> Result<Database, AwsRestoreError> {
         match &self.database {
             Some(database) => Ok(database.clone()),
@@ -68,12 +68,12 @@ impl<'a> Execution<'a> {
         }
     }
 
-    /// Waits until RDS takes changes of it.
+    /// Waits until RDS accepts changes of it.
     pub(super) async fn available(&mut self) -> Result<Database, AwsRestoreError> {
         self.wait(Database::seen).await
     }
 
-    /// Waits until it can be logged in to.
+    /// Waits until it accepts logins.
     pub(super) async fn open(&mut self) -> Result<Database, AwsRestoreError> {
         self.wait(Database::seen_by_users).await
     }
@@ -89,7 +89,7 @@ impl<'a> Execution<'a> {
         Ok(database)
     }
 
-    /// Waits for something that the database can be used without: that it takes too long is noted, and no failure.
+    /// Waits for something that the database is usable without: a timeout is noted, and is no failure.
     pub(super) async fn wait_or_note(
         &mut self,
         subject: &str,
@@ -108,7 +108,7 @@ impl<'a> Execution<'a> {
         }
     }
 
-    /// Returns what was created, with the identity that RDS has given it, where it was seen.
+    /// Returns what was created, with its RDS resource id, where it was seen.
     pub(super) fn created(&self) -> Vec<CreatedObject> {
         let database = self.begun.then(|| CreatedObject::RdsDatabase {
             region: self.rds.region().to_owned(),
@@ -119,7 +119,7 @@ impl<'a> Execution<'a> {
         self.created.iter().cloned().chain(database).collect()
     }
 
-    /// Queries it; of a Multi-AZ cluster with the blocks that its instances have yet to fetch.
+    /// Queries it; for a Multi-AZ cluster with the number of blocks that its instances have yet to fetch.
     pub(super) async fn query(&self) -> Result<Option<Database>, AwsFailure> {
         let Some(mut database) = self.rds.database(&self.plan.id).await? else { return Ok(None) };
         if self.plan.cluster.as_ref().is_some_and(|cluster| !cluster.is_aurora) {
@@ -131,7 +131,7 @@ impl<'a> Execution<'a> {
         Ok(Some(database))
     }
 
-    /// Rejects one of that name that another has made since the plan.
+    /// Rejects one of that name created by something else since the plan.
     pub(super) fn own(&self, database: Database) -> Result<Database, AwsRestoreError> {
         if database.tags.get(FROM) == self.plan.settings.new.tags.get(FROM) {
             return Ok(database);
@@ -140,7 +140,8 @@ impl<'a> Execution<'a> {
         Err(AwsRestoreError::Refused(vec![refusal]))
     }
 
-    /// Repeats a call that comes between RDS's own work: it backs a new instance up, changes it and sets it up in turns.
+    /// Repeats a call that conflicts with RDS's own work: it backs up, changes and configures a new instance
+    /// in turns.
     pub(super) async fn repeat(
         &mut self,
         call: impl AsyncFnMut() -> Result<(), AwsFailure>,
@@ -149,7 +150,7 @@ impl<'a> Execution<'a> {
         waiter.repeat(REFUSALS, async || self.available().await.map(drop), call).await
     }
 
-    /// Waits until a change can be seen: for a moment RDS still shows the database as before.
+    /// Waits until a change is visible: for a moment RDS still shows the database as before.
     pub(super) async fn settled(
         &mut self,
         sees: fn(Database) -> PolledState<Database>,

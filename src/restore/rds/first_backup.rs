@@ -1,5 +1,5 @@
-//! RDS's automated backups of what was made. The first is a full one, which RDS takes at once and for hours, and until it
-//! is done it changes nothing of the instance. It can be used meanwhile.
+//! RDS's automated backups of the new database. The first is a full one, which RDS takes at once and for
+//! hours, and until it is done it accepts no changes of the instance, which is usable meanwhile.
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use crate::aws::{PollProgress, PolledState};
 use crate::restore::AwsRestoreError;
 
 impl Execution<'_> {
-    /// Turns them on. What RDS refuses here costs the backups, and not the restore.
+    /// Turns them on. A refusal by RDS costs the backups, and not the restore.
     pub(super) async fn turn_on_backups(&mut self, days: u32) -> Result<(), AwsRestoreError> {
         let changes = Changes { backup_retention_days: Some(days), ..Changes::default() };
         let (rds, plan) = (self.rds.clone(), self.plan);
@@ -29,7 +29,7 @@ impl Execution<'_> {
         }
     }
 
-    /// Says that it has no automated backups, or none yet.
+    /// Reports that it has no automated backups, or none yet.
     pub(super) async fn note_missing_backups(&mut self) -> Result<(), AwsRestoreError> {
         let kept = self.database().await?.profile.backup_retention_days;
         match self.plan.backups {
@@ -40,7 +40,7 @@ impl Execution<'_> {
         Ok(())
     }
 
-    /// Waits until the first backup is complete. Where RDS does not say so, nothing is claimed.
+    /// Waits until the first backup is complete. Where RDS does not report that, nothing is claimed.
     pub(super) async fn await_first_backup(&mut self) -> Result<(), AwsRestoreError> {
         let database = self.database().await?;
         // RDS refused to turn them on.
@@ -72,7 +72,7 @@ impl Execution<'_> {
 }
 
 impl Backups {
-    /// Returns for how many days RDS keeps those that it has when the restore is over.
+    /// Returns the retention period in days of those that it has when the restore is done.
     pub(super) fn days(self) -> Option<u32> {
         match self {
             Self::TurnedOn(days) => Some(days),
@@ -81,7 +81,7 @@ impl Backups {
     }
 }
 
-/// Returns whether RDS has ended it and reports what can be restored, or has not reported it for a while.
+/// Returns whether RDS has completed it and reports a restorable time, or has not reported one for a while.
 fn first_backup_state(
     database: Database,
     since: &mut Option<Instant>,
@@ -101,7 +101,7 @@ fn first_backup_state(
     }
 }
 
-/// Says what turns them on.
+/// Describes how to turn them on.
 fn without(plan: &RdsRestorePlan, refused: Option<&str>, days: u32) -> String {
     let command = format!(
         "`aws rds modify-db-instance --db-instance-identifier {} --region {} --backup-retention-period {days} --apply-immediately`",

@@ -1,4 +1,4 @@
-//! The identifier of what is made.
+//! The identifier of the new instance or cluster.
 
 use crate::restore::Refusal;
 

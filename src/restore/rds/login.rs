@@ -14,9 +14,9 @@ use crate::postgres::{self, ConnectError, ConnectionParameters};
 use crate::restore::AwsRestoreError;
 use crate::text::{error_chain, format_duration};
 
-/// The name of a new instance is known everywhere only after minutes.
+/// The name of a new instance resolves everywhere only after minutes.
 const PATIENCE: Duration = Duration::from_secs(600);
-/// For those that ask more often than every so often.
+/// The maximum interval between attempts.
 const USUAL: Duration = Duration::from_secs(20);
 
 /// A database that was logged in to, and what its checks found.
@@ -29,12 +29,13 @@ pub(super) struct LoggedIn {
 /// A login to a database, with what the policy keeps secret at hand.
 pub(crate) struct Login {
     parameters: ConnectionParameters,
-    /// Where RDS keeps the password of the role. It is not the policy's: that is of what this was made from.
+    /// The secret where RDS keeps the password of the role. The policy's is that of the original.
     kept_by_rds: Option<SecretRef>,
 }
 
 impl Login {
-    /// Resolves what the policy says, at the address of the database; a master whose password RDS keeps logs in with that.
+    /// Resolves the policy's login at the address of the database; a master whose password RDS manages logs
+    /// in with that.
     pub(crate) async fn resolve(
         login: &PostgresSource,
         database: &Database,
@@ -60,7 +61,7 @@ impl Login {
         Ok(Self { parameters: resolved.at(&endpoint.host, endpoint.port, region), kept_by_rds })
     }
 
-    /// Returns it as it is now: RDS changes what it keeps.
+    /// Returns the current parameters: RDS rotates the passwords that it manages.
     async fn now(&self) -> Result<ConnectionParameters, ConnectError> {
         let mut parameters = self.parameters.clone();
         if let Some(secret) = &self.kept_by_rds {
@@ -70,7 +71,7 @@ impl Login {
         Ok(parameters)
     }
 
-    /// Checks that its password or token can be read.
+    /// Checks that its password or token can be obtained.
     pub(crate) async fn is_at_hand(&self) -> Result<(), ConnectError> {
         self.now().await?.prove().await
     }
@@ -87,14 +88,15 @@ async fn resolve(login: &PostgresSource) -> Result<ConnectionParameters, AwsRest
     ConnectionParameters::resolve(login).await.map_err(AwsRestoreError::Unresolved)
 }
 
-/// Returns whether the policy's login, by a password, is that of the master; where it says so itself.
+/// Returns whether the policy's login, by a password, is that of the master, as far as the policy names the
+/// role.
 pub(crate) fn is_of_master(login: &PostgresSource, profile: &RestoreProfile) -> bool {
     let by_token = matches!(login.password, Some(PasswordSource::IamToken(_)));
     let user = login.url.as_ref().and_then(|url| ConnectionParameters::from_url(url).ok());
     !by_token && user.is_some_and(|parameters| Some(parameters.user) == profile.master_username)
 }
 
-/// Logs in as the policy says, at the new address, until it works.
+/// Logs in with the policy's login at the new address, retrying until it works.
 pub(crate) async fn log_in(
     login: &PostgresSource,
     database: &Database,
@@ -114,7 +116,7 @@ pub(crate) async fn log_in(
                 return Err(AwsRestoreError::Login { waited: patience, source });
             }
             Err(error) => {
-                // It may be the password, which no wait would change.
+                // It may be the password, which no waiting would change.
                 let reason = error_chain(&error);
                 if reason != last {
                     events.notice(format!(
@@ -132,7 +134,7 @@ pub(crate) async fn log_in(
     }
 }
 
-/// Reads what only an intact server can answer.
+/// Runs queries that only an intact server can answer.
 pub(crate) async fn look(parameters: &ConnectionParameters) -> Result<RdsEndpoint, AwsRestoreError> {
     let unsound = |error: sqlx::Error| AwsRestoreError::Unsound(error.to_string());
     let connection = parameters.connect().await;

@@ -1,5 +1,5 @@
-//! The instances of a cluster. Aurora's are made one by one, each with the tags of the cluster, by which a restore that
-//! resumes knows them; only those that are missing are made. A Multi-AZ cluster makes its own.
+//! The instances of a cluster. Aurora's are created one by one, each with the tags of the cluster, by which a
+//! resumed restore recognizes them; only missing ones are created. A Multi-AZ cluster creates its own.
 
 use super::execution::{Execution, member_names};
 use super::settings::STANDS_FOR;
@@ -9,8 +9,8 @@ use crate::policy::RdsDatabase;
 use crate::restore::AwsRestoreError;
 
 impl Execution<'_> {
-    /// Makes those that are missing, and waits for the first, since the first that comes is the writer; for all of a
-    /// Multi-AZ cluster's, since it makes them at once.
+    /// Creates missing instances, and waits for the first, which becomes the writer; for all of a Multi-AZ
+    /// cluster's, since it creates them at once.
     pub(super) async fn create_members(&mut self) -> Result<(), AwsRestoreError> {
         let plan = self.plan;
         let Some(cluster) = &plan.cluster else { return Ok(()) };
@@ -29,7 +29,7 @@ impl Execution<'_> {
                 let rds = self.rds.clone();
                 let call = async || rds.create_member(plan.to(), &cluster.new.engine, member, &tags).await;
                 match self.repeat(call).await {
-                    // The answer to an earlier attempt was lost; whose it is, is seen when it can be seen.
+                    // The answer to an earlier attempt was lost; its ownership is checked when it is visible.
                     Err(AwsRestoreError::Aws(failure)) if failure.kind == FailureKind::Exists => {}
                     made => made?,
                 }
@@ -42,7 +42,7 @@ impl Execution<'_> {
         Ok(())
     }
 
-    /// Waits for the others.
+    /// Waits for the other instances.
     pub(super) async fn await_members(&mut self) -> Result<(), AwsRestoreError> {
         let plan = self.plan;
         for member in plan.cluster.iter().flat_map(|cluster| &cluster.members) {

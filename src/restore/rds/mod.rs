@@ -7,19 +7,21 @@
 //! The plan is the list of [steps](RdsRestoreStep) that is shown and executed.
 //!
 //! *Invariants.*
-//! - Only a new instance is made; nothing that exists is changed, except what an earlier run of the very same
-//!   restore made: that one is resumed, so that a killed run costs no second instance.
-//! - Nothing is removed but what was made for a limited time, by its tags and by the id that RDS gave it.
-//! - How it is set up comes from what was recorded with the backup, and not from a region that may be gone.
-//!   What RDS does not take is reported before anything is made. [`Overrides`] are given each time, and never recorded
-//!   as the database's own.
-//! - RDS calls an instance available before it was used. It is called usable only after a login that read, hydrated
-//!   only when RDS has no more blocks to fetch, and backed up only when RDS's first backup is complete; each has a time
-//!   of its own.
-//! - An instance is made without automated backups, which RDS would take at once, for hours, before it changes anything.
-//!   They are turned on when it is set up, or when it takes production's place, and never for what is there for a while.
-//! - Aurora's API makes a cluster without instances, which cannot be logged in to: the recorded ones are made, and only
-//!   those that are missing.
+//! - Only new instances are created; nothing that exists is changed, except what an earlier run of the very
+//!   same restore created: that is resumed, so that a killed run costs no second instance.
+//! - Only what was created for a limited time is ever deleted, identified by its tags and its RDS resource
+//!   id.
+//! - The settings come from what was recorded with the backup, and not from a region that may be lost. What
+//!   RDS does not take is reported before anything is created. [`Overrides`] are given each time, and never
+//!   recorded as the database's own.
+//! - RDS reports an instance as available before it was used. It counts as usable only after a login that
+//!   read, as hydrated only when RDS has no more blocks to fetch, and as backed up only when RDS's first
+//!   backup is complete; each has a time of its own.
+//! - An instance is created without automated backups, which RDS would take at once, for hours, before it
+//!   accepts changes. They are turned on when it is configured, or when it replaces production, and never for
+//!   a temporary one.
+//! - Aurora's API creates a cluster without instances, which cannot be logged in to: the recorded ones are
+//!   created, and only missing ones.
 //!
 //! *Not here.* Taking snapshots ([`crate::source::rds_snapshot`]).
 

@@ -1,4 +1,4 @@
-//! What a restore makes otherwise than it was recorded: AWS may refuse today what it gave then.
+//! Settings that a restore changes from what was recorded: AWS may refuse today what it granted then.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,10 +12,10 @@ use crate::aws::rds::Database;
 use crate::model::{RegionNames, RestoreProfile};
 use crate::restore::Refusal;
 
-/// Leaves it to AWS, as where nothing is given.
+/// Leaves the setting to AWS's default.
 const DEFAULT: &str = "default";
 
-/// What can be set.
+/// The settings that can be overridden.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OverrideKey {
@@ -66,12 +66,12 @@ impl OverrideKey {
         }
     }
 
-    /// All of them, for messages.
+    /// Returns all keys, for messages.
     pub fn listed() -> String {
         Self::ALL.map(|key| format!("`{key}`")).join(", ")
     }
 
-    /// What is wrong with a value, whatever the database is.
+    /// Returns what is wrong with a value, whatever the database is.
     fn objection(self, value: &str) -> Option<&'static str> {
         match self {
             Self::Class if !value.starts_with("db.") => Some("a class begins with `db.`, as `db.r6g.large`"),
@@ -103,16 +103,16 @@ pub enum OverrideError {
     Value { key: OverrideKey, value: String, why: &'static str },
 }
 
-/// What differs from what was recorded, by key.
+/// The requested changes to what was recorded, by key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overrides(BTreeMap<OverrideKey, String>);
 
-/// One of them, beside what it would have been.
+/// A changed setting, and its original value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Changed {
     pub key: OverrideKey,
     pub value: String,
-    /// `None`: nothing would have been said, or nothing is known.
+    /// `None`: it would not have been set, or is unknown.
     pub was: Option<String>,
 }
 
@@ -122,7 +122,7 @@ impl fmt::Display for Changed {
     }
 }
 
-/// What kinds of database take different things.
+/// The kinds of database, which take different settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RdsTopology {
     Instance,
@@ -163,17 +163,17 @@ impl Overrides {
         Ok(Self(overrides))
     }
 
-    /// `None`: it stays as recorded.
+    /// Returns a setting; `None`: as recorded.
     pub(super) fn get(&self, key: OverrideKey) -> Option<&str> {
         self.0.get(&key).map(String::as_str)
     }
 
-    /// Returns what is set instead; `Some(None)`: it is left to AWS.
+    /// Returns the replacement for a setting; `Some(None)`: AWS's default.
     fn instead(&self, key: OverrideKey) -> Option<Option<String>> {
         self.get(key).map(|value| (value != DEFAULT).then(|| value.to_owned()))
     }
 
-    /// Applies them to how the database was set up.
+    /// Applies them to the recorded settings of the database.
     pub(super) fn onto(&self, mut profile: RestoreProfile) -> RestoreProfile {
         if let Some(class) = self.instead(OverrideKey::Class) {
             let members = profile.cluster.iter_mut().flat_map(|cluster| &mut cluster.members);
@@ -193,7 +193,7 @@ impl Overrides {
             profile.network_type = network;
         }
         if let Some(kind) = self.instead(OverrideKey::StorageType) {
-            // The speed that was bought of one kind is refused for another.
+            // Performance provisioned for one storage type is refused for another.
             if kind != profile.storage.kind {
                 (profile.storage.iops, profile.storage.throughput) = (None, None);
             }
@@ -215,7 +215,7 @@ impl Overrides {
         names
     }
 
-    /// Returns each with what it would have been.
+    /// Returns each with its original value.
     pub(super) fn changed(
         &self,
         recorded: &RestoreProfile,
@@ -252,7 +252,7 @@ impl Overrides {
             .collect()
     }
 
-    /// Returns what RDS does not take of this kind of database, or not so.
+    /// Returns the settings that RDS does not take for this kind of database, or not with this value.
     pub(super) fn objections(
         &self,
         profile: &RestoreProfile,
@@ -294,7 +294,7 @@ fn not_settable(key: OverrideKey, why: &str) -> Refusal {
     Refusal::not_ready("not-settable", format!("`--set {key}=…` does not go with it: {why}"))
 }
 
-/// Of a cluster's instances.
+/// Returns the classes of a cluster's instances.
 fn classes(profile: &RestoreProfile) -> Option<String> {
     let members = profile.cluster.iter().flat_map(|cluster| &cluster.members);
     let mut classes: Vec<&str> = members.filter_map(|member| member.class.as_deref()).collect();
@@ -327,8 +327,8 @@ fn unfit(key: OverrideKey, shape: RdsTopology, is_snapshot: bool) -> Option<&'st
     }
 }
 
-/// Says how one that an earlier run began differs from what would be made now. It stays so: only what is not there yet
-/// is made.
+/// Describes how an instance started by an earlier run differs from the plan. It is left so: only what is
+/// missing is created.
 pub(super) fn settings_drift(
     existing: &Database,
     wanted: &[(&'static str, Option<String>)],

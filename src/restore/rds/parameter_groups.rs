@@ -1,11 +1,11 @@
-//! Parameter groups: those that a region has, and those that are recreated there.
+//! Parameter groups: those that exist in a region, and those that are recreated there.
 
 use crate::aws::AwsFailure;
 use crate::aws::rds::Rds;
 use crate::model::{Parameter, ParameterGroup};
 
-/// Returns whether it is a group of AWS's own, which RDS takes when none is given. It may not have been created yet in
-/// the region, and then RDS knows no group of that name.
+/// Returns whether it is one of AWS's default groups, which RDS takes when none is given. It may not have
+/// been created yet in the region, and then RDS knows no group of that name.
 pub(super) fn is_default(group: &str) -> bool {
     group == "default" || ParameterGroup::is_default(group) || group.starts_with("default:")
 }
@@ -20,21 +20,21 @@ pub struct NewGroup {
 }
 
 impl NewGroup {
-    /// Returns nothing of a group whose family was not recorded: it cannot be recreated.
+    /// Returns `None` for a group whose family was not recorded: it cannot be recreated.
     pub(super) fn from_group(group: &ParameterGroup, of_cluster: bool) -> Option<Self> {
         Some(Self { group: group.clone(), family: group.family.clone()?, of_cluster })
     }
 }
 
-/// A parameter group that is not as it was recorded.
+/// The differences of a parameter group from its recorded settings.
 #[derive(Clone, Debug)]
 pub(super) struct MissingSettings {
-    /// drctl made it, and an earlier run may have come no further.
+    /// Created by drctl, possibly by an earlier run that was interrupted.
     pub(super) is_ours: bool,
     pub(super) parameters: Vec<String>,
 }
 
-/// Returns what a group that the region has does not set as it was recorded.
+/// Returns the recorded settings that the region's group lacks.
 pub(super) async fn lacks(
     rds: &Rds,
     recorded: &ParameterGroup,

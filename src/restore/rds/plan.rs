@@ -16,38 +16,39 @@ use crate::model::{BackupId, RestoreProfile, SourceName};
 use crate::policy::{AwsLocation, PostgresSource, Prices, RdsDatabase};
 use crate::restore::{PlanSummary, Refusal, RestorePlan};
 
-/// What is going to be done.
+/// What will be done.
 #[derive(Clone, Debug)]
 pub struct RdsRestorePlan {
     pub source: SourceName,
     pub place: AwsLocation,
     pub chosen: SelectedBackup,
-    /// The backup that says how it is set up; `None`: the database as it is now.
+    /// The backup with its settings; `None`: those of the database as it is now.
     pub profile_of: Option<BackupId>,
-    /// What is made.
+    /// What is created.
     pub id: RdsDatabase,
     pub(super) settings: Settings,
     pub(super) cluster: Option<ClusterPart>,
-    /// What is executed, in its order.
+    /// The steps to execute, in order.
     pub steps: Vec<RdsRestoreStep>,
-    /// What an earlier run of the same restore made is resumed.
+    /// What an earlier run of the same restore created is resumed.
     pub resumed: bool,
     pub login: Option<Box<PostgresSource>>,
     pub hydrate: bool,
     pub backups: Backups,
-    /// Whether the policy's login is that of a master for whom RDS creates a new password when it is set up.
+    /// Whether the policy's login is that of a master for whom RDS creates a new password during
+    /// configuration.
     pub(super) makes_new_password: bool,
     pub until: DateTime<Utc>,
-    /// In words, for a person.
+    /// As text, for a person.
     pub cost: String,
     pub not_asked: Vec<(String, String)>,
     /// What differs from what was recorded, by request.
     pub changed: Vec<Changed>,
-    /// What an earlier run made otherwise than it would be made now, in words.
+    /// How what an earlier run created differs from this plan, as text.
     pub settings_drift: Vec<String>,
-    /// Where databases that had the name one after the other may be confused: whose data it is, in words.
+    /// Which database's data it is, as text, where several had the name one after the other.
     pub(super) other_database: Option<String>,
-    /// That, and what may stand in the way, in words.
+    /// The same, and possible obstacles, as text.
     pub notes: Vec<String>,
     /// The engine, and its version where it is known.
     pub engine: (String, Option<String>),
@@ -58,34 +59,34 @@ pub struct RdsRestorePlan {
 /// A step of the restore. What RDS shows to be done already is not done again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RdsRestoreStep {
-    /// Of what was recorded: the region has none of that name.
+    /// As recorded: the region has none of that name.
     CreateParameterGroup(NewGroup),
     Create,
     AwaitAvailable,
-    /// What creation does not take. Where RDS takes no changes yet, they are deferred.
+    /// Settings that creation does not take. Where RDS accepts no changes yet, they are deferred.
     ApplySettings,
-    /// The instances of a cluster that are missing.
+    /// The missing instances of a cluster.
     CreateMembers,
-    /// Before it is called usable, since RDS restarts it for that.
+    /// Precedes the login, since RDS restarts it for that.
     TurnOnBackups {
         days: u32,
     },
     LogIn,
     /// Runs the policy's checks.
     Validate,
-    /// The instances of a cluster beside the first.
+    /// The instances of a cluster after the first.
     AwaitMembers,
     ApplyDeferredSettings,
     Hydrate,
     AwaitFirstBackup,
-    /// Says that it has no automated backups, or none yet.
+    /// Reports that it has no automated backups, or none yet.
     NoteMissingBackups,
     /// Tags it as complete.
     MarkRestored,
 }
 
 impl RdsRestoreStep {
-    /// Returns what it is timed as, where it takes time.
+    /// Returns the phase it is timed as, where it takes time.
     pub(super) fn phase(&self) -> Option<Phase> {
         Some(match self {
             Self::CreateParameterGroup(_) | Self::Create => Phase::CreateInstance,
@@ -120,16 +121,16 @@ impl RdsRestoreStep {
     }
 }
 
-/// RDS's automated backups of what is made.
+/// RDS's automated backups of the new database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backups {
-    /// Set when it is created, as of every cluster, or nothing is known of what was.
+    /// Set on creation, as for every cluster, or the original setting is unknown.
     Kept,
-    /// For so many days, set once it is set up: the first one is full, and may take RDS hours.
+    /// The retention in days, set after configuration: the first one is full, and may take RDS hours.
     TurnedOn(u32),
-    /// For so many days, when it takes production's place.
+    /// The retention in days, set when it replaces production.
     Later(u32),
-    /// What it was made from had none, or it is there for a while only.
+    /// The original had none, or the new one is temporary.
     None,
 }
 
@@ -155,7 +156,7 @@ impl Backups {
     }
 }
 
-/// As programs get it.
+/// The machine-readable fields.
 #[derive(Serialize)]
 struct PlanFields<'a> {
     source: &'a SourceName,
@@ -241,7 +242,7 @@ impl RdsRestorePlan {
         &self.settings.new.identifier
     }
 
-    /// Returns what the new one will not have of the old one, in words.
+    /// Returns what the new database will lack of the original, as text.
     pub fn not_reproduced(&self) -> &[String] {
         &self.settings.not_reproduced
     }
@@ -254,7 +255,7 @@ impl RdsRestorePlan {
         })
     }
 
-    /// Returns the settings that a person looks at before it is made.
+    /// Returns the settings to review before it is created.
     pub fn shown(&self) -> Vec<PlannedSetting> {
         let new = &self.settings.new;
         let word = |value: &Option<String>| value.clone();
@@ -279,7 +280,7 @@ impl RdsRestorePlan {
     }
 }
 
-/// Decides, or returns every reason against it.
+/// Makes the plan, or returns every reason against it at once.
 pub fn plan(request: &RdsRestoreRequest, mut found: RdsSurvey) -> Result<RdsRestorePlan, Vec<Refusal>> {
     let overrides = &request.overrides;
     let changed = overrides.changed(&found.profile, &found.policy_names, found.is_home);
@@ -315,7 +316,7 @@ pub fn plan(request: &RdsRestoreRequest, mut found: RdsSurvey) -> Result<RdsRest
         ));
     }
     let mut until = found.chosen.via.until();
-    // It gets what was the latest when it was begun.
+    // It gets the data that was the latest when it was started.
     if let Some(tag) = found.existing.as_ref().and_then(|existing| existing.tags.get(FROM)) {
         settings.new.tags = settings.new.tags.with(FROM, tag);
         let begun = tag.rsplit_once(" latest ").and_then(|(_, time)| time.parse().ok());
@@ -358,7 +359,8 @@ pub fn plan(request: &RdsRestoreRequest, mut found: RdsSurvey) -> Result<RdsRest
     })
 }
 
-/// Says that the role of drctl does not suffice. Who may make it is AWS's to say; the role that drctl draws up may make only what has such a name.
+/// Warns that drctl's role does not suffice. Which names may be created is decided by AWS; the role generated
+/// by drctl allows only names of this form.
 fn beyond_role(request: &RdsRestoreRequest, region: &str) -> Option<String> {
     if may_be_restored_as(&request.config, region, &request.to) {
         return None;
@@ -372,7 +374,7 @@ fn beyond_role(request: &RdsRestoreRequest, region: &str) -> Option<String> {
     ))
 }
 
-/// Says that the policy's password is not that of a master for whom RDS creates a new one.
+/// Warns that the policy's password is not that of a master for whom RDS creates a new one.
 fn new_secret(request: &RdsRestoreRequest, profile: &RestoreProfile) -> Option<String> {
     let login = request.config.login.as_ref()?;
     (profile.password_is_managed && is_of_master(login, profile)).then(|| {
@@ -381,7 +383,7 @@ fn new_secret(request: &RdsRestoreRequest, profile: &RestoreProfile) -> Option<S
     })
 }
 
-/// Returns how what is there of an earlier run differs from what would be made now.
+/// Returns how the leftovers of an earlier run differ from the plan.
 fn begun(
     found: &RdsSurvey,
     settings: &Settings,
@@ -408,7 +410,7 @@ fn begun(
     words
 }
 
-/// Estimates what the instance costs for as long as it is there, by the policy's prices.
+/// Estimates the cost of the instance for as long as it exists, by the policy's prices.
 fn cost(request: &RdsRestoreRequest, profile: &RestoreProfile, cluster: Option<&ClusterPart>) -> String {
     let Some(prices) = &request.prices else {
         return "not estimated: the policy has no `[prices]`".to_owned();
@@ -429,8 +431,8 @@ fn cost(request: &RdsRestoreRequest, profile: &RestoreProfile, cluster: Option<&
     format!("about {:.2} {currency} an hour{storage}, by prices of {as_of}", estimate.hour)
 }
 
-/// Returns the recorded parameter group, where the region has none of its name, or one that an earlier run began to
-/// make.
+/// Returns the recorded parameter group where the region has none of its name, or one that an earlier run
+/// began to create.
 fn missing_group(found: &RdsSurvey, settings: &Settings) -> Option<NewGroup> {
     let is_half_made = found.group_lacks.as_ref().is_some_and(|lacks| lacks.is_ours);
     let is_missing = found.has_parameter_group == Some(false) || is_half_made;
@@ -462,7 +464,7 @@ fn objections(
             refusals.push(taken(what, to, region))
         }
         Some(existing) => {
-            // Checks that did not hold, or could not be asked, are asked again.
+            // Checks that failed, or could not run, are run again.
             let is_wanting = checks(&existing.tags).is_some_and(|(held, asked)| held < asked);
             if let Some(until) = existing.tags.get(DONE).filter(|_| !is_wanting) {
                 let message = format!("`{to}` in {region} was restored already, with the data until {until}");

@@ -1,4 +1,4 @@
-//! How what is restored was set up: as it was recorded with a backup, and where nothing is recorded, as it is now.
+//! The settings of the restored database: as recorded with a backup, or else as they are now.
 
 use std::cmp::Reverse;
 
@@ -14,21 +14,21 @@ use crate::restore::{AwsRestoreError, Refusal, RestoreError as _};
 use crate::run::RunContext;
 use crate::text::{error_chain, format_time};
 
-/// Records that are tried where one after the other cannot be read.
+/// The number of records that are tried where they cannot be read.
 const TRIES: usize = 10;
 
-/// What was found.
+/// The settings that were found.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RecordedSettings {
     pub(super) profile: RestoreProfile,
-    /// The backup it was recorded with; `None`: the database was asked now.
+    /// The backup they were recorded with; `None`: those of the live database.
     pub(super) of: Option<BackupId>,
-    /// In words: why it is not the record of what is restored.
+    /// Why they are not the record of what is restored, as text.
     pub(super) notes: Vec<String>,
 }
 
-/// The backups whose records come nearest to what is restored, the nearest first: that very backup, older ones, and
-/// then newer ones; of each those of the same database before those of others that had its name.
+/// Returns the backups whose records match best, best first: that very backup, older ones, and then newer
+/// ones; of each, those of the same database before those of others that had its name.
 fn nearest<'s>(via: &RestoreSource, stored: &'s [ManualSnapshot]) -> Vec<&'s ManualSnapshot> {
     let (own, resource_id) = match via {
         RestoreSource::Snapshot { backup, resource_id, .. } => (Some(backup), resource_id.as_deref()),
@@ -48,7 +48,7 @@ fn nearest<'s>(via: &RestoreSource, stored: &'s [ManualSnapshot]) -> Vec<&'s Man
     nearest
 }
 
-/// `live`: the database as it is now, where its region answers.
+/// Returns the settings to restore with. `live`: the database as it is now, where its region answers.
 pub(super) async fn recorded_settings(
     run: &RunContext,
     request: &RdsRestoreRequest,
@@ -71,7 +71,7 @@ pub(super) async fn recorded_settings(
             };
         let is_closed = matches!(error, AwsRestoreError::Details(SmallError::CannotDecrypt { .. }));
         failed.get_or_insert((id.clone(), error));
-        // Without any identity the others stay closed, too.
+        // Without any identity the others cannot be opened either.
         if is_closed && run.identities.is_empty() {
             break;
         }
@@ -80,7 +80,7 @@ pub(super) async fn recorded_settings(
         Some((_, error)) => error_chain(error),
         None => "no manifest of it can be read".to_owned(),
     };
-    // The next best is how it is set up now, where its region lives.
+    // The next best are the current settings, where its region answers.
     if let Some(live) = live {
         let rds = Rds::to_look(&request.config.place).await?;
         match now(&rds, live).await {
@@ -106,7 +106,7 @@ pub(super) async fn recorded_settings(
     Err(AwsRestoreError::Refused(vec![Refusal::not_ready(code, message)]))
 }
 
-/// In words, where a snapshot is set up as another backup says.
+/// Returns a note where a snapshot gets the settings of another backup.
 fn substituted(
     via: &RestoreSource,
     used: &ManualSnapshot,
@@ -131,7 +131,7 @@ fn substituted(
     }
 }
 
-/// As the database is set up now, and in words what of that may not be asked.
+/// Returns the current settings of the database, and notes on what may not be queried.
 async fn now(rds: &Rds, live: &Database) -> Result<(RestoreProfile, Vec<String>), crate::aws::AwsFailure> {
     let mut profile = live.profile.clone();
     let mut lacks = Vec::new();
@@ -153,7 +153,7 @@ async fn now(rds: &Rds, live: &Database) -> Result<(RestoreProfile, Vec<String>)
     Ok((profile, lacks))
 }
 
-/// Of a group of which only the name is known.
+/// Returns a note on a group of which only the name is known.
 fn parameters_unknown(group: &str, reason: &str) -> String {
     format!("which parameters `{group}` sets is not known, so that it cannot be made elsewhere: {reason}")
 }

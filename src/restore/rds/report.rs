@@ -7,14 +7,14 @@ use super::Changed;
 use crate::aws::PollError;
 use crate::restore::{Aftermath, AwsRestoreError};
 
-/// Seconds from the beginning to each moment that counts; `None` is not reached, or not tried.
+/// Seconds from the start to each milestone; `None`: not reached, or not tried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Milestones {
-    /// RDS calls it available, or backs it up and lets it be used meanwhile.
+    /// RDS reports it as available, or as backing up and usable meanwhile.
     pub available: Option<f64>,
-    /// A login worked and read.
+    /// A login succeeded and read.
     pub usable: Option<f64>,
-    /// The policy's checks were asked, and all of them held.
+    /// The policy's checks ran, and all of them passed.
     pub validated: Option<f64>,
     /// Every block is there.
     pub hydrated: Option<f64>,
@@ -22,36 +22,36 @@ pub struct Milestones {
     pub backed_up: Option<f64>,
 }
 
-/// What is said of a restored instance or cluster alone.
+/// The details of a report that only a restored instance or cluster has.
 #[derive(Clone, Debug, Serialize)]
 pub struct RdsDetails {
     pub region: String,
-    /// What it was made from, in words.
+    /// The source it was created from, as text.
     pub from: String,
     pub instance: String,
-    /// Of a cluster.
+    /// The instances of a cluster.
     pub members: Vec<String>,
     pub host: String,
     pub port: u16,
-    /// An earlier run made it, and this one resumed.
+    /// An earlier run created it, and this one resumed.
     pub resumed: bool,
     pub marks: Milestones,
-    /// What the server reported; absent where the policy has no way to log in.
+    /// What the server reported; absent where the policy has no login.
     pub server: Option<RdsEndpoint>,
-    /// For how many days RDS keeps automated backups of it; absent where it keeps none yet, or nothing is known.
+    /// The retention of automated backups in days; absent where there are none yet, or it is unknown.
     pub backups: Option<u32>,
     pub not_reproduced: Vec<String>,
-    /// What was set otherwise than it was recorded.
+    /// Settings that differ from what was recorded.
     pub changed: Vec<Changed>,
 }
 
-/// What a login saw.
+/// What a login read.
 #[derive(Clone, Debug, Serialize)]
 pub struct RdsEndpoint {
     pub version: String,
     /// Whether the connection was encrypted.
     pub tls: bool,
-    /// Tables that are not the system's.
+    /// Tables outside of the system's schemas.
     pub tables: u64,
     /// The newest commit that the server knows the time of.
     pub newest_commit: Option<DateTime<Utc>>,
@@ -63,7 +63,7 @@ pub enum RdsAftermath {
     NotMade,
     /// RDS was called to create it.
     Made,
-    /// It is in a state that it does not leave by itself.
+    /// It is in a state that it does not leave without intervention.
     Stuck,
 }
 

@@ -4,41 +4,41 @@ use super::Overrides;
 use crate::model::{SourceName, SystemName};
 use crate::policy::{Prices, RdsSource};
 
-/// What is asked for.
+/// What to restore, and where.
 #[derive(Clone, Debug)]
 pub struct RdsRestoreRequest {
     pub system: SystemName,
     pub source: SourceName,
     pub config: RdsSource,
     pub target: RdsTarget,
-    /// Only from there, and there.
+    /// Restore from and in this region only.
     pub region: Option<String>,
     /// Identifier of the new instance.
     pub to: String,
-    /// What is made otherwise than it was recorded.
+    /// Settings to change from what was recorded.
     pub overrides: Overrides,
-    /// Set for one that is not to stay.
+    /// Set for a temporary one.
     pub lifetime: Option<Lifetime>,
-    /// What AWS charges; `None` where the policy does not say.
+    /// AWS's prices; `None` where the policy has none.
     pub prices: Option<Prices>,
     /// Whether to wait until every block is there, and RDS's first backup of it is complete.
     pub hydrate: bool,
-    /// Whether RDS is to keep automated backups of it only when it takes production's place.
+    /// Whether RDS keeps automated backups of it only once it replaces production.
     pub backups_later: bool,
 }
 
-/// Which data.
+/// The data to restore.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RdsTarget {
-    /// The beginning of a backup's id.
+    /// The prefix of a backup's id.
     Backup(String),
-    /// As much as there is.
+    /// The latest restorable time.
     Latest,
     /// Everything committed until then.
     Time(DateTime<Utc>),
 }
 
-/// When something temporary may be removed, and who had it made.
+/// When something temporary may be deleted, and who requested it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lifetime {
     pub until: DateTime<Utc>,

@@ -1,4 +1,4 @@
-//! What an instance or cluster is made from.
+//! What an instance or cluster is created from.
 
 use chrono::{DateTime, Utc};
 
@@ -15,20 +15,20 @@ pub struct SelectedBackup {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RestoreSource {
-    /// A snapshot of drctl's.
+    /// A snapshot taken by drctl.
     Snapshot {
         backup: BackupId,
         identifier: String,
         arn: String,
-        /// What RDS calls the database that it is of for ever.
+        /// The permanent RDS resource id of its database.
         resource_id: Option<String>,
         recovery_point: DateTime<Utc>,
         encrypted: bool,
     },
-    /// RDS's automated backups, to a moment.
+    /// RDS's automated backups, to a point in time.
     Automated {
         origin: Origin,
-        /// The database whose they are: the name it has or had, and what RDS calls it for ever.
+        /// The database that they are of: its current or last name, and its permanent RDS resource id.
         identifier: String,
         resource_id: String,
         until: DateTime<Utc>,
@@ -47,7 +47,7 @@ impl RestoreSource {
         }
     }
 
-    /// Returns the time whose data will be there.
+    /// Returns the time whose data is restored.
     pub fn until(&self) -> DateTime<Utc> {
         match self {
             Self::Snapshot { recovery_point, .. } => *recovery_point,
@@ -62,7 +62,7 @@ impl RestoreSource {
         }
     }
 
-    /// Returns what RDS calls the database that it is of for ever, where it is known.
+    /// Returns the permanent RDS resource id of its database, where known.
     pub fn resource_id(&self) -> Option<&str> {
         match self {
             Self::Snapshot { resource_id, .. } => resource_id.as_deref(),
@@ -80,7 +80,7 @@ impl RestoreSource {
         }
     }
 
-    /// Returns the tag that says, on the instance, what it was made from: a restore that resumes finds it by that.
+    /// Returns the tag on the instance that records its source: a resumed restore finds it by that.
     pub fn tag(&self) -> String {
         match self {
             Self::Snapshot { arn, .. } => arn.clone(),
@@ -99,8 +99,8 @@ impl RestoreSource {
         }
     }
 
-    /// Returns whether what has that tag was begun by the very same restore. It gets what was the latest when it was
-    /// begun, however much has come since.
+    /// Returns whether the database with that tag was started by the very same restore. It gets the data that
+    /// was the latest when it was started, whatever has been added since.
     pub(super) fn is_begun_as(&self, tag: &str) -> bool {
         let own = self.tag();
         match (own.rsplit_once(" latest "), tag.rsplit_once(" latest ")) {

@@ -1,4 +1,4 @@
-//! Which backup brings back what is asked for, and in which region.
+//! The choice of the backup and of the region.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -14,36 +14,36 @@ use crate::restore::refusal::ambiguous;
 use crate::restore::{Refusal, RefusalClass};
 use crate::text::{format_duration, format_time};
 
-/// What a region that was asked has of the database.
+/// The backups of the database in a queried region.
 #[derive(Clone, Debug)]
 pub(super) struct RegionBackups {
     pub(super) name: String,
-    /// drctl's snapshots that can be restored, by their backup.
+    /// drctl's restorable snapshots, by their backup.
     pub(super) snapshots: Vec<(BackupId, Snapshot)>,
-    /// One of each database that had the name: the one that is there now, and those that are gone.
+    /// One of each database that had the name: the existing one, and deleted ones.
     pub(super) automated: Vec<AutomatedBackups>,
 }
 
 /// RDS's own backups there.
 #[derive(Clone, Debug)]
 pub(super) struct AutomatedBackups {
-    /// The name it has, or had last.
+    /// Its current name, or its last one.
     pub(super) identifier: String,
     pub(super) resource_id: String,
-    /// To its latest moment.
+    /// To its latest restorable time.
     pub(super) origin: Origin,
     pub(super) window: RestoreWindow,
     pub(super) encrypted: bool,
 }
 
-/// Which databases had the name, by what RDS calls each for ever.
+/// The databases that had the name, by their permanent RDS resource ids.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lineage {
     /// The one that has it now; `None` where the query failed.
     pub(super) live: Option<String>,
-    /// Those that were backed up, the newest backup's first.
+    /// Those that were backed up, newest backup first.
     pub(super) backed_up: Vec<String>,
-    /// Those of them whose name a blue/green switchover gave to the one that has it now, the last first.
+    /// Those of them whose name passed to the current one in a blue/green switchover, the last first.
     pub(super) switched: Vec<SwitchedOver>,
 }
 
@@ -52,8 +52,8 @@ impl Lineage {
         self.live.as_deref() == Some(resource_id) || self.backed_up.iter().any(|known| known == resource_id)
     }
 
-    /// Returns whether what RDS keeps of an instance is of this source. Where nothing is known of it, its name and its
-    /// region have to do.
+    /// Returns whether RDS's backups of an instance belong to this source. Where nothing is known of it, its
+    /// name and its region have to suffice.
     pub(super) fn holds(&self, resource_id: &str, has_name: bool, is_from_home: bool) -> bool {
         if self.live.is_none() && self.backed_up.is_empty() {
             return has_name && is_from_home;
@@ -61,13 +61,13 @@ impl Lineage {
         self.knows(resource_id)
     }
 
-    /// Returns the one that the newest data is of.
+    /// Returns the one with the newest data.
     fn current(&self) -> Option<&str> {
         self.live.as_deref().or(self.backed_up.first().map(String::as_str))
     }
 
-    /// Says whose data it is, of a point in time that two databases have, or that only another has than the one that has
-    /// the name now.
+    /// Describes whose data it is, where two databases have the point in time, or only another one than the
+    /// current owner of the name.
     pub(super) fn note(
         &self,
         request: &RdsRestoreRequest,
@@ -89,7 +89,7 @@ impl Lineage {
         };
         let current = self.current()?;
         if current == resource_id {
-            // While a restore was not promoted yet, production was another.
+            // Until a restore was promoted, another database was production.
             let mut others = regions.iter().flat_map(|region| &region.automated);
             let other = others.find(|one| one.resource_id != *resource_id && one.window.holds(*until))?;
             let command = match request.config.database {
@@ -112,7 +112,7 @@ impl Lineage {
         ))
     }
 
-    /// Of several that reach the same moment the current one first, then the one that was backed up last.
+    /// Ranks databases that reach the same time: the current one first, then by the latest backup.
     fn rank(&self, resource_id: &str) -> usize {
         let backed_up = || self.backed_up.iter().position(|known| known == resource_id);
         match self.current() == Some(resource_id) {
@@ -121,8 +121,8 @@ impl Lineage {
         }
     }
 
-    /// Returns whether another database has the name now than the one that was backed up: whose latest data is meant cannot
-    /// be said.
+    /// Returns whether the current owner of the name is not the database that was backed up: it is ambiguous
+    /// whose latest data is meant.
     fn is_ambiguous(&self) -> bool {
         let backed_up = |live: &String| self.backed_up.is_empty() || self.backed_up.contains(live);
         self.live.as_ref().is_some_and(|live| !backed_up(live)) && self.switched.is_empty()
@@ -136,8 +136,8 @@ pub(super) struct ManualSnapshot {
     pub(super) holders: Vec<RepositoryName>,
 }
 
-/// Chooses the backup that reaches furthest, or to the very time that is asked for. The database's own region, the
-/// first of `regions`, is preferred where it does not matter.
+/// Selects the backup with the latest data, or for the exact time requested. The database's own region, the
+/// first of `regions`, is preferred among equals.
 pub(super) fn choose(
     request: &RdsRestoreRequest,
     regions: &[RegionBackups],
@@ -147,7 +147,7 @@ pub(super) fn choose(
     match &request.target {
         RdsTarget::Backup(prefix) => by_id(request, prefix, regions, stored),
         RdsTarget::Latest => latest(request, regions, lineage),
-        // RDS counts in seconds; a part of one more could be the mistake.
+        // RDS counts in seconds; the fraction may be right before a mistake.
         RdsTarget::Time(time) => at(request, time.trunc_subsecs(0), regions, lineage),
     }
 }
@@ -158,7 +158,7 @@ fn by_id(
     regions: &[RegionBackups],
     stored: &[ManualSnapshot],
 ) -> Result<SelectedBackup, Refusal> {
-    // Where no repository can be read, the snapshots say themselves which backups they are.
+    // Where no repository can be read, the snapshots' tags name their backups.
     let tagged = regions.iter().flat_map(|region| region.snapshots.iter().map(|(id, _)| id));
     let all: BTreeSet<&BackupId> = stored.iter().map(|backup| &backup.manifest.id).chain(tagged).collect();
     let found: Vec<_> = match prefix {
@@ -226,8 +226,8 @@ fn of_automated(
     SelectedBackup { region: region.name.clone(), via }
 }
 
-/// Returns everything of that database that could be restored as a whole, in the order of the regions; of every one
-/// where none is named.
+/// Returns everything of that database that can be restored as a whole, in the order of the regions; of any
+/// database where none is named.
 fn whole<'r>(regions: &'r [RegionBackups], of: Option<&'r str>) -> impl Iterator<Item = SelectedBackup> + 'r {
     regions.iter().flat_map(move |region| {
         let is_of = move |id: Option<&str>| of.is_none() || id.is_none() || of == id;
@@ -254,11 +254,11 @@ fn latest(
         );
         return Err(Refusal::not_ready("other-database", message));
     }
-    // Of several that reach as far, the first.
+    // The first of several with the same time.
     let best = |of: Option<&str>| {
         whole(regions, of).reduce(|best, next| if next.via.until() > best.via.until() { next } else { best })
     };
-    // Of the one that a switchover renamed there is more by now, in which nothing is new: its snapshots come first.
+    // A database renamed in a switchover keeps having backups, without new data: its snapshots come first.
     let before = || {
         let snapshots = |of: &str| {
             let all = whole(regions, Some(of)).filter(|chosen| chosen.via.is_snapshot());
@@ -288,8 +288,8 @@ fn at(
         let automated = region.automated.iter().filter(|automated| automated.window.holds(time));
         automated.map(move |automated| (position, region, automated))
     });
-    // One that was put aside continues, and holds none of what was written to its successor. Of several of which nothing
-    // is known, the one whose backups end last is most likely the one that is there.
+    // One that was set aside continues, without what was written to its successor. Of several unknown ones,
+    // the one whose backups end last is most likely the existing one.
     let best = reaches.min_by_key(|(position, _, automated)| {
         (lineage.rank(&automated.resource_id), *position, Reverse(automated.window.latest))
     });

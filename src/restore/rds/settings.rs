@@ -1,4 +1,4 @@
-//! From how a database was set up to the settings of a new one.
+//! Derives the settings of a new database from those of the original.
 
 use serde::Serialize;
 
@@ -10,36 +10,37 @@ use crate::aws::{AwsTags, EXPIRES, MANAGED, NAME, OWNER, RESTORED_FROM, SOURCE, 
 use crate::model::{RegionNames, RestoreProfile, SourceName, SystemName};
 use crate::text::format_time;
 
-/// On a restored instance: what it was made from.
+/// On a restored instance: the source it was created from.
 pub(crate) const FROM: &str = RESTORED_FROM;
-/// On one whose restore came to its end: the time whose data it has.
+/// On one whose restore completed: the time whose data it has.
 pub(crate) const DONE: &str = "drctl:restored-until";
-/// On one whose data was checked: how many of the policy's checks held, of how many that were asked, as `2/3`.
+/// On one whose data was checked: the number of the policy's checks that passed, of all, as `2/3`.
 pub(super) const CHECKS: &str = "drctl:checks";
-/// On an instance of a restored cluster: the name of the one that it was made after.
+/// On an instance of a restored cluster: the name of the original instance.
 pub(crate) const STANDS_FOR: &str = "drctl:stands-for";
-/// On an instance that is made without automated backups: for how many days production has them kept.
+/// On an instance created without automated backups: production's retention in days.
 pub(crate) const RETENTION: &str = "drctl:backup-retention-days";
-/// RDS takes 50 tags; so many are left for drctl's own.
+/// RDS allows 50 tags; some are reserved for drctl's own.
 const OWN_TAGS: usize = 50 - 11;
 
-/// For how many days RDS is to keep automated backups of what takes production's place, where it was made without.
+/// Returns the retention in days of automated backups to set when it replaces production, where it was
+/// created without.
 pub(crate) fn retention(tags: &AwsTags) -> Option<u32> {
     tags.get(RETENTION)?.parse().ok().filter(|days| *days > 0)
 }
 
-/// How many checks of a database's data held when it was restored, of how many.
+/// Returns how many checks of a database's data passed when it was restored, and of how many.
 pub(crate) fn checks(tags: &AwsTags) -> Option<(u64, u64)> {
     let (held, asked) = tags.get(CHECKS)?.split_once('/')?;
     Some((held.parse().ok()?, asked.parse().ok()?))
 }
 
-/// Of Database Insights, where no other mode was chosen.
+/// The default mode of Database Insights.
 const STANDARD: &str = "standard";
-/// Below this, gp3 has its speed from RDS, which refuses a setting.
+/// Below this size, RDS determines the performance of gp3, and refuses a setting.
 const GP3_TUNABLE: u64 = 400;
 
-/// A line of the plan: a setting that RDS gets.
+/// A line of the plan: a setting passed to RDS.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PlannedSetting {
     pub name: &'static str,
@@ -50,9 +51,9 @@ pub struct PlannedSetting {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Settings {
     pub(super) new: NewInstance,
-    /// What creation does not take.
+    /// Settings that creation does not take.
     pub(super) changes: Changes,
-    /// In words, for a person.
+    /// As text, for a person.
     pub(super) not_reproduced: Vec<String>,
 }
 
@@ -65,7 +66,7 @@ pub(super) fn settings(
     tags: AwsTags,
     lifetime: Option<&Lifetime>,
 ) -> Settings {
-    // What is temporary must be easy to remove, and is no production.
+    // A temporary database must be easy to delete, and is not production.
     let stays = lifetime.is_none();
     let to_moment = matches!(chosen.via, RestoreSource::Automated { .. });
     let own = |name: &Option<String>| name.clone().filter(|_| is_home);
@@ -77,10 +78,10 @@ pub(super) fn settings(
     let is_gp3 = profile.storage.kind.as_deref() == Some("gp3");
     let parameters = profile.parameter_group.as_ref().map(|group| group.name.clone());
     let backup_retention_days = match (&profile.cluster, profile.backup_retention_days) {
-        // RDS takes a full backup at once where it is to keep any, and puts off every change until that is done.
+        // RDS takes a full backup at once where it keeps any, and defers every change until that is done.
         (None, Some(_)) => Some(0),
         (None, None) => (!stays).then_some(0),
-        // Of clusters it keeps them for a day at least.
+        // Clusters have a retention of at least one day.
         (Some(_), days) => {
             if stays {
                 days.map(|days| days.max(1))
@@ -106,7 +107,7 @@ pub(super) fn settings(
         multi_az: profile.multi_az,
         publicly_accessible: profile.publicly_accessible,
         iam_authentication: profile.iam_authentication,
-        // Said in so many words: what is not said is inherited.
+        // Set explicitly: otherwise it is inherited.
         deletion_protection: if stays { profile.deletion_protection } else { Some(false) },
         minor_upgrades: profile.minor_upgrades,
         copy_tags_to_snapshot: profile.copy_tags_to_snapshot,
@@ -132,10 +133,10 @@ pub(super) fn settings(
             .monitoring
             .as_ref()
             .map(|monitoring| (monitoring.interval_seconds, monitoring.role.clone())),
-        // A key of the other region is of no use here; RDS then takes the account's.
+        // A KMS key of the other region is of no use here; RDS then takes the account's.
         performance_insights: insights
             .map(|insights| (insights.kms_key.clone().filter(|_| is_home), insights.retention_days)),
-        // What every database has need not be said.
+        // The default need not be set.
         insights_mode: profile.insights_mode.clone().filter(|mode| mode != STANDARD),
         manage_password: profile.password_is_managed,
         secret_kms_key: profile.secret_kms_key.clone().filter(|_| is_home && profile.password_is_managed),
@@ -144,7 +145,7 @@ pub(super) fn settings(
     Settings { new, changes, not_reproduced: not_reproduced(profile, is_home) }
 }
 
-/// Returns the tags of the original, and those that say whose it is now.
+/// Returns the tags of the original, and those that identify the new owner.
 pub(super) fn tags(
     profile: &RestoreProfile,
     system: &SystemName,
@@ -153,7 +154,7 @@ pub(super) fn tags(
     chosen: &SelectedBackup,
     lifetime: Option<&Lifetime>,
 ) -> AwsTags {
-    // What only lives a while must not look like what it was copied from to those who select by tags.
+    // A temporary copy must not match tag selectors meant for the original.
     let own = inheritable(profile).take(if lifetime.is_none() { OWN_TAGS } else { 0 });
     let own: AwsTags = own.map(|(key, value)| (key.clone(), value.clone())).collect();
     let tags = own
@@ -173,7 +174,7 @@ pub(super) fn tags(
     }
 }
 
-/// Returns whether this very restore began to make it.
+/// Returns whether this very restore began to create it.
 pub(super) fn is_own(existing: &AwsTags, chosen: &SelectedBackup, tags: &AwsTags) -> bool {
     existing.is_managed()
         && existing.get(SYSTEM) == tags.get(SYSTEM)
@@ -181,7 +182,7 @@ pub(super) fn is_own(existing: &AwsTags, chosen: &SelectedBackup, tags: &AwsTags
         && existing.get(FROM).is_some_and(|tag| chosen.via.is_begun_as(tag))
 }
 
-/// What drctl and AWS wrote there says what that one was, and not what this one is.
+/// Returns the tags without those of drctl and AWS, which describe the original.
 fn inheritable(profile: &RestoreProfile) -> impl Iterator<Item = (&String, &String)> {
     profile.tags.iter().filter(|(key, _)| !key.starts_with("aws:") && !key.starts_with("drctl:"))
 }

@@ -1,4 +1,4 @@
-//! Finds out everything a plan needs, and changes nothing anywhere.
+//! Collects everything a plan needs, and changes nothing.
 
 use futures_util::future::{join, join_all};
 
@@ -18,31 +18,31 @@ use crate::run::RunContext;
 use crate::source::rds_snapshot::{backup_of, is_recorded};
 use crate::text::error_chain;
 
-/// Everything that was found out before deciding.
+/// All facts that the decision needs.
 #[derive(Clone, Debug)]
 pub struct RdsSurvey {
     pub(super) chosen: SelectedBackup,
-    /// Where databases that had the name one after the other may be confused: whose it is, in words.
+    /// Which database's data it is, as text, where several had the name one after the other.
     pub(super) other_database: Option<String>,
     pub(super) profile: RestoreProfile,
-    /// The backup it was recorded with; `None`: the database was asked now.
+    /// The backup with the recorded settings; `None`: those of the live database.
     pub(super) profile_of: Option<BackupId>,
-    /// In words: why it is not the record of the very backup that is restored.
+    /// Why they are not the record of the very backup that is restored, as text.
     pub(super) profile_notes: Vec<String>,
     /// With the overrides, and without.
     pub(super) names: RegionNames,
     pub(super) policy_names: RegionNames,
     pub(super) is_home: bool,
-    /// What has the new identifier already.
+    /// An existing database with the new identifier.
     pub(super) existing: Option<Database>,
-    /// Whether the region has the groups that would be used; of no name, nothing is known.
+    /// Whether the region has the groups that would be used; `None` where there is no name.
     pub(super) has_subnet_group: Option<bool>,
     pub(super) has_parameter_group: Option<bool>,
-    /// The region has a group of the recorded name, and it does not set what was recorded.
+    /// The region has a group of the recorded name, without some recorded settings.
     pub(super) group_lacks: Option<MissingSettings>,
-    /// Of a cluster.
+    /// The state of a cluster's instances.
     pub(super) members: Members,
-    /// Regions that could not be asked, and why: they may have more.
+    /// Regions that could not be queried, and why: they may have more.
     pub(super) not_asked: Vec<(String, String)>,
 }
 
@@ -50,7 +50,7 @@ pub(super) async fn survey(
     run: &RunContext,
     request: &RdsRestoreRequest,
 ) -> Result<RdsSurvey, AwsRestoreError> {
-    // A region that is gone is waited for only while the others and the repositories are read.
+    // A region that does not answer is waited for only while the others and the repositories are read.
     let (stored, asked) = join(stored(run, request), ask(run, request)).await;
     let live = asked.live.as_ref();
     let lineage = lineage(run, request, live, &stored).await;
@@ -93,7 +93,7 @@ pub(super) async fn survey(
         None => None,
     };
     let group_lacks = match &profile.parameter_group {
-        // The policy's own choice is no copy, and at home it is the group itself.
+        // The policy's own choice is not a copy, and in the original region it is the group itself.
         Some(group) if has_parameter_group == Some(true) && !is_home && names.parameter_group.is_none() => {
             lacks(&rds, group, is_cluster).await?
         }
@@ -135,8 +135,8 @@ async fn stored(run: &RunContext, request: &RdsRestoreRequest) -> Vec<ManualSnap
     stored.map(|BackupRecord { manifest, holders }| ManualSnapshot { manifest, holders }).collect()
 }
 
-/// Queries what each region of the policy has, the database's own first, and the database itself: all at a time, each
-/// once, and none that gives no answer is waited for.
+/// Queries each region of the policy, the database's own first, and the database itself: all concurrently,
+/// each once, without waiting for one that does not answer.
 async fn ask(run: &RunContext, request: &RdsRestoreRequest) -> SurveyResults {
     let config = &request.config;
     let all = std::iter::once(&config.place.region).chain(config.regions.iter().map(|region| &region.name));
@@ -147,7 +147,7 @@ async fn ask(run: &RunContext, request: &RdsRestoreRequest) -> SurveyResults {
     let home = async {
         let rds = Rds::to_look(&config.place).await?;
         let asking = rds.database(&config.database);
-        // Where it is asked what it has, that says already whom is waited for.
+        // The query of the home region already reports that it is being waited for.
         match is_home_wanted {
             true => Ok::<_, AwsRestoreError>(asking.await?),
             false => Ok(while_asked(&config.place, &run.events, asking).await?),
@@ -167,7 +167,7 @@ async fn ask(run: &RunContext, request: &RdsRestoreRequest) -> SurveyResults {
     SurveyResults { live, regions: names.into_iter().cloned().zip(regions).collect() }
 }
 
-/// Finds out which databases had the name: by the manifests, and by the region where it is.
+/// Determines which databases had the name: from the manifests, and from its region.
 async fn lineage(
     run: &RunContext,
     request: &RdsRestoreRequest,
@@ -209,7 +209,7 @@ async fn ask_region(
             (RdsTarget::Backup(_), _) => Ok(vec![]),
             (_, RdsDatabase::Instance(_)) => rds.automated_backups(database).await,
             (_, RdsDatabase::Cluster(_)) => {
-                // The one that is there is restored all the same.
+                // The live one can be restored nevertheless.
                 Ok(rds.automated_backups(database).await.unwrap_or_else(|failure| {
                     run.events.warning(format!(
                         "it is not known which backups of deleted clusters {name} has: {}",
@@ -226,11 +226,11 @@ async fn ask_region(
     Ok(RegionReply { snapshots: snapshots.map_err(failed)?, automated: automated.map_err(failed)? })
 }
 
-/// What AWS answered before anything is chosen.
+/// AWS's answers before anything is selected.
 struct SurveyResults {
-    /// What has the database's name in its own region now; `None`: nothing, or the query failed.
+    /// The database that has the name in its own region now; `None`: none, or the query failed.
     live: Option<Database>,
-    /// Those that are restored from, in the order of the policy; in words why one could not be asked.
+    /// The regions to restore from, in the order of the policy; or why one could not be queried, as text.
     regions: Vec<(String, Result<RegionReply, String>)>,
 }
 
@@ -239,7 +239,7 @@ struct RegionReply {
     automated: Vec<AutomatedBackup>,
 }
 
-/// Returns what of a region's is of this source.
+/// Returns the backups in a region that belong to this source.
 fn region(
     request: &RdsRestoreRequest,
     name: String,
@@ -292,7 +292,7 @@ fn automated(
     automated.collect()
 }
 
-/// Returns the names of the policy, and where it has none, those that were recorded.
+/// Returns the names of the policy, or else the recorded ones.
 fn names(request: &RdsRestoreRequest, region: &str, profile: &RestoreProfile) -> RegionNames {
     let recorded = profile.regions.get(region).cloned().unwrap_or_default();
     let Some(now) = request.config.region(region).map(|region| region.names.clone()) else { return recorded };

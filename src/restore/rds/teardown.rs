@@ -1,4 +1,4 @@
-//! Removes what a restore made for a limited time, by its tags and by the id that RDS gave it.
+//! Deletes what a restore created for a limited time, identified by its tags and its RDS resource id.
 
 use super::RdsRestoreRequest;
 use super::settings::FROM;
@@ -9,7 +9,7 @@ use crate::restore::teardown::not_of_this_method;
 use crate::run::RunContext;
 use crate::text::error_chain;
 
-/// `Err`: why it is left.
+/// Deletes the created database; `Err`: why it is left.
 pub(super) async fn remove(
     run: &RunContext,
     request: &RdsRestoreRequest,
@@ -39,7 +39,7 @@ pub(super) async fn remove(
     rds.await_deletion(id, &made.resource_id, &waiter).await.map_err(|error| error_chain(&error))
 }
 
-/// Returns whether it is the very one: by RDS's id for it, and where that was not seen, by what it was restored from.
+/// Returns whether it is the very one: by its RDS resource id, and where that was not seen, by its source.
 fn is_it(database: &Database, resource_id: Option<&str>, restored_from: &str) -> bool {
     match resource_id {
         Some(resource_id) => database.resource_id == resource_id,

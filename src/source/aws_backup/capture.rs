@@ -12,10 +12,10 @@ use crate::model::{CloudBackup, CloudBackupCopy, Details, ResourceProfile};
 use crate::source::aws::store_details;
 use crate::source::capture::{ArtifactSink, Capture, CaptureContext, Captured, Naming, SourceError};
 
-/// How far AWS's clock and this host's may be from another.
+/// The maximum difference between AWS's clock and this host's.
 const CLOCKS: chrono::TimeDelta = chrono::TimeDelta::minutes(15);
 
-/// The recovery point, and what AWS said of it although it completed.
+/// The recovery point, and AWS's message, if any, although it completed.
 type CreatedJob = (RecoveryPoint, Option<String>);
 
 #[async_trait(?Send)]
@@ -30,7 +30,8 @@ impl Capture for RecoveryPointCapture<'_> {
 }
 
 impl RecoveryPointCapture<'_> {
-    /// Creates the recovery point, or resumes the one that an earlier run began for this backup, and copies it.
+    /// Creates the recovery point, or resumes the one that an earlier run started for this backup, and copies
+    /// it.
     async fn capture(
         &self,
         context: &CaptureContext<'_>,
@@ -107,7 +108,7 @@ impl RecoveryPointCapture<'_> {
         })
     }
 
-    /// Returns what an earlier run began for this very backup.
+    /// Returns what an earlier run started for this very backup.
     async fn earlier(&self, naming: Naming<'_>) -> Result<Option<RecoveryPoint>, RecoveryPointError> {
         let mut plans = plan_points::points(&self.aws, self.source).await?.points.into_iter();
         if let Some(point) =
@@ -157,7 +158,7 @@ impl RecoveryPointCapture<'_> {
         Ok((self.whole(&arn).await?, job.message))
     }
 
-    /// Waits for what an earlier run began; its job, where AWS still has it among those under way, says more.
+    /// Waits for what an earlier run started; its job, where AWS still lists it as running, has more details.
     async fn finish(
         &self,
         point: RecoveryPoint,
@@ -192,7 +193,7 @@ impl RecoveryPointCapture<'_> {
         job.map_err(|error| RecoveryPointError::of_job(error, self.source.start_window))
     }
 
-    /// Returns the recovery point of a job that completed, which need not be one that can be restored.
+    /// Returns the recovery point of a completed job, which may not be restorable.
     async fn whole(&self, arn: &str) -> Result<RecoveryPoint, RecoveryPointError> {
         match self.aws.point(&self.source.vault, arn).await? {
             Some(point) if point.is_whole() => Ok(point),

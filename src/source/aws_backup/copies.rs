@@ -8,7 +8,7 @@ use crate::source::aws::{copy_to_regions, missing_in};
 use crate::source::capture::{CaptureContext, MissingCopy, Naming};
 use crate::text::error_chain;
 
-/// A copy, and what AWS said of it although it completed.
+/// A copy, and AWS's messages although it completed.
 type PointCopy = (CloudBackupCopy, Vec<String>);
 
 /// Copies the recovery point to every vault of the policy.
@@ -62,7 +62,7 @@ async fn one(
     let vault = vault(&there, &place.vault, "copy_to").await?;
     let job = job(prepared, point, &vault, naming).await?;
     let subject = format!("copy job {job} from {} to {}", prepared.aws.region(), place.region);
-    // A copy belongs to the region it comes from.
+    // A copy job belongs to the region it copies from.
     let find = async || prepared.aws.copy_job(&job).await;
     let done = match prepared.waiter(context).until(&subject, find, Job::seen).await {
         Ok(done) => done,
@@ -73,7 +73,7 @@ async fn one(
     };
     let arn = done.point.ok_or(RecoveryPointCopyError::Nothing)?;
     let mut issues: Vec<_> = done.message.iter().map(|said| issue(&place.region, said)).collect();
-    // The manifest knows it without them.
+    // For a plan's recovery point, the manifest identifies it without tags.
     if !done.by_plan
         && let Err(failure) = give_tags(&there, &arn, naming, tags).await
     {
@@ -98,8 +98,8 @@ async fn one(
     Ok((held, issues))
 }
 
-/// Returns the job that copies it there, begun by an earlier run or now. One that failed is not resumed: it gets a
-/// successor with a token of its own.
+/// Returns the copy job, started by an earlier run or now. A failed one is not resumed: it gets a successor
+/// with a token of its own.
 async fn job(
     prepared: &RecoveryPointCapture<'_>,
     point: &RecoveryPoint,
@@ -124,7 +124,7 @@ async fn job(
     prepared.aws.start_copy(&request).await.map_err(RecoveryPointCopyError::Start)
 }
 
-/// AWS copies the tags of some kinds of resources, and not of others.
+/// Tags a copy: AWS copies the tags of some kinds of resources, and not of others.
 async fn give_tags(
     there: &AwsBackup,
     arn: &str,
@@ -139,7 +139,7 @@ async fn give_tags(
     }
 }
 
-/// Returns what a job that completed has to say all the same.
+/// Returns the message of a completed job as text.
 pub(super) fn issue(region: &str, said: &str) -> String {
     format!("AWS Backup completed the job in {region} and says: {}", said.trim_end_matches('.'))
 }

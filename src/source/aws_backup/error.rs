@@ -6,7 +6,7 @@ use crate::aws::{AwsError, AwsFailure, FailureKind, PollError};
 use crate::source::aws::DetailsError;
 use crate::text::format_duration;
 
-/// Why there is no recovery point.
+/// Why a recovery point could not be created.
 #[derive(Debug, Error)]
 pub enum RecoveryPointError {
     #[error(
@@ -77,7 +77,7 @@ fn detail(said: &Option<String>) -> String {
 }
 
 impl RecoveryPointError {
-    /// Converts the error of a wait for a job that did not end well.
+    /// Converts the error of waiting for a job.
     pub(super) fn of_job(error: PollError, window: Duration) -> Self {
         match error {
             PollError::Failed { status, detail: said, .. } => match status.as_str() {

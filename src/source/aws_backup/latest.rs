@@ -12,30 +12,30 @@ use crate::model::{SourceName, SystemName};
 use crate::policy::{AwsBackupSource, AwsLocation};
 use crate::text::{error_chain, format_duration};
 
-/// What a region has of a resource.
+/// The recovery points of a resource in a region.
 #[derive(Debug)]
 pub struct RegionPoint {
     pub region: String,
     pub vault: String,
-    /// In words, where it could not be asked.
+    /// The error is the reason why it could not be queried, as text.
     pub found: Result<LatestPoint, String>,
 }
 
 #[derive(Debug)]
 pub struct LatestPoint {
     pub vault: Vault,
-    /// The newest that can be restored and counts: drctl's own, or of the source's plan.
+    /// The newest restorable one that counts: drctl's own, or of the source's plan.
     pub newest: Option<RecoveryPoint>,
-    /// That of the source's plan, which brings back every moment of its window.
+    /// The continuous one of the source's plan, which can be restored to any point in time of its window.
     pub continuous: Option<RecoveryPoint>,
-    /// One that was not counted may be drctl's: no manifest that was asked names it, and its tags cannot be asked for,
-    /// or were not, since there are so many.
+    /// One that was not counted may be drctl's: it is in no manifest that was read, and its tags cannot be
+    /// queried, or were not, since there are too many.
     pub is_untold: bool,
-    /// In words: vaults of the source's plan that cannot be listed, so that what is in them does not count.
+    /// Vaults of the source's plan that cannot be listed, so that their contents do not count, as text.
     pub unread: Vec<String>,
 }
 
-/// Whose a recovery point may be.
+/// What determines whose a recovery point is.
 #[derive(Clone, Copy, Debug)]
 struct PointOwner<'a> {
     system: &'a SystemName,
@@ -43,8 +43,8 @@ struct PointOwner<'a> {
     recorded: &'a BTreeSet<String>,
 }
 
-/// Asks the region of the resource first, then those of its copies, all at a time. `recorded`: the ARNs that
-/// manifests of the source name; of some kinds of resources nothing else says that one is drctl's.
+/// Queries the region of the resource first, then those of its copies, concurrently. `recorded`: the ARNs in
+/// the source's manifests; for some kinds of resources there is no other evidence that one is drctl's.
 pub async fn in_each_region(
     source: &AwsBackupSource,
     system: &SystemName,
@@ -57,7 +57,7 @@ pub async fn in_each_region(
     let copies = source.copies.iter().map(|copy| (copy.region.as_str(), copy.vault.as_str()));
     let each = std::iter::once(home).chain(copies).map(async |(region, vault)| {
         let place = source.place.in_region(region);
-        // A region that is gone is not waited for; one that is slow has more than one thing to say.
+        // A lost region is not waited for; a slow one has more than one query to answer.
         let within = place.patience * 2;
         let asked = tokio::time::timeout(within, ask(source, &place, vault, owner));
         let asked = while_asked(&place, events, asked).await;
@@ -93,7 +93,7 @@ async fn ask(
         let is_known = owner.recorded.contains(&point.arn) || point.plan.is_some();
         let counts = match () {
             () if is_known => true,
-            // An older one may be recorded, and costs nothing to know.
+            // An older one may be in a manifest, which costs no query.
             () if asked == NEWEST || !has_known_tags(&point.arn) => {
                 is_untold = true;
                 false
@@ -117,7 +117,8 @@ async fn ask(
     })
 }
 
-/// Whatever a plan makes that does not count for the source, however often, is not looked at.
+/// Returns whether a recovery point may count. Those of plans that do not count for the source are not
+/// inspected, however many.
 fn may_count(point: &RecoveryPoint, recorded: &BTreeSet<String>, counts_plans: bool) -> bool {
     point.plan.is_none() || counts_plans || recorded.contains(&point.arn)
 }

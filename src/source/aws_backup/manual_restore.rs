@@ -1,7 +1,7 @@
 use crate::model::{Artifact, CloudBackupCopy};
 use crate::source::manual_restore::plain;
 
-/// The commands that restore a recovery point with AWS's own command line, for the manifest.
+/// Returns the commands that restore a recovery point with the AWS CLI, for the manifest.
 pub(super) fn lines(
     details: &Artifact,
     resource_type: &str,

@@ -1,4 +1,4 @@
-//! Recovery points that a plan of AWS Backup had made.
+//! Recovery points created by a plan of AWS Backup.
 
 use std::collections::BTreeSet;
 
@@ -8,16 +8,16 @@ use crate::model::{BackupId, BackupKind, Sha256Hex, SourceName};
 use crate::policy::AwsBackupSource;
 use crate::text::error_chain;
 
-/// What a plan has made.
+/// The recovery points of a plan.
 #[derive(Debug, Default)]
 pub(super) struct PlanPoint {
-    /// Those that can be restored, newest first.
+    /// The restorable ones, newest first.
     pub(super) points: Vec<RecoveryPoint>,
-    /// In words: vaults of the plan that cannot be listed, so that what is in them does not count.
+    /// Vaults of the plan that cannot be listed, so that their contents do not count, as text.
     pub(super) unread: Vec<String>,
 }
 
-/// Those of the source's plan, in whichever vault it puts them. The policy's own vault must be there to see.
+/// Lists those of the source's plan, in all of its vaults. The policy's own vault has to be readable.
 pub(super) async fn points(
     aws: &AwsBackup,
     source: &AwsBackupSource,
@@ -46,14 +46,15 @@ pub(super) async fn points(
 }
 
 impl PlanPoint {
-    /// What is adopted: the newest, and the continuous one, without which nothing restores to a time.
+    /// Returns what is adopted: the newest, and the continuous one, without which there is no point-in-time
+    /// restore.
     pub(super) fn newest(&self) -> impl Iterator<Item = &RecoveryPoint> {
         let continuous = self.points.iter().find(|point| point.is_continuous());
         self.points.first().into_iter().chain(continuous)
     }
 }
 
-/// The id it has as a backup: the same in every run.
+/// Returns its id as a backup: the same in every run.
 pub(super) fn id(point: &RecoveryPoint, source: &SourceName) -> Option<BackupId> {
     let digest = Sha256Hex::digest(point.arn.as_bytes());
     let seed = digest.as_bytes().iter().take(4).fold(0, |seed, byte| seed << 8 | u32::from(*byte));

@@ -4,7 +4,7 @@ use crate::aws::backup::{AwsBackup, Vault};
 use crate::policy::AwsBackupSource;
 use crate::text::error_chain;
 
-/// A resource whose vault is there.
+/// A resource whose vault exists.
 #[derive(Debug)]
 pub(super) struct RecoveryPointCapture<'p> {
     pub(super) aws: AwsBackup,
@@ -24,8 +24,9 @@ pub(super) async fn prepare(
     Ok(RecoveryPointCapture { aws, source, vault, poll: poll(source) })
 }
 
-/// Returns what it is, where drctl would not restore it and the policy does not leave that to AWS's own tools. An ARN of a cluster of RDS
-/// may be one of DocumentDB or Neptune: RDS reports it, where the role may query it.
+/// Returns the resource type, where drctl would not restore it and the policy does not leave that to AWS's
+/// own tools. The ARN of an RDS cluster may be one of DocumentDB or Neptune: RDS reports it, where the role
+/// may query it.
 async fn unrestored(aws: &AwsBackup, source: &AwsBackupSource) -> Option<String> {
     if source.restored_by_aws {
         return None;
@@ -36,7 +37,7 @@ async fn unrestored(aws: &AwsBackup, source: &AwsBackupSource) -> Option<String>
     match aws.engine(&source.resource).await {
         Ok(Some(engine)) => other_engine(&engine).map(str::to_owned),
         Ok(None) => None,
-        // It is seen when the recovery point is there.
+        // It is reported by the recovery point.
         Err(failure) => {
             tracing::info!("{}", error_chain(&failure));
             None
@@ -52,12 +53,12 @@ fn other_engine(engine: &str) -> Option<&'static str> {
     }
 }
 
-/// Whether drctl restores what AWS Backup calls so.
+/// Returns whether drctl restores a resource type of AWS Backup.
 pub(super) fn is_restored(resource_type: &str) -> bool {
     ["RDS", "Aurora", "EFS", "S3", "DynamoDB"].iter().any(|known| known.eq_ignore_ascii_case(resource_type))
 }
 
-/// `setting`: where the policy names it.
+/// Returns the vault. `setting`: the setting of the policy that names it.
 pub(super) async fn vault(
     aws: &AwsBackup,
     name: &str,
@@ -71,7 +72,7 @@ pub(super) async fn vault(
     }
 }
 
-/// A job may wait for its whole start window, and takes its time after that.
+/// Returns how to poll for a job: it may wait for its whole start window, and takes its time after that.
 pub(super) fn poll(source: &AwsBackupSource) -> Poll {
     Poll { every: source.place.poll, deadline: source.place.deadline + source.start_window }
 }

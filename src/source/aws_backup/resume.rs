@@ -10,11 +10,11 @@ use crate::model::{BackupId, SourceName, SystemName};
 use crate::platform::CancellationToken;
 use crate::policy::AwsBackupSource;
 
-/// Recovery points whose tags are looked at: what a killed run left is among the newest.
+/// Recovery points whose tags are queried: the leftovers of a killed run are among the newest.
 pub(super) const NEWEST: usize = 10;
 
-/// The backups of which there are recovery points, oldest first, but those that came to nothing. Which of them
-/// were committed is in the repositories.
+/// Returns the backups that have recovery points, oldest first, except failed ones. The repositories record
+/// which of them were committed.
 pub(super) async fn in_flight(
     source: &AwsBackupSource,
     system: &SystemName,
@@ -39,7 +39,7 @@ pub(super) async fn in_flight(
     for point in &points {
         backups.extend(backup_of(&aws, point, system, name).await?);
     }
-    // The newest of a plan goes by its own time among them.
+    // A plan's newest is ordered among them by its own time.
     let plans = plan_points::points(&aws, source).await?;
     backups.extend(plans.newest().filter_map(|point| plan_points::id(point, name)));
     for unread in plans.unread {
@@ -48,7 +48,8 @@ pub(super) async fn in_flight(
     Ok(backups.into_iter().collect())
 }
 
-/// The backup of this source that a recovery point is, as its tags say. One that is gone is none.
+/// Returns the backup of this source that a recovery point belongs to, by its tags; `None` for one that was
+/// deleted.
 pub(super) async fn backup_of(
     aws: &AwsBackup,
     point: &RecoveryPoint,
@@ -62,7 +63,8 @@ pub(super) async fn backup_of(
     }
 }
 
-/// Returns whether a job may be one of drctl: plans start theirs in their own name, and others with our role look alike.
+/// Returns whether a job may be one of drctl: plans start theirs in their own name, and other users of our
+/// role look the same.
 fn is_perhaps_ours(job: &Job, source: &AwsBackupSource) -> bool {
     !job.by_plan && job.role.as_ref().is_none_or(|role| *role == source.role)
 }
@@ -90,7 +92,7 @@ async fn until_it_has_a_point(
         })
     };
     match poll(source).wait(&subject, events, cancel, ask).await {
-        // It came to nothing, so there is nothing to resume.
+        // It failed, so there is nothing to resume.
         Ok(()) | Err(PollError::Failed { .. }) => Ok(()),
         Err(PollError::Interrupted { .. }) => Err(RecoveryPointError::Interrupted),
         Err(error) => Err(RecoveryPointError::Wait(error)),

@@ -3,7 +3,7 @@ use thiserror::Error;
 
 use crate::model::{Lsn, Timeline};
 
-/// The log that a copy needs to become consistent.
+/// The WAL that a copy needs to become consistent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct WalRange {
     pub(super) timeline: Timeline,
@@ -11,7 +11,7 @@ pub(super) struct WalRange {
     pub(super) stop: Lsn,
 }
 
-/// Why it is not known what log a copy needs.
+/// Why the WAL that a copy needs is unknown.
 #[derive(Debug, Error)]
 pub enum RangeError {
     #[error("its `backup_manifest` names no WAL")]
@@ -32,7 +32,7 @@ struct ManifestEntry {
     stop: Lsn,
 }
 
-/// Reads what stands after all files, so the end of a manifest is enough.
+/// Reads the part after the list of files, so the end of a manifest is sufficient.
 pub(super) fn wal_range(tail: &[u8]) -> Result<WalRange, RangeError> {
     const KEY: &str = "\"WAL-Ranges\":";
     let text = String::from_utf8_lossy(tail);

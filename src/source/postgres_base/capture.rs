@@ -21,9 +21,9 @@ use crate::source::capture::{
 };
 use crate::source::incremental::IncrementalSupport;
 
-/// Names of tables whose files are missing; the manifest has the paths of all.
+/// Names of tables with missing files that are reported; the manifest has the paths of all.
 const MISSING_TOLD: usize = 20;
-/// A database's files are removed a moment before it is gone from the catalog.
+/// A database's files are removed a moment before it disappears from the catalog.
 const SETTLED_WITHIN: Duration = Duration::from_secs(2);
 
 #[async_trait(?Send)]
@@ -53,7 +53,7 @@ impl Capture for BaseBackupCapture {
     }
 }
 
-/// Copies the cluster into `sink`: all of it, or what changed since an earlier copy.
+/// Copies the cluster into `sink`: completely, or its changes since an earlier copy.
 async fn capture(
     prepared: BaseBackupCapture,
     context: &CaptureContext<'_>,
@@ -61,11 +61,11 @@ async fn capture(
 ) -> Result<Captured, BaseError> {
     let cancel = context.cancel;
     let server = prepared.parameters.to_string();
-    // Whatever ends this ends the children too.
+    // Dropping this ends the child processes, too.
     let stop = cancel.child_token();
     let _stop_on_return = stop.clone().drop_guard();
     let outcome = run(prepared, context, sink, &stop).await;
-    // What a cancelled run trips over on its way out is not what went wrong.
+    // An error of a cancelled run during its shutdown is not the cause.
     if cancel.is_cancelled() { Err(BaseError::Interrupted { server }) } else { outcome }
 }
 
@@ -106,7 +106,7 @@ async fn run(
                 replication::retain_wal(&mut prepared.connection, &server, events).await;
             }
             (begun, chain) = increment::begin(&prepared, &tools, plan, events, stop).await?;
-            // Of the changes it is not known how many there are.
+            // The number of changed bytes is unknown.
             let estimate = Some(estimate).filter(|_| chain.is_empty());
             let expected = Expected { presence, estimate, keep: plan.keep.as_deref() };
             let name = begun.name();
@@ -124,13 +124,13 @@ async fn run(
     let missing =
         relations::missing(copied.presence.relations(), &prepared.parameters, &server, events).await;
     for relation in missing.iter().take(MISSING_TOLD) {
-        // Names of tables are for this host's eyes, and not in the manifest.
+        // Names of tables are shown on this host only, and are not in the manifest.
         events.warning(format!(
             "the file of `{}` in database `{}`, `{}`, is missing on the server",
             relation.name, relation.database, relation.path
         ));
     }
-    // Asked after the copy was ended on the server, so that it is never before its end.
+    // Queried after the copy was ended on the server, so that it is never before its end.
     let moment = sqlx::query_as(MOMENT).fetch_one(&mut prepared.connection);
     let (time, next_transaction, open): (i64, i64, Option<Vec<i64>>) = ask(&server, moment).await?;
     facts.stop_time = DateTime::<Utc>::from_timestamp_micros(time).unwrap_or_default();
@@ -186,8 +186,8 @@ async fn run(
     })
 }
 
-/// Compares what was copied with what the server says it has. The last of a database may still be on its way out:
-/// that is waited for a moment.
+/// Compares the copy with the server's catalog. A dropped database may still be in removal: that is waited
+/// for briefly.
 async fn refuse_incomplete(
     prepared: &mut BaseBackupCapture,
     copied: &BaseBackupCopy,
@@ -213,14 +213,14 @@ async fn refuse_incomplete(
     Ok(())
 }
 
-// All of one snapshot. That of a standby does not say which transactions are open.
+// All from one snapshot. A standby does not report open transactions.
 const MOMENT: &str = "
 SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8,
        pg_snapshot_xmax(pg_current_snapshot())::text::int8,
        CASE WHEN pg_is_in_recovery() THEN NULL
             ELSE ARRAY(SELECT open::text::int8 FROM pg_snapshot_xip(pg_current_snapshot()) open ORDER BY 1) END";
 
-/// About how large the copy becomes. Databases that the role may not enter do not tell.
+/// Estimates the size of the copy. Databases that the role may not connect to are not included.
 async fn expected_bytes(connection: &mut PgConnection) -> Result<u64, sqlx::Error> {
     let bytes: i64 = sqlx::query_scalar(
         "SELECT coalesce(sum(pg_database_size(oid)), 0)::int8 FROM pg_database

@@ -1,7 +1,7 @@
 use crate::model::DamagedPage;
 
-/// The damaged pages that a server names in the warnings it gives while it is copied. It names at most five
-/// of a file, then how many there are.
+/// Returns the damaged pages that a server reports in its warnings during a copy. It reports at most five per
+/// file, then their number.
 pub(super) fn damage_in(said: &[String]) -> Vec<DamagedPage> {
     let mut pages: Vec<DamagedPage> = said.iter().filter_map(|line| page(line)).collect();
     for (file, total) in said.iter().filter_map(|line| total(line)) {
@@ -28,12 +28,12 @@ fn total(line: &str) -> Option<(String, usize)> {
     rest.starts_with("checksum verification failure").then_some((below(file), number.parse().ok()?))
 }
 
-/// The server names files from its data directory on, with `./` before them.
+/// Strips the prefix of the paths that the server reports, which begin with `./`.
 fn below(file: &str) -> String {
     file.strip_prefix("./").unwrap_or(file).to_owned()
 }
 
-/// Whether damaged pages are all that a `pg_basebackup` which failed has to say.
+/// Returns whether damaged pages are the only errors of a failed `pg_basebackup`.
 pub(super) fn is_all(said: &[String]) -> bool {
     let mut errors = said.iter().filter(|line| line.starts_with("pg_basebackup: error:")).peekable();
     errors.peek().is_some() && errors.all(|line| line.ends_with("error: checksum error occurred"))

@@ -5,19 +5,19 @@ use std::thread::JoinHandle;
 use crate::pipeline::Produce;
 
 pub(super) const CHUNK: usize = 1 << 20;
-/// On their way at a time, so that reading goes on while they are encoded.
+/// Chunks in flight, so that reading continues while they are encoded.
 const CHUNKS: usize = 4;
 
 type ChunkFault = Box<dyn std::error::Error + Send + Sync>;
 
-/// Where a thread that reads puts its bytes.
+/// The output of a reading thread.
 pub(super) struct Chunks {
     chunk: Vec<u8>,
     full: SyncSender<Vec<u8>>,
     spare: Receiver<Vec<u8>>,
 }
 
-/// What took the bytes is gone; why, it says itself.
+/// The consumer has ended; it reports why.
 fn gone() -> io::Error {
     io::Error::new(io::ErrorKind::BrokenPipe, "the reader of the bytes has ended")
 }
@@ -39,7 +39,7 @@ impl Chunks {
         Ok(())
     }
 
-    /// The next `count` bytes, to be filled; at most a chunk.
+    /// Returns the next `count` bytes to fill; at most a chunk.
     pub(super) fn room(&mut self, count: usize) -> io::Result<&mut [u8]> {
         if self.chunk.len() + count > CHUNK {
             self.flush()?;
@@ -57,7 +57,7 @@ impl Chunks {
     }
 }
 
-/// A thread that reads, as a producer. Dropping it makes the thread end at its next chunk.
+/// A producer that reads on a thread. Dropping it makes the thread end at its next chunk.
 pub(super) struct ThreadProducer {
     full: Receiver<Vec<u8>>,
     spare: SyncSender<Vec<u8>>,
@@ -85,7 +85,7 @@ impl ThreadProducer {
 impl Read for ThreadProducer {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.at == self.chunk.len() {
-            // Its end, or its failure: the thread says which.
+            // The end, or a failure: the thread reports which.
             let Ok(next) = self.full.recv() else { return Ok(0) };
             let used = std::mem::replace(&mut self.chunk, next);
             self.at = 0;

@@ -8,7 +8,7 @@ use super::missing_files::MissingFiles;
 use super::query::ask;
 use super::relations::{Relations, SHARED};
 
-/// A server does not work, or forgets what was committed, where one of these is missing.
+/// Required paths: without any of them a server does not work, or loses committed data.
 const NEEDED: [&str; 13] = [
     "PG_VERSION",
     "base",
@@ -24,24 +24,24 @@ const NEEDED: [&str; 13] = [
     "pg_twophase",
     "pg_xact",
 ];
-/// Of these, the ones that are never empty.
+/// The required directories that are never empty.
 const FILLED: [&str; 3] = ["pg_multixact/members", "pg_multixact/offsets", "pg_xact"];
 /// `pg_default`, whose databases are in `base`.
 const DEFAULT_TABLESPACE: u32 = 1663;
 /// A database has more files than that of the catalog alone.
 const PLAUSIBLE: u32 = 50;
-/// What the file of a relation is called where only its changes are copied.
+/// The prefix of a relation's file that has only its changes.
 const INCREMENTAL: &str = "INCREMENTAL.";
 
-/// What of a copy has come: as much as tells whether anything that PostgreSQL needs is missing. It takes a few bytes
-/// of memory for each table, and none for their files.
+/// What a copy has contained so far: enough to determine whether anything that PostgreSQL needs is missing.
+/// It takes a few bytes of memory for each table, and none for their files.
 #[derive(Debug, Default)]
 pub(super) struct Completeness {
     needed: BTreeSet<&'static str>,
     filled: BTreeSet<&'static str>,
     /// By tablespace and database.
     databases: BTreeMap<(u32, u32), SeenFiles>,
-    /// Files that somebody asks for, by their paths, and whether they have come.
+    /// Requested files, by path, and whether they were seen.
     wanted: BTreeMap<String, bool>,
     relations: Relations,
 }
@@ -53,7 +53,7 @@ struct SeenFiles {
     relations: u32,
 }
 
-/// A database, and where the server has its files.
+/// A database, and the location of its files on the server.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub(super) struct DatabaseFiles {
     oid: i64,
@@ -62,12 +62,12 @@ pub(super) struct DatabaseFiles {
 }
 
 impl Completeness {
-    /// To be asked for these files, too.
+    /// Returns one that also tracks these files.
     pub(super) fn wanting(paths: impl IntoIterator<Item = String>) -> Self {
         Self { wanted: paths.into_iter().map(|path| (path, false)).collect(), ..Self::default() }
     }
 
-    /// The same, expecting these files of tables.
+    /// Returns one that also expects these files of tables.
     pub(super) fn expecting(self, relations: Relations) -> Self {
         Self { relations, ..self }
     }
@@ -76,7 +76,7 @@ impl Completeness {
         &self.relations
     }
 
-    /// A member of the copy, by its path from the data directory on.
+    /// Records a member of the copy, by its path relative to the data directory.
     pub(super) fn saw(&mut self, path: &str) {
         let path = path.strip_prefix("./").unwrap_or(path).trim_end_matches('/');
         if let Some(needed) = NEEDED.iter().find(|needed| **needed == path) {
@@ -115,15 +115,15 @@ impl Completeness {
         }
     }
 
-    /// Whether a file that was asked for has come.
+    /// Returns whether a requested file was seen.
     pub(super) fn has(&self, path: &str) -> bool {
         self.wanted.get(path).is_some_and(|has_come| *has_come)
     }
 
-    /// What is missing of what a server needs, and of these databases.
+    /// Returns the missing paths that a server needs, and those of these databases.
     pub(super) fn lacking(&self, databases: &[DatabaseFiles]) -> Vec<MissingFiles> {
         let needed = NEEDED.iter().filter(|path| !self.needed.contains(*path));
-        // What is in a folder that is not there is told of with it.
+        // The contents of a missing folder are reported with it.
         let needed = needed
             .filter(|path| path.rsplit_once('/').is_none_or(|(folder, _)| self.needed.contains(folder)));
         let lacks = |path: &&str, why| MissingFiles { path: (*path).to_owned(), database: None, why };
@@ -153,12 +153,12 @@ impl Completeness {
     }
 }
 
-// One whose removal was begun and not ended (its limit of connections says so) may lack files.
+// A database with an interrupted removal (marked by its connection limit) may lack files.
 const DATABASES: &str = "
 SELECT oid::int8, datname::text AS name, dattablespace::int8 AS tablespace
   FROM pg_database WHERE datconnlimit <> -2 ORDER BY oid";
 
-/// The databases that a server says it has.
+/// Queries the databases of a server.
 pub(super) async fn databases(
     connection: &mut PgConnection,
     server: &str,
@@ -166,7 +166,8 @@ pub(super) async fn databases(
     ask(server, sqlx::query_as(DATABASES).fetch_all(connection)).await
 }
 
-/// Those that were there, at the same place, before a copy and after it: of the others the WAL says what became.
+/// Returns those that existed, at the same location, before and after a copy: the changes of the others are
+/// in the WAL.
 pub(super) fn throughout(before: &[DatabaseFiles], after: &[DatabaseFiles]) -> Vec<DatabaseFiles> {
     let same = |of: &&DatabaseFiles| {
         after.iter().any(|other| (other.oid, other.tablespace) == (of.oid, of.tablespace))
@@ -174,9 +175,9 @@ pub(super) fn throughout(before: &[DatabaseFiles], after: &[DatabaseFiles]) -> V
     before.iter().filter(same).cloned().collect()
 }
 
-/// The tablespaces that a `tablespace_map` names.
+/// Returns the tablespaces that a `tablespace_map` names.
 pub(super) fn mapped(map: &str) -> Vec<u32> {
-    // A location may have line breaks in it, which are escaped with a backslash.
+    // A location may contain line breaks, which are escaped with a backslash.
     let mut is_escaped = false;
     let lines = map.split(move |c: char| {
         let ends = c == '\n' && !is_escaped;

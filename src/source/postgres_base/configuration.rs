@@ -8,13 +8,13 @@ use super::includes::{Grammar, IncludedFile, Leads, Sources, flatten, leads, set
 use super::query::ask;
 use crate::model::{ConfigurationFile, Excluded};
 
-/// More than any configuration file that a person wrote.
+/// More than any hand-written configuration file.
 const FILE_LIMIT: i64 = 1 << 20;
-/// More than any configuration consists of.
+/// More files than any configuration has.
 const MOST_FILES: usize = 500;
-/// The first major whose `pg_hba.conf` may include others.
+/// The first major whose `pg_hba.conf` may include other files.
 const RECORDS_INCLUDE: u32 = 16;
-/// The files of a server, by the setting that says where each is.
+/// The configuration files of a server, by the setting with the path of each.
 const FILES: [(&str, &str); 3] =
     [("config_file", "postgresql.conf"), ("hba_file", "pg_hba.conf"), ("ident_file", "pg_ident.conf")];
 
@@ -22,7 +22,7 @@ const PLACES: &str = "
 SELECT name, setting FROM pg_settings
  WHERE name IN ('config_file', 'hba_file', 'ident_file', 'data_directory') AND setting <> ''";
 
-// Which file each is of is for some eyes only.
+// Only some roles may see which file each is from.
 const KNOWN: &str = "
 SELECT name, current_setting(name), sourcefile FROM pg_settings
  WHERE source = 'configuration file' AND context <> 'internal' ORDER BY name";
@@ -47,8 +47,8 @@ struct CapturedFile {
     sources: Sources,
 }
 
-/// Reads it, from the server and where that is not allowed from this host's disk. `local`: where the data directory
-/// is here, if it is.
+/// Reads it from the server, or where that is not allowed from this host's disk. `local`: the data directory,
+/// where it is on this host.
 pub(super) async fn read(
     connection: &mut PgConnection,
     server: &str,
@@ -63,7 +63,7 @@ pub(super) async fn read(
         let found = places.iter().find(|(name, _)| name == setting);
         found.map(|(_, path)| PathBuf::from(path))
     };
-    // A role that may not see it copies what stands there by itself.
+    // For a role that may not see it, the file in the data directory is taken.
     let data_directory = place("data_directory").or_else(|| local.map(Path::to_owned));
     let here = ConfigurationHost { data_directory: data_directory.clone(), local: local.map(Path::to_owned) };
     let mut files = Vec::new();
@@ -76,7 +76,7 @@ pub(super) async fn read(
         let path = place(setting).or_else(here_by_default);
         let sources = match &path {
             Some(path) => {
-                // Those that settings are from, too: of a main file that may not be read nobody knows what it includes.
+                // Files that settings come from, too: the includes of an unreadable main file are unknown.
                 let others = known.iter().filter(|_| grammar == Grammar::Settings);
                 let others = others.filter_map(|(_, _, file)| file.as_ref().map(PathBuf::from));
                 let begin = std::iter::once(path.clone()).chain(others);
@@ -89,14 +89,14 @@ pub(super) async fn read(
     Ok(Configuration { data_directory, files, known })
 }
 
-/// What of a server's disk can be read on this host.
+/// The part of a server's disk that is readable on this host.
 struct ConfigurationHost {
     data_directory: Option<PathBuf>,
     local: Option<PathBuf>,
 }
 
 impl ConfigurationHost {
-    /// The files that wait to be read, and everything they lead to.
+    /// Reads the pending files, and everything they include.
     async fn gather(
         &self,
         connection: &mut PgConnection,
@@ -129,7 +129,7 @@ impl ConfigurationHost {
             .fetch_one(connection);
         let text: Result<Option<String>, _> = asked.await;
         match text {
-            // It may go on.
+            // It may be longer.
             Ok(Some(text)) if i64::try_from(text.len()).is_ok_and(|length| length >= FILE_LIMIT) => {
                 IncludedFile::Unreadable
             }
@@ -155,8 +155,8 @@ impl ConfigurationHost {
         IncludedFile::Folder(names.into_iter().map(|name| path.join(name)).collect())
     }
 
-    /// Where a path of the server is on this host. A server that calls its data directory otherwise, as one in a
-    /// container, has other file systems.
+    /// Returns the path on this host for a path of the server. A server whose data directory has another path
+    /// there, as in a container, has other file systems.
     fn path(&self, path: &Path) -> Option<PathBuf> {
         let (local, theirs) = (self.local.as_ref()?, self.data_directory.as_ref()?);
         if let Ok(inside) = path.strip_prefix(theirs) {
@@ -184,12 +184,12 @@ fn names_here(folder: &Path) -> std::io::Result<Vec<String>> {
 }
 
 impl Configuration {
-    /// The files of it that are, by their paths, in the data directory: below that.
+    /// Returns its files inside of the data directory, by relative path.
     pub(super) fn inside(&self) -> Vec<String> {
         let of_server = self.files.iter().flat_map(|file| file.sources.iter());
         let files = of_server.filter(|(_, found)| !matches!(found, IncludedFile::Folder(_)));
         let files = files.filter_map(|(path, _)| self.below(path));
-        // Where the server does not say where they are.
+        // Where the server does not report their paths.
         files.chain(FILES.map(|(_, name)| name.to_owned())).collect()
     }
 
@@ -198,13 +198,13 @@ impl Configuration {
         Some(inside.to_string_lossy().into_owned())
     }
 
-    /// What a restore is given, each file whole: those that the copy does not have with everything they include. And
-    /// what could not be had.
+    /// Returns what a restore needs, each file flattened: those that the copy does not have with everything
+    /// they include. And those that could not be read.
     pub(super) fn kept(&self, copied: &Completeness) -> (Vec<ConfigurationFile>, Vec<Excluded>) {
         let (mut kept, mut unread) = (Vec::new(), Vec::new());
         for file in &self.files {
             let Some(path) = &file.path else {
-                // Then it is where it was made, or elsewhere.
+                // Then it is at its initial path, or outside.
                 if !copied.has(file.name) {
                     unread.push(Excluded {
                         path: file.name.to_owned(),
@@ -244,21 +244,21 @@ impl Configuration {
                     path: path.display().to_string(),
                     text: flatten(path, &file.sources, file.grammar, &|path| self.of_file(path)),
                 }),
-                // It may be in the copy, without what it includes.
+                // It may be in the copy, without its includes.
                 _ => kept.extend(self.as_known(file)),
             }
         }
         (kept, unread)
     }
 
-    /// Whether what stands at a path in the data directory is kept, so that it is not left out.
+    /// Returns whether a path in the data directory is kept here, so that it does not count as left out.
     pub(super) fn covers(&self, path: &str) -> bool {
         let all = self.files.iter().flat_map(|file| &file.sources);
         let read = all.filter(|(_, found)| !matches!(found, IncludedFile::Unreadable));
         read.filter_map(|(file, _)| self.below(file)).any(|file| Path::new(&file).starts_with(path))
     }
 
-    /// The settings that the server has from a file.
+    /// Returns the settings that the server has from a file.
     fn of_file(&self, path: &Path) -> Vec<(String, String)> {
         let of_it = self
             .known
@@ -267,7 +267,8 @@ impl Configuration {
         of_it.map(|(name, value, _)| (name.clone(), value.clone())).collect()
     }
 
-    /// In place of a `postgresql.conf` that could not be read: the settings that the server has of files.
+    /// Returns a replacement for an unreadable `postgresql.conf`: the settings that the server has from
+    /// files.
     fn as_known(&self, file: &CapturedFile) -> Option<ConfigurationFile> {
         if file.grammar != Grammar::Settings {
             return None;

@@ -3,7 +3,8 @@ use super::completeness::Completeness;
 use super::missing_files::MissingFiles;
 use crate::model::{Artifact, DamagedPage, Digest, Excluded};
 
-/// The artifact of the data directory, without the endings of its encoding. Those of tablespaces are `<oid>.tar`.
+/// The artifact of the data directory, without the suffixes of its encoding. Those of tablespaces are
+/// `<oid>.tar`.
 pub const BASE: &str = "base.tar";
 
 /// A copy that was stored completely.
@@ -12,13 +13,13 @@ pub(super) struct BaseBackupCopy {
     pub(super) artifacts: Vec<Artifact>,
     pub(super) range: WalRange,
     pub(super) damaged: Vec<DamagedPage>,
-    /// What the data directory has and the copy does not.
+    /// What the data directory has and the copy lacks.
     pub(super) left_out: Vec<Excluded>,
-    /// Of that, what PostgreSQL needs.
+    /// The part of it that PostgreSQL needs.
     pub(super) lacking: Vec<MissingFiles>,
     pub(super) presence: Completeness,
-    /// What made it, by version.
+    /// The program that produced it, with its version.
     pub(super) producer: String,
-    /// PostgreSQL's list of its files, where that was kept.
+    /// The digest of its `backup_manifest`, where that was cached.
     pub(super) kept: Option<Digest>,
 }

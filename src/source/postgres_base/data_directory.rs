@@ -42,7 +42,7 @@ pub(super) async fn copy(
         start = session::begin(&mut prepared.connection, &server, major) => start?,
         () = stop.cancelled() => return Err(interrupted()),
     };
-    // The first look was before the checkpoint that it begins with: what was made until then is in no WAL that a
+    // The first query was before the initial checkpoint: tablespaces created until then are in no WAL that a
     // recovery replays.
     prepared.tablespaces = prepare::tablespaces(&mut prepared.connection, &server).await?;
     let check = PageCheck { page_size: pages.page_size, pages_in_segment: pages.pages_in_segment, start };
@@ -77,7 +77,7 @@ pub(super) async fn copy(
     };
     let connection = &mut prepared.connection;
     let ending = async {
-        // Its thread ended before it had read all: why, the store of its bytes says.
+        // Its thread ended early: storing its bytes reports why.
         let tell: Sender<BackupStopped> = tell;
         if is_all_read.await.is_err() {
             return Ok::<_, BaseError>(None);
@@ -90,7 +90,7 @@ pub(super) async fn copy(
         Ok(Some(ended))
     };
     let (stored, ended) = tokio::join!(sink.store(BASE, Box::new(producer), estimate), ending);
-    // Where the server refused to end the copy the archive has no end either.
+    // Where the server refused to end the copy, the archive has no end either.
     let ended = ended?;
     artifacts.push(stored.map_err(|source| BaseError::Store { server: server.clone(), source })?);
     let ended = ended.ok_or_else(|| BaseError::Range { server: server.clone(), source: RangeError::None })?;
@@ -112,7 +112,7 @@ pub(super) async fn copy(
     if missed.is_empty() {
         return Ok(copied);
     }
-    // Those that were dropped meanwhile are gone, as the WAL says too.
+    // Those dropped meanwhile are missing; the WAL has their removal.
     let now = prepare::tablespaces(&mut prepared.connection, &server).await?;
     let missed = now.into_iter().filter(|space| missed.contains(&space.oid));
     let lacking = missed.map(|space| MissingFiles {
@@ -123,14 +123,15 @@ pub(super) async fn copy(
     Ok(BaseBackupCopy { lacking: lacking.collect(), ..copied })
 }
 
-/// Pure. The tablespaces that were there when the copy began, by the server's `mapped` and by what was `copied`, and
-/// of which there is nothing: those that are `absent` had no directory.
+/// Returns the tablespaces that existed when the copy began, by the server's `mapped`, and that are not among
+/// the `copied` ones: those that are `absent` had no directory. Pure.
 fn not_copied(mapped: &[u32], copied: &[Tablespace], absent: &[u32]) -> Vec<u32> {
     let is_copied = |oid: &&u32| copied.iter().any(|space| space.oid == **oid);
     mapped.iter().filter(|oid| !is_copied(oid)).chain(absent).copied().collect()
 }
 
-/// The data directory: its files, and once the server has ended the copy, what makes them one.
+/// Writes the data directory: its files, and once the server has ended the copy, `backup_label` and the other
+/// final members.
 fn base(
     tree: &mut Tree,
     root: &Path,
@@ -139,7 +140,8 @@ fn base(
     out: &mut Chunks,
 ) -> Result<(), CopyDirectoryFault> {
     tree.data_directory(root, out)?;
-    // After all others, and before the copy is ended: on a standby it says from where on they are whole.
+    // After all others, and before the copy is ended: on a standby it determines from which position on they
+    // are consistent.
     let control = tar_directory::control(root)?;
     let _listened = all_read.send(());
     let ended = told.recv().map_err(|_| "the copy was not ended on the server")?;

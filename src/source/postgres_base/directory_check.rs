@@ -5,10 +5,10 @@ use super::preflight::BasePreflight;
 use crate::model::Tablespace;
 use crate::postgres::{ControlFileError, system_identifier_in};
 
-/// A server that takes longer to begin is still the one that wrote the file.
+/// A server that takes longer to start is still the one that wrote the file.
 const BEGUN_WITHIN: i64 = 3600;
 
-/// What a running server says of itself.
+/// The facts that identify a running server.
 #[derive(Clone, Debug)]
 pub(super) struct ServerIdentity<'a> {
     pub(super) system_identifier: &'a str,
@@ -17,7 +17,7 @@ pub(super) struct ServerIdentity<'a> {
     pub(super) started: i64,
 }
 
-/// Why a directory is not the one the server runs in, or cannot be read by this user.
+/// Returns why a directory is not the server's data directory, or is not readable by this user.
 pub(super) fn objections(
     root: &Path,
     tablespaces: &[Tablespace],
@@ -60,7 +60,8 @@ pub(super) fn objections(
     list
 }
 
-/// Whether a `postmaster.pid` was written by the server: a standby on the same host is of the same cluster.
+/// Returns whether a `postmaster.pid` was written by the server: a standby on the same host is of the same
+/// cluster.
 fn is_of(text: &str, server: &ServerIdentity<'_>) -> bool {
     let mut lines = text.lines().skip(2);
     let begun: Option<i64> = lines.next().and_then(|line| line.trim().parse().ok());

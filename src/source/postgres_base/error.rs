@@ -58,7 +58,7 @@ pub enum BaseError {
     Interrupted { server: String },
 }
 
-/// What may have been in the way, and what to do.
+/// Returns a possible cause, and what to do.
 fn remedy(over_replication: bool) -> &'static str {
     if over_replication {
         "hint: Links inside the data directory are followed with `method = \"data-directory\"`, on the server's host; over a replication connection PostgreSQL leaves them out"

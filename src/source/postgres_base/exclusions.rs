@@ -1,12 +1,12 @@
-//! What of a data directory is part of a copy: what PostgreSQL's own BASE_BACKUP copies.
+//! The paths of a data directory that belong to a copy: the same as in PostgreSQL's own BASE_BACKUP.
 
 use std::path::Path;
 
-/// Directories of the data directory that a server fills anew.
+/// Directories of the data directory whose contents a server recreates.
 const EMPTIED: [&str; 7] =
     ["pg_dynshmem", "pg_notify", "pg_replslot", "pg_serial", "pg_snapshots", "pg_stat_tmp", "pg_subtrans"];
-/// Files of the data directory that belong to the running server, or to a copy: one of a standby is not to
-/// go on as one.
+/// Files of the data directory that belong to the running server, or to a copy: that of a standby must not
+/// continue as one.
 const LEFT_OUT: [&str; 9] = [
     "backup_label",
     "backup_manifest",
@@ -19,10 +19,10 @@ const LEFT_OUT: [&str; 9] = [
     "tablespace_map",
 ];
 const TEMPORARY: &str = "pgsql_tmp";
-/// A cache that is made anew; a running server has it under longer names for a moment.
+/// A cache that is recreated; a running server has it under longer names for a moment.
 const RELATION_CACHE: &str = "pg_internal.init";
 
-/// What holds data, or says what is in it.
+/// Paths that hold data, or metadata of it.
 const NEEDED: [&str; 10] = [
     "PG_VERSION",
     "base",
@@ -35,30 +35,30 @@ const NEEDED: [&str; 10] = [
     "pg_xact",
     "postgresql.auto.conf",
 ];
-/// A server makes it anew, and would forget what it counted.
+/// A server recreates it, and would lose its counters.
 const STATISTICS: &str = "pg_stat";
 
-/// Whether a copy without what stands there, below the data directory, is none.
+/// Returns whether a copy without this path, relative to the data directory, is unusable.
 pub(super) fn is_needed(path: &Path) -> bool {
     path.components().next().is_some_and(|first| NEEDED.iter().any(|needed| first.as_os_str() == *needed))
 }
 
-/// Whether a link that stands there is followed: it is PostgreSQL's own.
+/// Returns whether a link at this path is followed: it is PostgreSQL's own.
 pub(super) fn is_followed(path: &Path) -> bool {
     is_needed(path) || path.components().next().is_some_and(|first| first.as_os_str() == STATISTICS)
 }
 
-/// A socket that a server listens on, and what belongs to it.
+/// Returns whether a file is a server's Unix socket, or its lock file.
 pub(super) fn is_of_a_socket(name: &str) -> bool {
     name.starts_with(".s.PGSQL.")
 }
 
-/// Whether an entry is left out, by its name; `at_top`: it stands in the data directory itself.
+/// Returns whether an entry is left out, by its name; `at_top`: it is in the data directory itself.
 pub(super) fn is_left_out(name: &str, at_top: bool) -> bool {
     name.starts_with(TEMPORARY) || name.starts_with(RELATION_CACHE) || at_top && LEFT_OUT.contains(&name)
 }
 
-/// Whether a directory of the data directory is kept without what is in it.
+/// Returns whether a directory of the data directory is copied without its contents.
 pub(super) fn is_emptied(name: &str) -> bool {
     EMPTIED.contains(&name)
 }
@@ -88,7 +88,7 @@ impl<'a> RelationFile<'a> {
     }
 }
 
-/// A file of a temporary table: `t3_16384`, `t3_16384_fsm.1`.
+/// Returns whether a file is of a temporary table: `t3_16384`, `t3_16384_fsm.1`.
 pub(super) fn is_temporary_relation(name: &str) -> bool {
     name.strip_prefix('t')
         .and_then(|rest| rest.split_once('_'))

@@ -9,12 +9,12 @@ use tempfile::SpooledTempFile;
 
 use super::backup_manifest::WalRange;
 
-/// As much of the list as is held in memory: about a hundred thousand files.
+/// The part of the list that is held in memory: about a hundred thousand files.
 const IN_MEMORY: usize = 16 << 20;
-/// The first major whose manifests name the cluster.
+/// The first major whose manifests have the system identifier.
 const NAMES_CLUSTER: u32 = 17;
 
-/// A `backup_manifest` in the making, as `pg_verifybackup` reads it.
+/// A `backup_manifest` being written, in the format of `pg_verifybackup`.
 #[derive(Debug)]
 pub(super) struct FileList {
     text: SpooledTempFile,
@@ -23,7 +23,7 @@ pub(super) struct FileList {
 }
 
 impl FileList {
-    /// For a server of this major.
+    /// Begins a manifest for a server of this major.
     pub(super) fn begin(major: u32, system_identifier: &str) -> io::Result<Self> {
         let text = SpooledTempFile::new(IN_MEMORY);
         let mut list = Self { text, sha256: Sha256::new(), files: 0 };
@@ -38,7 +38,7 @@ impl FileList {
         Ok(list)
     }
 
-    /// A file by its path from the data directory on.
+    /// Adds a file by its path relative to the data directory.
     pub(super) fn add(
         &mut self,
         path: &Path,
@@ -72,7 +72,7 @@ impl FileList {
         self.text.write_all(text.as_bytes())
     }
 
-    /// The whole manifest, and its size.
+    /// Returns the size of the complete manifest, and a reader of it.
     pub(super) fn finish(mut self, range: WalRange) -> io::Result<(u64, impl Read)> {
         self.write(&format!(
             "\n],\n\"WAL-Ranges\": [\n{{ \"Timeline\": {}, \"Start-LSN\": \"{}\", \"End-LSN\": \"{}\" }}\n],\n",

@@ -1,34 +1,35 @@
-//! Configuration files that include others, and what they are without that. Pure: texts in, texts out.
+//! Flattens configuration files that include others. Pure: text in, text out.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// As deep as PostgreSQL goes.
+/// PostgreSQL's maximum depth.
 const DEEPEST: usize = 10;
 
-/// How the lines of a file are read.
+/// The grammar of a file's lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Grammar {
     /// `postgresql.conf`.
     Settings,
-    /// `pg_hba.conf` and `pg_ident.conf`, whose lines may name lists in other files; and, from 16, include others.
+    /// `pg_hba.conf` and `pg_ident.conf`, whose lines may reference lists in other files; and, from 16 on,
+    /// includes.
     Records { may_include: bool },
 }
 
-/// What was found where a file leads to.
+/// What was found at the target of an include.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum IncludedFile {
     Text(String),
-    /// The files of a directory that are read, in their order.
+    /// The files of a directory that are included, in order.
     Folder(Vec<PathBuf>),
     Missing,
     Unreadable,
 }
 
-/// Everything a configuration consists of, by path.
+/// All files of a configuration, by path.
 pub(super) type Sources = BTreeMap<PathBuf, IncludedFile>;
 
-/// Somewhere that a file leads to.
+/// The target of an include.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Leads {
     File(PathBuf),
@@ -43,7 +44,7 @@ impl Leads {
     }
 }
 
-/// Where the text of the file at `path` leads to.
+/// Returns the includes of the file at `path` with this text.
 pub(super) fn leads(text: &str, path: &Path, grammar: Grammar) -> Vec<Leads> {
     let mut found = Vec::new();
     for line in text.lines() {
@@ -64,7 +65,8 @@ pub(super) fn leads(text: &str, path: &Path, grammar: Grammar) -> Vec<Leads> {
     found
 }
 
-/// The file at `path` with what it includes in its place. `known`: what stands for a file that could not be read.
+/// Returns the file at `path` with its includes expanded. `known`: the settings to write in place of an
+/// unreadable file.
 pub(super) fn flatten(
     path: &Path,
     sources: &Sources,
@@ -120,17 +122,17 @@ fn write(
     }
 }
 
-/// A line of `postgresql.conf`.
+/// Returns a line of `postgresql.conf`.
 pub(super) fn setting(name: &str, value: &str) -> String {
     format!("{name} = '{}'", value.replace('\\', r"\\").replace('\'', "''"))
 }
 
-/// A path as PostgreSQL takes it: from the directory of the file that names it.
+/// Resolves a path as PostgreSQL does: relative to the directory of the file that names it.
 fn beside(path: &Path, value: &str) -> PathBuf {
     path.parent().unwrap_or(Path::new("/")).join(value)
 }
 
-/// What a line includes, and whether that is a directory.
+/// Returns what a line includes, and whether that is a directory.
 fn include(line: &str, grammar: Grammar) -> Option<(bool, String)> {
     let line = line.trim_start();
     let end = line.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(line.len());
@@ -153,7 +155,7 @@ fn include(line: &str, grammar: Grammar) -> Option<(bool, String)> {
     (!value.is_empty()).then_some((is_folder, value))
 }
 
-/// A value of `postgresql.conf`, with or without quotes.
+/// Parses a value of `postgresql.conf`, with or without quotes.
 fn quoted(text: &str) -> Option<String> {
     let Some(inner) = text.strip_prefix('\'') else {
         let end = text.find(|c: char| c.is_whitespace() || c == '#').unwrap_or(text.len());
@@ -171,7 +173,7 @@ fn quoted(text: &str) -> Option<String> {
     None
 }
 
-/// The first word of a line of records without its quotes, and how many bytes it takes.
+/// Returns the first word of a line of records without its quotes, and its length in bytes.
 fn word(text: &str) -> (String, usize) {
     let (mut value, mut is_quoted) = (String::new(), false);
     for (at, c) in text.char_indices() {
@@ -184,7 +186,7 @@ fn word(text: &str) -> (String, usize) {
     (value, text.len())
 }
 
-/// A line of records with something else in place of each list of another file (`@name`), where there is one.
+/// Replaces each reference to a list in another file (`@name`) in a line of records, where there is one.
 fn lists(line: &str, mut replaced: impl FnMut(&str) -> Option<String>) -> String {
     let (mut out, mut rest) = (String::new(), line);
     while let Some(first) = rest.chars().next() {
@@ -206,7 +208,7 @@ fn lists(line: &str, mut replaced: impl FnMut(&str) -> Option<String>) -> String
     out + rest
 }
 
-/// What a file of names has, in one word of a line. `None` where that is not known.
+/// Returns the names in a list file as one word of a line. `None` where they are unknown.
 fn list(path: &Path, sources: &Sources, depth: usize) -> Option<String> {
     let Some(IncludedFile::Text(text)) = sources.get(path).filter(|_| depth > 0) else { return None };
     let mut names = Vec::new();
@@ -228,7 +230,7 @@ fn list(path: &Path, sources: &Sources, depth: usize) -> Option<String> {
             rest = after;
         }
     }
-    // A word that is nobody's name: without one the line would be read otherwise.
+    // A word that matches no name: without one the line would be parsed differently.
     Some(if names.is_empty() { "\"\"".to_owned() } else { names.join(",") })
 }
 

@@ -9,8 +9,8 @@ use crate::postgres::Tools;
 use crate::source::incremental::{BasePlan, BaseScope, Candidate, FullBackupReason};
 use crate::text::error_chain;
 
-/// Begins the copy that was planned; one of everything where the server does not give the changes. Returns what
-/// it builds on, the full one first; empty for a full one.
+/// Begins the planned copy; a full one where the server does not provide the changes. Returns its parents,
+/// the full one first; empty for a full one.
 pub(super) async fn begin<'a>(
     prepared: &BaseBackupCapture,
     tools: &Tools,
@@ -30,7 +30,7 @@ pub(super) async fn begin<'a>(
                     events.notice(format!("copying what changed since {}", since.manifest.id));
                     return Ok((begun, since.chain.as_deref().unwrap_or_default()));
                 }
-                // The server has read what it is to build on, and has rejected it before anything was stored.
+                // The server has read the parent's manifest, and has rejected it before anything was stored.
                 Err(BaseError::Start { source: ProcessError::Failed { stderr, .. }, .. })
                     if !stderr.is_empty() =>
                 {
@@ -51,7 +51,7 @@ pub(super) async fn begin<'a>(
 }
 
 fn denied(since: &Candidate, stderr: &[String]) -> FullBackupReason {
-    // It warns, too, that what it has just rejected is not done.
+    // It also warns that the rejected backup is not complete.
     let words = stderr.iter().filter(|line| !line.starts_with("WARNING:")).map(|line| line.trim());
     let words = words.collect::<Vec<_>>().join(" ");
     FullBackupReason::Denied { backup: since.manifest.id.clone(), words }

@@ -5,20 +5,20 @@ use std::path::{Path, PathBuf};
 
 use crate::model::{Digest, Hasher};
 
-/// Until the backup that it is of is stored.
+/// Used until its backup is stored.
 const UNFINISHED: &str = "unfinished";
 
-/// PostgreSQL's list of the files of a copy, written down as it passes by: the next copy may hold the changes
-/// since this one, and what is stored the host that takes it cannot open.
+/// Caches the backup manifest locally for the next incremental backup: the stored copy is encrypted and this
+/// host cannot read it.
 ///
-/// What goes wrong with it is no reason against the copy itself.
+/// A failure here does not fail the copy itself.
 pub(super) struct ManifestCache {
     file: io::Result<File>,
     hasher: Hasher,
 }
 
 impl ManifestCache {
-    /// To be kept at `path`, at which [`publish`] puts it.
+    /// Begins a manifest for `path`, to which [`publish`] renames it.
     pub(super) fn begin(path: &Path) -> Self {
         let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
         let open = || {
@@ -43,7 +43,7 @@ impl ManifestCache {
     }
 }
 
-/// Once the backup stands: what was kept for it is what the next one goes by.
+/// Publishes the cached manifest once the backup is committed: the next one is based on it.
 pub fn publish(path: &Path) -> io::Result<()> {
     std::fs::rename(unfinished(path), path)
 }
@@ -52,7 +52,7 @@ fn unfinished(path: &Path) -> PathBuf {
     path.with_extension(UNFINISHED)
 }
 
-/// Whether what was kept is still what it was.
+/// Returns whether a cached manifest is unchanged.
 pub fn is_kept(path: &Path, digest: &Digest) -> io::Result<bool> {
     let mut file = File::open(path)?;
     let mut hasher = Hasher::default();

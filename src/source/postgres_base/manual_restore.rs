@@ -1,7 +1,7 @@
 use crate::model::{Artifact, Encoding, Lsn, Manifest, Physical, Segment, ServerFacts};
 use crate::source::manual_restore::plain_in;
 
-/// The commands that restore a copy with standard tools, for the manifest. `chain`: what it builds on, the
+/// Returns the commands that restore a copy with standard tools, for the manifest. `chain`: its parents, the
 /// full one first.
 pub(super) fn commands(
     artifacts: &[Artifact],
@@ -24,20 +24,20 @@ pub(super) fn commands(
     }
     lines.push("pg_verifybackup --no-parse-wal data".to_owned());
     if !physical.tablespaces.is_empty() {
-        // It names where they were.
+        // It has their original locations.
         lines.push("rm -f data/tablespace_map".to_owned());
     }
     lines.push(format!(
         "# the WAL from wal/{cluster}/ of the source, {first} to {last} at least, and every .history: copied into ./log"
     ));
-    // What is not there ends the recovery; what cannot be read must not.
+    // A missing segment ends the recovery; an unreadable one must not.
     let sealed = artifacts.iter().any(|artifact| artifact.encoding.contains(&Encoding::Age));
     let (open, ending) = if sealed { ("age -d -i $PWD/identity.txt", ".zst.age") } else { ("cat", ".zst") };
     let file = format!("$PWD/log/%f{ending}");
     lines.push(format!(
         "echo \"restore_command = 'test -e {file} || exit 1; {open} {file} | zstd -d -q -f -o %p || exit 200'\" >> data/postgresql.auto.conf"
     ));
-    // A copy of a standby would go on as one of the same primary.
+    // A copy of a standby would continue as a standby of the same primary.
     lines.push("rm -f data/standby.signal".to_owned());
     lines.push("echo \"primary_conninfo = ''\" >> data/postgresql.auto.conf".to_owned());
     lines.push("echo \"archive_mode = off\" >> data/postgresql.auto.conf".to_owned());
@@ -52,7 +52,7 @@ pub(super) fn commands(
     lines
 }
 
-/// Puts one backup's archives, which are in `folder`, into directories.
+/// Returns the commands that unpack one backup's archives, which are in `folder`, into directories.
 fn unpacked(
     artifacts: &[Artifact],
     physical: &Physical,
@@ -75,7 +75,7 @@ fn unpacked(
     lines
 }
 
-/// Puts a chain together.
+/// Returns the commands that combine a chain.
 fn combined(artifacts: &[Artifact], physical: &Physical, chain: &[Manifest]) -> Vec<String> {
     let mut lines = vec![
         "# it holds the changes since other backups only: beside its own, the objects of each have to be in a directory of its name"

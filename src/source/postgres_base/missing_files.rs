@@ -1,13 +1,13 @@
 use std::fmt;
 
-/// What PostgreSQL needs and a copy does not have.
+/// A path that PostgreSQL needs and a copy lacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissingFiles {
-    /// From the data directory on.
+    /// Relative to the data directory.
     pub path: String,
-    /// Whose files they are, where they are one's.
+    /// The database that it belongs to, if any.
     pub database: Option<String>,
-    /// What is known of it.
+    /// Why it counts as missing.
     pub why: &'static str,
 }
 

@@ -1,18 +1,20 @@
-//! A physical copy of a whole cluster, to begin a recovery with.
+//! A physical copy of a whole cluster, as the start of a recovery.
 //!
-//! The bytes come from `pg_basebackup` over a replication connection, or from the data directory itself
-//! where drctl runs beside the server. What is stored is the same either way, see FORMAT.md.
+//! The bytes come from `pg_basebackup` over a replication connection, or from the data directory itself where
+//! drctl runs next to the server. The stored format is the same, see FORMAT.md.
 //!
-//! PostgreSQL 17 and later give what changed since an earlier copy, over replication only. Which copy that is,
-//! [`incremental`](crate::source::incremental) decides; the server has the last word, before anything is stored.
+//! PostgreSQL 17 and later provide the changes since an earlier copy, over replication only.
+//! [`incremental`](crate::source::incremental) selects that copy; the server may reject it, before anything
+//! is stored.
 //!
-//! *Invariants.* What could not be restored is rejected before a byte is stored, with every reason at once.
-//! A copy is whole only with its `backup_manifest`, and with every database and tablespace that the server says
-//! it has. A file of a table that the server's catalog names and that did not come is in the manifest, and the copy is
-//! kept. What it does not hold beside PostgreSQL's own data is in the manifest. A page whose checksum does not fit is named by file and
-//! block, and the copy is kept: it may be the last there is of the others.
+//! *Invariants.* What could not be restored is rejected before a byte is stored, with every reason at once. A
+//! copy is complete only with its `backup_manifest`, and with every database and tablespace that the server
+//! reports. A table's file that is in the server's catalog and missing in the copy is reported in the
+//! manifest, and the copy is kept. What it lacks apart from PostgreSQL's own data is in the manifest. A page
+//! with a wrong checksum is reported by file and block, and the copy is kept: it may be the last one of the
+//! other pages.
 //!
-//! *Not here.* The write-ahead log that makes a copy a database: [`crate::wal`].
+//! *Not here.* The WAL that makes a copy consistent: [`crate::wal`].
 
 mod backup_manifest;
 mod capture;

@@ -5,7 +5,7 @@ const PRIME: u32 = 16_777_619;
 const CHECKSUM: std::ops::Range<usize> = 8..10;
 const UPPER: std::ops::Range<usize> = 14..16;
 
-/// PostgreSQL's own (`checksum_impl.h`); without them the sums of a page of zeros would be alike.
+/// PostgreSQL's own (`checksum_impl.h`); without them all sums of a page of zeros would be the same.
 const BEGINS: [u32; SUMS] = [
     0x5B1F_36E9,
     0xB852_5960,
@@ -41,8 +41,9 @@ const BEGINS: [u32; SUMS] = [
     0x959B_D756,
 ];
 
-/// Whether a page is as its server wrote it. `block` is counted from the first segment of its relation.
-/// A page that was written after `start` may have been read while it was written; the log has it whole.
+/// Returns whether a page is as its server wrote it. `block` is counted from the first segment of its
+/// relation. A page that was written after `start` may have been read while it was written; it is restored
+/// from the WAL.
 pub(super) fn is_sound(page: &[u8], block: u32, start: Lsn) -> bool {
     let half = |range: std::ops::Range<usize>| u16::from_ne_bytes([page[range.start], page[range.start + 1]]);
     // A new page has no checksum.
@@ -53,7 +54,7 @@ fn word(bytes: &[u8]) -> u32 {
     bytes.first_chunk().map_or(0, |bytes| u32::from_ne_bytes(*bytes))
 }
 
-/// Up to where in the log the page is.
+/// Returns the page's LSN.
 fn written(page: &[u8]) -> Lsn {
     Lsn(u64::from(word(page)) << 32 | u64::from(word(&page[4..])))
 }
@@ -71,7 +72,7 @@ fn checksum(page: &[u8], block: u32) -> u16 {
             *value = word(bytes);
         }
         if number == 0 {
-            // Its own place counts as zero.
+            // The checksum field itself counts as zero.
             let mut bytes = row_words[2].to_ne_bytes();
             bytes[..CHECKSUM.len()].fill(0);
             row_words[2] = u32::from_ne_bytes(bytes);

@@ -6,36 +6,36 @@ use crate::model::{SystemIdentifier, Timeline};
 /// Why a copy could not be taken, or would be of no use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BasePreflight {
-    /// Neither REPLICATION nor a superuser.
+    /// The role has neither REPLICATION nor SUPERUSER.
     NoReplication {
         role: String,
     },
-    /// The server does not let it in for replication; its words.
+    /// The server rejects replication connections of the role; its message.
     ReplicationRefused {
         role: String,
         words: String,
     },
-    /// `pg_backup_start` and `pg_backup_stop` may not be called.
+    /// The role may not call `pg_backup_start` and `pg_backup_stop`.
     MayNotStart {
         role: String,
         function: &'static str,
     },
-    /// The server of `base.url` is no standby of the source's own server any more: both write.
+    /// The server of `base.url` is not a standby of the source's own server any more: both write.
     Promoted {
         server: String,
         own: Timeline,
         other: Timeline,
     },
     MinimalLog,
-    /// The policy does not ask for the log.
+    /// The policy does not archive WAL.
     NoLogMethod,
     ArchivingOff,
     NoArchiveCommand,
-    /// No `pg_basebackup` of the server's major; in words.
+    /// There is no `pg_basebackup` of the server's major; as text.
     NoProgram(String),
-    /// One stream to standard output holds one archive.
+    /// A single stream to standard output holds one archive only.
     Tablespaces(Vec<String>),
-    /// Not readable by this user, or not there.
+    /// Not readable by this user, or missing.
     Unreadable {
         path: PathBuf,
         words: String,
@@ -46,7 +46,7 @@ pub enum BasePreflight {
         found: SystemIdentifier,
         server: String,
     },
-    /// The data directory of another server of the same cluster, or of none that runs.
+    /// The data directory of another server of the same cluster, or of none that is running.
     OtherServer {
         path: PathBuf,
     },

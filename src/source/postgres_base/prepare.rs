@@ -10,28 +10,28 @@ use crate::model::{SegmentSize, ServerFacts, Tablespace, Timeline};
 use crate::policy::{BaseBackup, BaseMethod, PostgresSource, WalMethod};
 use crate::postgres::{ConnectionParameters, Tools, close, server_major};
 
-/// A server that can be copied, and its copy restored.
+/// A server that can be copied, and whose copy can be restored.
 #[derive(Debug)]
 pub struct BaseBackupCapture {
     pub parameters: ConnectionParameters,
     pub server: ServerFacts,
     pub is_standby: bool,
-    /// The one it writes; `None` on a standby.
+    /// The timeline it writes; `None` on a standby.
     pub timeline: Option<Timeline>,
     pub page_checksums: bool,
     pub segment_size: SegmentSize,
-    /// Those outside the data directory.
+    /// Those outside of the data directory.
     pub tablespaces: Vec<Tablespace>,
-    /// Whether it keeps what changed, so that a copy may hold the changes only.
+    /// Whether it summarizes WAL, so that incremental copies are possible.
     pub summarizes: bool,
-    /// What the server tried last was not archived: it would wait at the end of a copy until it is.
+    /// The server's last archiving attempt failed: it would wait at the end of a copy until that succeeds.
     pub archiving_fails: Option<String>,
-    /// What reads it.
+    /// How it is read.
     pub reader: SettingsReader,
     pub(super) connection: PgConnection,
 }
 
-/// Where the bytes come from.
+/// The origin of the bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SettingsReader {
     Replication(Tools),
@@ -79,19 +79,19 @@ SELECT c.system_identifier::text, pg_is_in_recovery() AS is_standby,
            AND a.last_failed_time >= coalesce(a.last_archived_time, '-infinity')) AS failed_file
   FROM pg_control_system() c, pg_roles r WHERE r.rolname = current_user";
 
-// What the server of `url` writes, beside another one that is copied in its place.
+// The timeline that the server of `url` writes, where another one is copied instead.
 const WRITES: &str = "
 SELECT system_identifier::text,
        CASE WHEN NOT pg_is_in_recovery()
             THEN ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int4 END
   FROM pg_control_system()";
 
-// Those in place are a part of the data directory.
+// In-place tablespaces are a part of the data directory.
 const TABLESPACES: &str = "
 SELECT oid::int8, pg_tablespace_location(oid) FROM pg_tablespace
  WHERE pg_tablespace_location(oid) LIKE '/%' ORDER BY oid";
 
-/// Connects and refuses what could not be copied, or not be restored. Nothing is changed, and nothing stored.
+/// Connects and refuses what could not be copied or restored. Nothing is changed or stored.
 pub async fn prepare(source: &PostgresSource, base: &BaseBackup) -> Result<BaseBackupCapture, BaseError> {
     let mut copied = source.clone();
     if base.url.is_some() || base.url_ref.is_some() {
@@ -190,8 +190,8 @@ fn timeline(number: i32) -> Option<Timeline> {
     u32::try_from(number).ok().and_then(Timeline::new)
 }
 
-/// The timeline that the source's own server writes, where it is of the same cluster, no standby, and can be asked: one
-/// that is gone leaves its place to the one that is copied.
+/// Returns the timeline that the source's own server writes, where it is of the same cluster, not a standby,
+/// and can be queried: one that is gone is replaced by the copied one.
 async fn other_primary(source: &PostgresSource, cluster: &str) -> Option<Timeline> {
     let parameters = ConnectionParameters::resolve(source).await.ok()?;
     let mut connection = parameters.connect().await.ok()?;
@@ -201,7 +201,7 @@ async fn other_primary(source: &PostgresSource, cluster: &str) -> Option<Timelin
     answered.filter(|(identifier, _)| identifier == cluster).and_then(|(_, number)| timeline(number?))
 }
 
-/// Those that the server has outside the data directory.
+/// Queries the server's tablespaces outside of the data directory.
 pub(super) async fn tablespaces(
     connection: &mut PgConnection,
     server: &str,
@@ -211,7 +211,7 @@ pub(super) async fn tablespaces(
     Ok(found.into_iter().map(tablespace).collect())
 }
 
-/// Whether the log that the copy needs could be kept.
+/// Checks whether the WAL that the copy needs can be archived.
 fn log_objections(source: &PostgresSource, standing: &SettingsSource) -> Vec<BasePreflight> {
     let mut objections = vec![];
     if standing.wal_level == "minimal" {
@@ -219,7 +219,7 @@ fn log_objections(source: &PostgresSource, standing: &SettingsSource) -> Vec<Bas
     }
     match source.wal.as_ref().map(|wal| &wal.method) {
         None => objections.push(BasePreflight::NoLogMethod),
-        // A standby's log is archived by its primary.
+        // A standby's WAL is archived by its primary.
         Some(WalMethod::Archive) if !standing.is_standby => {
             if standing.archive_mode == "off" {
                 objections.push(BasePreflight::ArchivingOff);

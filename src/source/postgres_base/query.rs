@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::error::{BaseError, QUESTION_WITHIN};
 
-/// Waits for the answer of a server, for a minute at most.
+/// Waits for the answer of a server, for at most a minute.
 pub(super) async fn ask<T>(
     server: &str,
     asked: impl Future<Output = Result<T, sqlx::Error>>,

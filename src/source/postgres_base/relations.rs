@@ -1,9 +1,9 @@
-//! The files of tables, indexes and sequences that the server says it has, and whether they came with a copy.
+//! The files of tables, indexes and sequences in the server's catalog, and whether they are in a copy.
 //!
-//! The catalog of each database is read before the copy, and asked again afterwards for what did not come: what was
-//! dropped, rewritten or moved meanwhile is another file by then, and the WAL has what became of it. Compared are the
-//! first files of permanent relations in PostgreSQL's own access methods: others may keep their data elsewhere. It takes
-//! four bytes and a bit of memory for each.
+//! The catalog of each database is read before the copy, and queried again afterwards for missing files: what
+//! was dropped, rewritten or moved meanwhile has another file by then, and the change is in the WAL. Compared
+//! are the first files of permanent relations with PostgreSQL's own access methods: others may store their
+//! data elsewhere. It takes a little more than four bytes of memory for each.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,17 +17,17 @@ use crate::event::Events;
 use crate::postgres::{ConnectionParameters, close};
 use crate::text::error_chain;
 
-/// The tablespace of what all databases share, in `global`.
+/// The tablespace of shared relations, in `global`.
 pub(super) const SHARED: u32 = 1664;
-/// For the catalog of one database.
+/// The time limit for the catalog of one database.
 const READ_WITHIN: Duration = Duration::from_secs(300);
-/// Never changed by anybody, and closed to everybody.
+/// Never changed, and not open to connections.
 const TEMPLATE: &str = "template0";
 
-/// A tablespace and a database in it; 0: what all share.
+/// A tablespace and a database in it; 0: shared relations.
 type Place = (u32, u32);
 
-/// What a copy is expected to have.
+/// The expected files of a copy.
 #[derive(Debug, Default)]
 pub(super) struct Relations {
     places: BTreeMap<Place, ExpectedFiles>,
@@ -35,20 +35,20 @@ pub(super) struct Relations {
 
 #[derive(Debug, Default)]
 struct ExpectedFiles {
-    /// The database whose catalog names them.
+    /// The database whose catalog they are from.
     database: String,
     /// Sorted.
     numbers: Vec<u32>,
-    /// A bit for each.
+    /// One bit for each.
     seen: Vec<u64>,
 }
 
-/// Files that did not come with a copy and that the server still names.
+/// Files that are missing in a copy and that the server's catalog still has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct MissingRelation {
     pub(super) database: String,
     pub(super) name: String,
-    /// From the data directory on.
+    /// Relative to the data directory.
     pub(super) path: String,
 }
 
@@ -57,7 +57,7 @@ impl Relations {
         found.sort_unstable();
         for (place, number) in found {
             let files = self.places.entry(place).or_default();
-            // What all databases share each of them names.
+            // Shared relations are in every database's catalog.
             if !files.database.is_empty() && files.database != database {
                 continue;
             }
@@ -74,7 +74,7 @@ impl Relations {
         }
     }
 
-    /// A file of the copy, by the name without what says that only its changes were copied.
+    /// Records a file of the copy, by its name without the prefix of incremental files.
     pub(super) fn saw(&mut self, tablespace: u32, database: u32, file: &str) {
         let Ok(number) = file.parse() else { return };
         if let Some(files) = self.places.get_mut(&(tablespace, database))
@@ -85,7 +85,7 @@ impl Relations {
         }
     }
 
-    /// What did not come: by the database whose catalog names it.
+    /// Returns the missing files, by the database whose catalog has them.
     fn unseen(&self) -> BTreeMap<&str, Vec<(Place, u32)>> {
         let mut unseen: BTreeMap<&str, Vec<(Place, u32)>> = BTreeMap::new();
         for (place, files) in &self.places {
@@ -100,7 +100,7 @@ impl Relations {
     }
 }
 
-// Of what an extension's own access method stores it is not known where.
+// The storage of an extension's own access method is unknown.
 const FILES: &str = "
 SELECT CASE WHEN c.relisshared THEN 1664 WHEN c.reltablespace = 0 THEN d.dattablespace::int8
             ELSE c.reltablespace::int8 END AS tablespace,
@@ -129,7 +129,7 @@ fn number(value: i64) -> u32 {
     u32::try_from(value).unwrap_or_default()
 }
 
-/// Reads which files there are. A database that cannot be entered is reported, and not compared.
+/// Reads which files exist. A database that does not accept connections is reported, and not compared.
 pub(super) async fn expected(
     parameters: &ConnectionParameters,
     connection: &mut PgConnection,
@@ -174,7 +174,7 @@ async fn files(parameters: &ConnectionParameters, server: &str) -> Result<Vec<(P
     found
 }
 
-/// Asks again for what did not come. Returns what the server still says it has, in the same files.
+/// Queries the missing files again. Returns those that the server's catalog still has, unchanged.
 pub(super) async fn missing(
     relations: &Relations,
     parameters: &ConnectionParameters,
@@ -185,7 +185,7 @@ pub(super) async fn missing(
     for (database, unseen) in relations.unseen() {
         match still(&parameters.with_database(database), database, &unseen, server).await {
             Ok(found) => missing.extend(found),
-            // One that was dropped meanwhile is not there either.
+            // A database dropped meanwhile is not an error.
             Err(reason) => not_compared(database, &reason, events),
         }
     }

@@ -28,28 +28,28 @@ use crate::source::capture::ArtifactSink;
 use crate::source::libpq::KEEPALIVES;
 use crate::text::format_duration;
 
-/// At most five lines a damaged file, and what else there is to say.
+/// At most five lines per damaged file, and other messages.
 const STDERR_LINES: usize = 5_000;
-/// The server waits without end for its log to be archived before it ends a copy. What took longer is waited for as
-/// long as it took.
+/// The server waits indefinitely for its WAL to be archived before it ends a copy. A longer copy is waited
+/// for as long as it took.
 const ARCHIVED_WITHIN: Duration = Duration::from_secs(600);
-/// A checkpoint of a large server that writes all it has.
+/// Allows for the checkpoint of a large server with many dirty pages.
 const BEGUN_WITHIN: Duration = Duration::from_secs(3600);
-/// Waited for before anything is stored.
+/// Bytes awaited before anything is stored.
 const FIRST: usize = 64 << 10;
 const TOLD_AFTER: Duration = Duration::from_secs(60);
 
-/// A `pg_basebackup` whose first bytes have come: from then on the server has agreed to everything.
+/// A `pg_basebackup` whose first bytes have arrived: at this point the server has accepted all of it.
 pub(super) struct StartedCopy {
     child: Piped,
     first: Vec<u8>,
-    /// What the server knows its connection by.
+    /// The `application_name` of its connection.
     name: String,
-    /// It does not wait until its log is archived, and sends it along.
+    /// The server does not wait until its WAL is archived, and includes it.
     has_wal: bool,
 }
 
-/// Begins a copy, or one of the changes since the copy whose list of files this is.
+/// Begins a copy, or an incremental one based on the given manifest.
 pub(super) async fn begin(
     prepared: &BaseBackupCapture,
     tools: &Tools,
@@ -58,7 +58,8 @@ pub(super) async fn begin(
 ) -> Result<StartedCopy, BaseError> {
     let server = prepared.parameters.to_string();
     let name = format!("drctl base {:08x}", seed());
-    // A server that is to send its log does not wait until that is archived; what is not archived, it has still.
+    // A server that includes its WAL does not wait until that is archived; WAL that is not archived still
+    // exists on it.
     let has_wal = prepared.archiving_fails.is_some();
     let wal = if has_wal { "--wal-method=fetch" } else { "--wal-method=none" };
     let mut program = tools
@@ -74,7 +75,7 @@ pub(super) async fn begin(
         program = program.arg(argument);
     }
     let started = |source| BaseError::Start { server: server.clone(), source };
-    // Ended by this alone, the run can go on with something else.
+    // Cancelling this alone lets the run continue with something else.
     let stop = stop.child_token();
     let mut child = prepared.parameters.apply(program).await?.pipe(&stop).map_err(started)?;
     let begun = tokio::task::spawn_blocking(move || {
@@ -84,7 +85,7 @@ pub(super) async fn begin(
                 first.truncate(count);
                 Ok(StartedCopy { child, first, name, has_wal })
             }
-            // Nothing came: its end says why.
+            // There was no output: its exit status says why.
             Ok(_) => Err(child.finish().err()),
             Err(source) => {
                 let program = "pg_basebackup".to_owned();
@@ -110,8 +111,8 @@ impl StartedCopy {
     }
 }
 
-/// Ends what is left of a copy on the server. While that waits for its log to be archived it does not look whether
-/// anybody still listens, and keeps its place among the few that may replicate.
+/// Terminates the remaining session of a copy on the server. While that waits for its WAL to be archived, it
+/// does not notice that its client is gone, and occupies one of the few WAL senders.
 pub(super) async fn release(connection: &mut PgConnection, server: &str, name: &str, events: &Events) {
     let ended = sqlx::query(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -127,7 +128,7 @@ pub(super) async fn release(connection: &mut PgConnection, server: &str, name: &
     }
 }
 
-/// Has the server keep its log until the connection ends, so that it can send it at the end of a copy.
+/// Makes the server retain its WAL until the connection ends, so that it can send it at the end of a copy.
 pub(super) async fn retain_wal(connection: &mut PgConnection, server: &str, events: &Events) {
     let name = format!("drctl_base_{:08x}", seed());
     let made = sqlx::query("SELECT pg_create_physical_replication_slot($1, true, true)");
@@ -139,16 +140,16 @@ pub(super) async fn retain_wal(connection: &mut PgConnection, server: &str, even
     }
 }
 
-/// What is known of a copy before it begins.
+/// What is known of a copy in advance.
 pub(super) struct Expected<'a> {
     pub(super) presence: Completeness,
     /// Bytes.
     pub(super) estimate: Option<u64>,
-    /// Where the list of its files is kept.
+    /// Where its `backup_manifest` is cached.
     pub(super) keep: Option<&'a Path>,
 }
 
-/// Stores what `pg_basebackup` writes.
+/// Stores the output of `pg_basebackup`.
 pub(super) async fn copy(
     prepared: &BaseBackupCapture,
     begun: StartedCopy,
@@ -208,7 +209,7 @@ pub(super) async fn copy(
     })
 }
 
-/// Ends when the server has had all the time it gets to archive its log; gives that.
+/// Returns when the server has used up its time to archive its WAL; returns that time.
 async fn archived_too_late(seen: &CopyProgress, copying: Instant, events: &Events) -> Duration {
     seen.all_files.notified().await;
     let within = ARCHIVED_WITHIN.max(copying.elapsed());
@@ -240,7 +241,7 @@ struct End {
     kept: Option<Digest>,
 }
 
-/// A running `pg_basebackup`, whose end is good only if all of the copy has come.
+/// A running `pg_basebackup`, which succeeds only if the complete copy was received.
 struct ReplicationStream {
     child: Piped,
     first: io::Cursor<Vec<u8>>,
@@ -253,7 +254,7 @@ struct ReplicationStream {
 }
 
 impl ReplicationStream {
-    /// What the program wrote next.
+    /// Reads the program's next output.
     fn written(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         match self.first.read(buffer)? {
             0 => self.child.read(buffer),
@@ -261,7 +262,7 @@ impl ReplicationStream {
         }
     }
 
-    /// The same, without the log that may be in it.
+    /// Reads the same, without any WAL in it.
     fn next(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         if self.filter.is_none() {
             return self.written(buffer);
@@ -303,7 +304,7 @@ impl Produce for ReplicationStream {
     fn finish(self: Box<Self>) -> Result<Vec<String>, Box<dyn std::error::Error + Send + Sync>> {
         let said = match self.child.finish() {
             Ok(said) => said,
-            // It says so after everything else has come, and the copy is as good as the cluster is.
+            // It exits so after everything else was received, and the copy is as good as the cluster.
             Err(ProcessError::Failed { code: Some(1), stderr, .. }) if is_all(&stderr) => stderr,
             Err(error) => return Err(error.into()),
         };

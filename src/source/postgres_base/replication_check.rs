@@ -7,7 +7,7 @@ use crate::text::error_chain;
 
 const IDENTIFY_WITHIN: Duration = Duration::from_secs(30);
 
-/// Returns why the server rejects a replication connection; tries one.
+/// Returns why the server rejects a replication connection, by trying one.
 pub(super) async fn rejection(parameters: &ConnectionParameters, tools: &Tools) -> Option<BasePreflight> {
     let psql = match tools.program("psql") {
         Ok(psql) => psql,

@@ -7,21 +7,21 @@ use super::error::BaseError;
 use super::query::{ask, ask_within};
 use crate::model::{Lsn, Timeline};
 
-/// A checkpoint of a large server that writes all it has.
+/// Allows for the checkpoint of a large server with many dirty pages.
 const BEGUN_WITHIN: Duration = Duration::from_secs(3600);
 const ENDED_WITHIN: Duration = Duration::from_secs(600);
 const LABEL: &str = "drctl";
 
-/// How a server's files are made.
+/// The layout of a server's pages.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PageFacts {
     pub(super) page_size: usize,
-    /// Of a file of a relation, before the next begins.
+    /// Pages of a relation's file before the next segment begins.
     pub(super) pages_in_segment: u32,
     pub(super) catalog_version: u32,
 }
 
-/// What a server said when a copy was ended.
+/// The server's answer when a copy is ended.
 #[derive(Clone, Debug)]
 pub(super) struct BackupStopped {
     pub(super) range: WalRange,
@@ -29,8 +29,8 @@ pub(super) struct BackupStopped {
     pub(super) map: String,
 }
 
-/// Tells the server that its files are about to be copied. It is over when `connection` ends, too. Gives
-/// where the log begins that the copy needs.
+/// Begins a backup on the server. It also ends with `connection`. Returns where the WAL begins that the copy
+/// needs.
 pub(super) async fn begin(connection: &mut PgConnection, server: &str, major: u32) -> Result<Lsn, BaseError> {
     let statement = if major >= 15 {
         "SELECT pg_backup_start($1, true)::text"
@@ -42,8 +42,8 @@ pub(super) async fn begin(connection: &mut PgConnection, server: &str, major: u3
     lsn(server, "where the copy begins", &start)
 }
 
-/// Tells the server that its files were copied. It does not wait for its log to be archived: every
-/// repository is asked about that.
+/// Ends the backup on the server. Does not wait for its WAL to be archived: every repository is queried for
+/// that.
 pub(super) async fn end(
     connection: &mut PgConnection,
     server: &str,
@@ -79,7 +79,7 @@ fn lsn(server: &str, what: &'static str, text: &str) -> Result<Lsn, BaseError> {
     text.parse().map_err(|_| BaseError::Value { server: server.to_owned(), what, value: text.to_owned() })
 }
 
-/// The timeline and the position that a `backup_label` begins at.
+/// Parses the timeline and the start position of a `backup_label`.
 fn read_label(label: &str) -> Option<(Timeline, Lsn)> {
     let value = |name: &str| {
         let rest = label.lines().find_map(|line| line.strip_prefix(name))?;
@@ -88,7 +88,7 @@ fn read_label(label: &str) -> Option<(Timeline, Lsn)> {
     Some((value("START TIMELINE:")?.parse().ok()?, value("START WAL LOCATION:")?.parse().ok()?))
 }
 
-/// How the server's pages are made.
+/// Queries the layout of the server's pages.
 pub(super) async fn page_facts(connection: &mut PgConnection, server: &str) -> Result<PageFacts, BaseError> {
     let asked = sqlx::query_as(
         "SELECT current_setting('block_size')::int4,

@@ -8,8 +8,8 @@ use super::error::BaseError;
 use super::query::ask;
 use crate::model::{ClusterFacts, SubscriptionFacts};
 
-// A setting from the file or the command line is what a restored server has to be given; that of the libraries says, too,
-// whether the role may see it.
+// Settings from a file or the command line have to be given to a restored server; the one with the libraries
+// also shows whether the role may read it.
 const SETTINGS: &str = "
 SELECT name, CASE WHEN unit IS NULL THEN setting ELSE current_setting(name) END FROM pg_settings
  WHERE (source NOT IN ('default', 'override', 'session', 'client') AND context <> 'internal')
@@ -18,14 +18,14 @@ SELECT name, CASE WHEN unit IS NULL THEN setting ELSE current_setting(name) END 
 
 const DATABASES: &str = "SELECT datname::text FROM pg_database WHERE datallowconn ORDER BY 1";
 
-// The columns are those that everybody may read.
+// Only columns that every role may read.
 const SUBSCRIPTIONS: &str = "
 SELECT d.datname::text AS database, s.subname::text AS name, s.subslotname::text AS slot
   FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
  WHERE s.subslotname IS NOT NULL ORDER BY 1, 2";
 
-/// What a copy of the data directory says only to a running server, and its configuration wherever it is. `local`:
-/// where the data directory is on this host's disk.
+/// Reads the facts of a cluster that only a running server reports, and its configuration files. `local`: the
+/// data directory, where it is on this host's disk.
 pub(super) async fn read(
     connection: &mut PgConnection,
     server: &str,

@@ -3,11 +3,10 @@ use std::path::Path;
 use super::exclusions::{is_needed, is_of_a_socket};
 use crate::model::Excluded;
 
-/// What a server left out of a copy, as far as it says so in the warnings it gives while it is copied. It follows no
-/// link, and ends well all the same.
+/// What a server left out of a copy, by its warnings. It follows no links, and reports success nevertheless.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Skipped {
-    /// Paths, from the data directory on, of what a server needs.
+    /// Paths, relative to the data directory, that a server needs.
     pub(super) needed: Vec<String>,
     pub(super) left_out: Vec<Excluded>,
 }
@@ -17,7 +16,7 @@ pub(super) fn skipped_in(said: &[String]) -> Skipped {
     for line in said {
         let (path, why) = match (path(line), named(line)) {
             (Some(path), _) => (path, "a link, or neither a file nor a directory".to_owned()),
-            // In another language it cannot be told what is said of it.
+            // In another language the reason cannot be determined.
             (None, Some(path)) => (path, format!("of which the server warned: {}", line.trim())),
             (None, None) => continue,
         };
@@ -34,7 +33,7 @@ pub(super) fn skipped_in(said: &[String]) -> Skipped {
     skipped
 }
 
-/// The path of what was skipped.
+/// Returns the path of a skipped file.
 fn path(line: &str) -> Option<&str> {
     let rest = line.strip_prefix("WARNING:")?.trim_start();
     let rest = rest.strip_prefix("skipping special file")?;
@@ -42,8 +41,8 @@ fn path(line: &str) -> Option<&str> {
     rest.strip_suffix('"').map(below)
 }
 
-/// A path below the data directory in a message of a server that speaks another language: there it stands in other
-/// quotes, and other words come before it.
+/// Returns a path below the data directory from a message in another language, with other quotes and another
+/// beginning.
 fn named(line: &str) -> Option<&str> {
     if line.starts_with("WARNING:") || line.starts_with("pg_basebackup:") {
         return None;
@@ -53,7 +52,7 @@ fn named(line: &str) -> Option<&str> {
     (end > 0).then(|| &rest[..end])
 }
 
-/// The server names files from its data directory on, with `./` before them.
+/// Strips the prefix of the paths that the server reports, which begin with `./`.
 fn below(file: &str) -> &str {
     file.strip_prefix("./").unwrap_or(file)
 }

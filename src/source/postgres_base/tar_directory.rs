@@ -18,12 +18,12 @@ use super::page_checksum::is_sound;
 use crate::model::{DamagedPage, Excluded, Lsn};
 
 const BLOCK: u64 = 512;
-/// Read at a time: a multiple of every size of pages.
+/// Bytes per read: a multiple of every page size.
 const PIECE: usize = 256 << 10;
 const CONTROL: &str = "global/pg_control";
 const LINKS: &str = "pg_tblspc";
 
-/// Why a data directory could not be read whole.
+/// Why a data directory could not be read completely.
 #[derive(Debug, Error)]
 pub(super) enum TreeError {
     #[error("failed to read `{path}`")]
@@ -48,30 +48,30 @@ pub(super) enum TreeError {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PageCheck {
     pub(super) page_size: usize,
-    /// Pages of a relation's file before the next begins.
+    /// Pages of a relation's file before the next segment begins.
     pub(super) pages_in_segment: u32,
     pub(super) start: Lsn,
 }
 
-/// What is read, and what was found.
+/// The directory tree being archived, and what was found in it.
 #[derive(Debug)]
 pub(super) struct Tree {
     pub(super) list: FileList,
     pub(super) damaged: Vec<DamagedPage>,
-    /// Not PostgreSQL's own, and left out.
+    /// Files that are not PostgreSQL's own, and left out.
     pub(super) left_out: Vec<Excluded>,
     pub(super) presence: Completeness,
-    /// Tablespaces that had no directory.
+    /// Tablespaces without a directory.
     pub(super) absent: Vec<u32>,
     pub(super) check: Option<PageCheck>,
-    /// What was in a list of names and not there any more. Of what is dropped the WAL says so; what somebody moved
-    /// away for a moment is looked at again.
+    /// Paths that were listed and had disappeared when they were read. The WAL records what was dropped; what
+    /// was moved away temporarily is checked again.
     gone: Vec<PathBuf>,
-    /// The directories that are being read, each in the one before: device and number.
+    /// The directories being read, each inside of the previous one: device and inode number.
     within: Vec<(u64, u64)>,
 }
 
-/// A directory on disk and what its paths begin with, in the archive and in the list of files.
+/// A directory on disk, and the prefix of its paths in the archive and in the manifest.
 struct TreePosition<'a> {
     root: &'a Path,
     listed: &'a Path,
@@ -91,14 +91,14 @@ impl Tree {
         }
     }
 
-    /// Everything in the data directory but `pg_control`.
+    /// Archives everything in the data directory except `pg_control`.
     pub(super) fn data_directory(&mut self, root: &Path, out: &mut Chunks) -> Result<(), TreeError> {
         let place = TreePosition { root, listed: Path::new("") };
         self.folder(&place, Path::new(""), out)?;
         self.look_again(&place, out)
     }
 
-    /// What a tablespace has of this cluster: other majors may keep theirs beside it.
+    /// Archives this cluster's part of a tablespace: other majors may have theirs next to it.
     pub(super) fn tablespace(
         &mut self,
         root: &Path,
@@ -118,17 +118,17 @@ impl Tree {
         self.look_again(&place, out)
     }
 
-    /// At what was there and then was not: what has come back is copied.
+    /// Checks the disappeared paths again: those that have come back are copied.
     fn look_again(&mut self, place: &TreePosition<'_>, out: &mut Chunks) -> Result<(), TreeError> {
         for path in std::mem::take(&mut self.gone) {
             self.entry(place, &path, out)?;
         }
-        // What has gone again is.
+        // Those that disappeared again are really gone.
         self.gone.clear();
         Ok(())
     }
 
-    /// What is in a folder.
+    /// Archives the contents of a folder.
     fn folder(&mut self, place: &TreePosition<'_>, within: &Path, out: &mut Chunks) -> Result<(), TreeError> {
         let full = place.root.join(within);
         let Some(metadata) = vanished(fs::metadata(&full), &full)? else {
@@ -147,7 +147,7 @@ impl Tree {
             .map(|file| file.number)
             .collect();
         for name in &names {
-            // What is unlogged is empty after a recovery, but for how it begins.
+            // Unlogged relations are empty after a recovery, except for their init forks.
             let is_unlogged = RelationFile::parse(&name.to_string_lossy())
                 .is_some_and(|file| !file.is_init && inits.contains(file.number));
             if !is_unlogged {
@@ -158,7 +158,7 @@ impl Tree {
         Ok(())
     }
 
-    /// A file, or a directory with what is in it.
+    /// Archives a file, or a directory with its contents.
     fn entry(&mut self, place: &TreePosition<'_>, path: &Path, out: &mut Chunks) -> Result<(), TreeError> {
         let text = path.file_name().unwrap_or_default().to_string_lossy();
         let at_top = path.parent().is_none_or(|parent| parent.as_os_str().is_empty());
@@ -167,7 +167,7 @@ impl Tree {
             return Ok(());
         }
         let full = place.root.join(path);
-        // Tables that are dropped take their files with them.
+        // Dropped tables remove their files.
         let Some(kind) = vanished(fs::symlink_metadata(&full), &full)? else {
             self.gone.push(path.to_owned());
             return Ok(());
@@ -179,7 +179,7 @@ impl Tree {
         if at_top && is_emptied(&text) && (kind.is_dir() || kind.is_symlink()) {
             return self.directory(place, path, out);
         }
-        // Those of tablespaces have archives of their own.
+        // Tablespaces have archives of their own.
         if kind.is_symlink() && in_data_directory && path.parent() == Some(Path::new(LINKS)) {
             return Ok(());
         }
@@ -190,7 +190,7 @@ impl Tree {
                 self.leave(&listed, format!("a link to `{}`", to.display()));
                 return Ok(());
             }
-            // It leads nowhere: that is no table which was dropped.
+            // A dangling link: that is not a dropped table.
             fs::metadata(&full).map_err(|source| TreeError::Link { path: full.clone(), to, source })?
         } else {
             kind
@@ -244,7 +244,7 @@ impl Tree {
         let failed = |source| TreeError::Read { path: full.clone(), source };
         let metadata = file.metadata().map_err(failed)?;
         let size = metadata.len();
-        // Only a hint; where it is not taken, reading is a little slower.
+        // Only a hint; where it is rejected, reading is a little slower.
         let _taken = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Sequential);
         write_header(header_of(&metadata, size), path, out)?;
         let listed = place.listed.join(path);
@@ -256,7 +256,7 @@ impl Tree {
             let want = usize::try_from(size - at).unwrap_or(usize::MAX).min(PIECE);
             let piece = out.room(want).map_err(TreeError::Output)?;
             let count = read_full(&file, piece, at).map_err(failed)?;
-            // A file that was truncated meanwhile: the log says so again.
+            // The file was truncated meanwhile: replay truncates it again.
             piece[count..].fill(0);
             if let Some((check, first)) = pages {
                 let damaged = &mut self.damaged;
@@ -272,7 +272,8 @@ impl Tree {
         self.list.add(&listed, size, modified(&metadata), sum_of(&crc)).map_err(TreeError::List)
     }
 
-    /// How the pages of a file are checked, and the number of its first; `None` where it has none.
+    /// Returns how the pages of a file are checked, and the number of its first; `None` where it has no
+    /// pages.
     fn pages_of(&self, listed: &Path) -> Option<(PageCheck, u32)> {
         let check = self.check?;
         let relation = RelationFile::parse(listed.file_name()?.to_str()?)?;
@@ -283,7 +284,7 @@ impl Tree {
             .then(|| (check, relation.segment.wrapping_mul(check.pages_in_segment)))
     }
 
-    /// A file of which there are only its bytes.
+    /// Archives a file from bytes in memory.
     pub(super) fn bytes(
         &mut self,
         name: &str,
@@ -302,8 +303,8 @@ impl Tree {
     }
 }
 
-/// The control file, as it was at one moment. A server writes it in one piece, but nothing says that it is
-/// read so: what is read twice alike is whole.
+/// Reads the control file consistently. A server writes it at once, but a read need not be atomic: two equal
+/// reads are taken as consistent.
 pub(super) fn control(root: &Path) -> Result<Vec<u8>, TreeError> {
     const ATTEMPTS: usize = 100;
     let path = root.join(CONTROL);
@@ -320,7 +321,7 @@ pub(super) fn control(root: &Path) -> Result<Vec<u8>, TreeError> {
     Err(TreeError::Unsteady { path })
 }
 
-/// The header of a file that is not one on disk.
+/// Writes the header of a file that is not on disk.
 pub(super) fn member(name: &str, size: u64, now: DateTime<Utc>, out: &mut Chunks) -> Result<(), TreeError> {
     let mut header = tar::Header::new_ustar();
     header.set_mode(0o600);
@@ -358,7 +359,7 @@ fn sum_of(crc: &Digest) -> u32 {
     u32::try_from(crc.finalize() & u64::from(u32::MAX)).unwrap_or_default()
 }
 
-/// Names in a folder, in order.
+/// Returns the names in a folder, sorted.
 fn names(folder: &Path) -> Result<Vec<std::ffi::OsString>, TreeError> {
     let failed = |source| TreeError::Read { path: folder.to_owned(), source };
     let Some(entries) = vanished(fs::read_dir(folder), folder)? else { return Ok(vec![]) };
@@ -390,7 +391,7 @@ fn read_full(file: &File, buffer: &mut [u8], at: u64) -> io::Result<usize> {
     Ok(count)
 }
 
-/// Looks at each whole page of a piece. One that does not fit is read once more: the server may have been
+/// Checks each complete page of a chunk. One with a wrong checksum is read again: the server may have been
 /// writing it.
 fn check_pages(
     file: &File,

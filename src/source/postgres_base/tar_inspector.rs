@@ -3,10 +3,10 @@ use thiserror::Error;
 use super::completeness::Completeness;
 
 const BLOCK: usize = 512;
-/// As much of the end of `backup_manifest` as is kept: what stands after the list of files.
+/// The bytes that are kept of the end of `backup_manifest`: the part after the list of files.
 const TAIL: usize = 64 << 10;
 
-/// Why a stream is not a whole copy.
+/// Why a stream is not a complete copy.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub(super) enum TarError {
     #[error("what was read is not a tar archive, {at} bytes after its begin")]
@@ -17,12 +17,12 @@ pub(super) enum TarError {
     Lacks(&'static str),
 }
 
-/// Looks at a tar archive that passes by, header by header.
+/// Inspects the headers of a tar archive as it passes by.
 #[derive(Debug)]
 pub(super) struct TarWatch {
     header: Vec<u8>,
     place: TarPosition,
-    /// Bytes of the member that are still to come, without what fills its last block up.
+    /// Remaining bytes of the current member, without the padding of its last block.
     left: u64,
     padding: u64,
     at: u64,
@@ -36,7 +36,7 @@ pub(super) struct TarWatch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum TarPosition {
     Header,
-    /// In the bytes of a member; whether they are those of the manifest.
+    /// In the bytes of a member; whether it is the manifest.
     Member {
         manifest: bool,
     },
@@ -61,7 +61,7 @@ impl TarWatch {
         }
     }
 
-    /// The next bytes of the archive. `listed` is given those of `backup_manifest`.
+    /// Processes the next bytes of the archive. `listed` receives those of `backup_manifest`.
     pub(super) fn feed(&mut self, mut bytes: &[u8], mut listed: impl FnMut(&[u8])) {
         while !bytes.is_empty() {
             let taken = match self.place {
@@ -139,12 +139,12 @@ impl TarWatch {
         count
     }
 
-    /// Whether the last of the cluster's files has come: after it, the server ends the copy.
+    /// Returns whether the last of the cluster's files was seen: after it, the server ends the copy.
     pub(super) fn has_control(&self) -> bool {
         self.control
     }
 
-    /// The end of `backup_manifest` and what there was, once the archive has been read to its end.
+    /// Returns the end of `backup_manifest` and the completeness, once the archive has been read to its end.
     pub(super) fn finish(self) -> Result<(Vec<u8>, Completeness), TarError> {
         match (self.place, self.manifest) {
             (TarPosition::Lost, _) => Err(TarError::NotTar { at: self.at }),

@@ -1,19 +1,19 @@
 const BLOCK: usize = 512;
-/// How long the name of a segment is.
+/// The length of a segment's name.
 const SEGMENT: usize = 24;
 
-/// Takes the WAL out of a tar archive that passes by: it is archived by itself.
+/// Removes the WAL from a tar archive as it passes by: it is archived separately.
 #[derive(Debug, Default)]
 pub(super) struct WalFilter {
-    /// The begin of a header.
+    /// The beginning of a header.
     header: Vec<u8>,
-    /// Bytes of the member under way that are still to come, with what fills its last block up.
+    /// Remaining bytes of the current member, including the padding of its last block.
     left: u64,
     is_wal: bool,
 }
 
 impl WalFilter {
-    /// Returns what stays of the next bytes of the archive.
+    /// Returns the next bytes of the archive without WAL.
     pub(super) fn keep(&mut self, mut bytes: &[u8]) -> Vec<u8> {
         let mut kept = Vec::with_capacity(bytes.len() + BLOCK);
         while !bytes.is_empty() {
@@ -40,12 +40,13 @@ impl WalFilter {
         kept
     }
 
-    /// Returns what is left of an archive that was cut.
+    /// Returns the rest of a truncated archive.
     pub(super) fn end(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.header)
     }
 
-    /// What is no header has no members after it that are known, and stays as it is.
+    /// Begins a member. Without a valid header the following members are unknown, and everything is passed
+    /// on.
     fn begin_member(&mut self) {
         let header = tar::Header::from_byte_slice(&self.header);
         let size = header.entry_size().unwrap_or_default();

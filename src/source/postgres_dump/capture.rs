@@ -1,7 +1,7 @@
-//! A dump of one database by `pg_dump`, with what it held, as of one snapshot.
+//! A dump of one database by `pg_dump`, with the facts of its contents, from one snapshot.
 //!
-//! drctl opens a transaction, exports its snapshot, and has `pg_dump` read that snapshot while it counts
-//! rows in it. So the counts are those of the dump, whatever is written meanwhile.
+//! drctl opens a transaction, exports its snapshot, and has `pg_dump` read that snapshot while it counts rows
+//! in it. So the counts are those of the dump, whatever is written meanwhile.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ use crate::source::capture::{ArtifactSink, Captured, SinkError};
 use crate::source::libpq::KEEPALIVES;
 use crate::text::{error_chain, format_duration};
 
-/// Names of the artifacts, without the endings of their encoding.
+/// Names of the artifacts, without the suffixes of their encoding.
 pub const DATABASE: &str = "database.dump";
 pub const GLOBALS: &str = "globals.sql";
 pub use crate::source::capture::DETAILS;
@@ -67,19 +67,19 @@ fn listed(list: &[Unreadable]) -> String {
     list.iter().map(|item| format!("\n    {item}")).collect()
 }
 
-/// A database that can be dumped whole: reached, read by its role, and with a `pg_dump` that fits.
+/// A database that can be dumped completely: reachable, readable by its role, and with a matching `pg_dump`.
 #[derive(Debug)]
 pub struct DumpCapture {
     pub parameters: ConnectionParameters,
     pub tools: Tools,
     pub server: ServerFacts,
     pub is_standby: bool,
-    /// Whether the role may read the hashes of passwords.
+    /// Whether the role may read password hashes.
     pub reads_passwords: bool,
     connection: PgConnection,
 }
 
-/// Connects and refuses what could not be dumped whole. Nothing is changed, and nothing stored.
+/// Connects and refuses what could not be dumped completely. Nothing is changed or stored.
 pub async fn prepare(source: &PostgresSource) -> Result<DumpCapture, LogicalError> {
     let parameters = ConnectionParameters::resolve(source).await?;
     let mut connection = parameters.connect().await?;
@@ -102,12 +102,12 @@ pub async fn prepare(source: &PostgresSource) -> Result<DumpCapture, LogicalErro
         sqlx::query_as("SELECT pg_is_in_recovery(), has_table_privilege('pg_catalog.pg_authid', 'SELECT')")
             .fetch_one(&mut connection);
     let (is_standby, reads_passwords): (bool, bool) = ask(&database, standing).await?;
-    // Managed services keep it from their users, and it only serves to tell clusters apart.
+    // Managed services hide it from their users, and it only serves to distinguish clusters.
     let system_identifier = sqlx::query_scalar("SELECT system_identifier::text FROM pg_control_system()")
         .fetch_one(&mut connection)
         .await
         .ok();
-    // A pooler may have another name for it.
+    // A connection pooler may use another name for it.
     let named: Result<String, _> =
         ask(&database, sqlx::query_scalar("SELECT current_database()::text").fetch_one(&mut connection))
             .await;
@@ -125,11 +125,11 @@ pub async fn capture(
     cancel: &CancellationToken,
 ) -> Result<Captured, LogicalError> {
     let database = prepared.parameters.database.clone();
-    // Whatever ends this ends the children too.
+    // Dropping this ends the child processes, too.
     let stop = cancel.child_token();
     let _stop_on_return = stop.clone().drop_guard();
     let outcome = run(prepared, dump, sink, events, &stop).await;
-    // What a cancelled run trips over on its way out is not what went wrong.
+    // An error of a cancelled run during its shutdown is not the cause.
     if cancel.is_cancelled() { Err(LogicalError::Interrupted { database }) } else { outcome }
 }
 
@@ -156,7 +156,7 @@ async fn run(
     phases.end();
 
     let child = start_dump(&prepared, dump, &snapshot, &facts.encoding, stop).await?;
-    // Taken while pg_dump sets out, so that the roles are those of its snapshot as nearly as can be.
+    // Read while pg_dump starts, so that the roles are those of its snapshot as closely as possible.
     let globals = if dump.globals { Some(read_globals(&prepared, events, stop).await?) } else { None };
 
     phases.begin(Phase::Dump);
@@ -188,7 +188,7 @@ async fn run(
         counted
     };
     let (stored, counted) = tokio::join!(storing, counting);
-    // A count that failed stopped pg_dump, so it is the cause of both.
+    // A failed count stopped pg_dump, so it is the cause of both.
     let counted = counted.map_err(described)?;
     let kept = |source| LogicalError::Store { database: database.clone(), source };
     let stored = stored.map_err(kept)?;
@@ -225,7 +225,7 @@ async fn run(
     })
 }
 
-/// The dump is whole without their numbers: a restore does not compare them.
+/// Reports tables without counts. The dump is complete without them: a restore does not compare these tables.
 fn tell_uncounted(tables: &[String], events: &Events) {
     if let Some(first) = tables.first() {
         let more = if tables.len() > 1 { format!(" and {} more", tables.len() - 1) } else { String::new() };
@@ -235,7 +235,7 @@ fn tell_uncounted(tables: &[String], events: &Events) {
     }
 }
 
-/// Ends the transaction and reads the sequences' other bound, which a restore can do without.
+/// Ends the transaction and reads the sequences' second bound, which a restore can do without.
 async fn bound_sequences(connection: &mut PgConnection, sequences: &mut [SequenceState], events: &Events) {
     let read = async {
         sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await.map_err(|error| error_chain(&error))?;
@@ -247,8 +247,7 @@ async fn bound_sequences(connection: &mut PgConnection, sequences: &mut [Sequenc
     }
 }
 
-/// Begins the transaction whose snapshot is dumped. The time is one before which every commit is in the
-/// snapshot.
+/// Begins the transaction whose snapshot is dumped. Every commit before the returned time is in the snapshot.
 async fn export_snapshot(
     prepared: &mut DumpCapture,
     lock_wait: Duration,
@@ -257,7 +256,7 @@ async fn export_snapshot(
     let asked = async {
         let time: i64 = sqlx::query_scalar(RECOVERY_POINT).fetch_one(&mut *connection).await?;
         sqlx::query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").execute(&mut *connection).await?;
-        // What pg_dump waits for, counting waits for as well.
+        // Counting waits for the same locks as pg_dump.
         sqlx::query("SELECT set_config('lock_timeout', $1, true)")
             .bind(milliseconds(lock_wait).to_string())
             .execute(&mut *connection)
@@ -269,8 +268,8 @@ async fn export_snapshot(
     ask(&prepared.parameters.database, asked).await
 }
 
-// A standby has what it has replayed. It is up to date as of the primary's last message only while it
-// streams and has replayed all of it; otherwise as of the last commit it has seen.
+// A standby has what it has replayed. It is up to date as of the primary's last message only while it streams
+// and has replayed all of it; otherwise as of the last commit it has replayed.
 const RECOVERY_POINT: &str = "SELECT (extract(epoch FROM CASE
     WHEN NOT pg_is_in_recovery() THEN clock_timestamp()
     ELSE coalesce(
@@ -278,8 +277,8 @@ const RECOVERY_POINT: &str = "SELECT (extract(epoch FROM CASE
            WHERE w.status = 'streaming' AND w.latest_end_lsn <= pg_last_wal_replay_lsn()),
          pg_last_xact_replay_timestamp(), clock_timestamp()) END) * 1000000)::int8";
 
-/// How large the dump may become: what the database takes without its indexes, as far as its statistics know
-/// them. Asking each table for its size would wait for those that are locked.
+/// Estimates the size of the dump: that of the database without its indexes, from statistics. Querying the
+/// size of each table would wait for locked ones.
 async fn expected_bytes(connection: &mut PgConnection) -> Result<u64, sqlx::Error> {
     let bytes: i64 = sqlx::query_scalar(
         "SELECT greatest(pg_database_size(current_database())
@@ -303,11 +302,11 @@ async fn start_dump(
         .pg_dump()
         .args(["--format=custom", "--compress=0", "--no-password"])
         .arg(format!("--snapshot={snapshot}"))
-        // Its own: what is in it need not have an equivalent in another.
+        // The database's own encoding: its contents need not have an equivalent in another one.
         .arg(format!("--encoding={encoding}"))
         .arg(format!("--lock-wait-timeout={}", milliseconds(dump.lock_wait)));
     if prepared.is_standby {
-        // It has none, and asking for it is an error.
+        // A standby has none, and requesting it is an error.
         program = program.arg("--no-unlogged-table-data");
     }
     let program = program.arg(format!("--dbname={KEEPALIVES}")).keep_stderr(STDERR_LINES);
@@ -315,7 +314,7 @@ async fn start_dump(
     prepared.parameters.apply(program).await?.pipe(stop).map_err(started)
 }
 
-/// A time limit as PostgreSQL takes it, where 0 would be none.
+/// Returns a time limit for PostgreSQL, in milliseconds; never 0, which means none.
 fn milliseconds(limit: Duration) -> i32 {
     i32::try_from(limit.as_millis()).unwrap_or(i32::MAX).max(1)
 }
@@ -339,7 +338,7 @@ async fn read_globals(
         program = program.arg("--no-role-passwords");
         events.notice("the role may not read password hashes: after a restore of roles their passwords have to be set again");
     }
-    // Any database will do, but this one is known to let the role in.
+    // Any database would do, but this one is known to accept the role.
     let program = program
         .arg(format!("--database=dbname='{}'", database.replace('\\', r"\\").replace('\'', r"\'")))
         .keep_stderr(STDERR_LINES);

@@ -1,8 +1,8 @@
 use crate::model::{Artifact, DatabaseFacts};
 use crate::source::manual_restore::plain;
 
-/// The commands that restore a dump with standard tools, for the manifest. They name nothing of what the
-/// database holds.
+/// Returns the commands that restore a dump with standard tools, for the manifest. They name no objects of
+/// the database.
 pub(crate) fn commands(dump: &Artifact, globals: Option<&Artifact>, facts: &DatabaseFacts) -> Vec<String> {
     let mut lines = vec![
         "# in a directory with this backup's objects; each command must end with exit status 0 (bash: set -o pipefail)"
@@ -51,7 +51,7 @@ fn locale(facts: &DatabaseFacts) -> String {
     words
 }
 
-/// As a shell takes it literally.
+/// Quotes for a shell.
 fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./@".contains(c);
     if !text.is_empty() && text.chars().all(plain) {

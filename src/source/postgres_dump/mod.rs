@@ -1,4 +1,4 @@
-//! A dump of one database by `pg_dump`, with what it held, as of one snapshot.
+//! A dump of one database by `pg_dump`, with the facts of its contents, from one snapshot.
 
 pub mod capture;
 pub mod manual_restore;

@@ -4,10 +4,10 @@ use sqlx::{AssertSqlSafe, PgConnection};
 
 use crate::postgres::qualified;
 
-/// Large objects that are named one by one.
+/// Large objects that are named individually.
 const OBJECTS_NAMED: usize = 10;
 
-/// Something in a database that its dump needs and the role may not read.
+/// An object that a dump needs and that the role may not read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unreadable {
     /// USAGE is missing.
@@ -18,9 +18,9 @@ pub enum Unreadable {
     RowSecurity { schema: String, name: String },
     /// SELECT is missing.
     Sequence { schema: String, name: String },
-    /// SELECT is missing; the first few object identifiers, and how many there are.
+    /// SELECT is missing; the first few OIDs, and the number.
     LargeObjects { first: Vec<i64>, count: u64 },
-    /// pg_dump leaves subscriptions out for everyone but superusers.
+    /// pg_dump leaves subscriptions out for all but superusers.
     Subscription(String),
 }
 
@@ -43,8 +43,8 @@ impl fmt::Display for Unreadable {
     }
 }
 
-/// Everything in the database `connection` is in that its role cannot read and `pg_dump` would need to, or
-/// would leave out. `major` is the server's.
+/// Returns everything in the current database of `connection` that its role cannot read and `pg_dump` would
+/// need, or would leave out. `major` is the server's.
 pub async fn unreadable(connection: &mut PgConnection, major: u32) -> Result<Vec<Unreadable>, sqlx::Error> {
     let mut list: Vec<Unreadable> = sqlx::query_scalar(SCHEMAS)
         .fetch_all(&mut *connection)
@@ -66,8 +66,8 @@ pub async fn unreadable(connection: &mut PgConnection, major: u32) -> Result<Vec
 }
 
 async fn large_objects(connection: &mut PgConnection, major: u32) -> Result<Option<Unreadable>, sqlx::Error> {
-    // Older servers have no function to ask; what counts is the owner, the list of privileges, and the
-    // setting that ignores both.
+    // Older servers have no function for it; what counts is the owner, the ACL, and the setting that ignores
+    // both.
     let may_read = if major >= 18 {
         "has_largeobject_privilege(m.oid, 'SELECT')"
     } else {
@@ -92,8 +92,8 @@ const SCHEMAS: &str = "SELECT n.nspname::text FROM pg_namespace n
     AND EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid AND c.relkind IN ('r', 'p', 'm', 'S'))
   ORDER BY 1";
 
-// pg_dump locks the tables of extensions, too. Row-level security matters where rows are read: not of a
-// partitioned table, which has none of its own.
+// pg_dump locks the tables of extensions, too. Row-level security matters where rows are read: a partitioned
+// table has none of its own.
 const RELATIONS: &str = "SELECT schema, name, fault FROM (
     SELECT n.nspname::text AS schema, c.relname::text AS name,
            CASE WHEN c.relkind = 'S' THEN

@@ -6,12 +6,12 @@ use crate::event::Events;
 use crate::pipeline::Produce;
 use crate::platform::Piped;
 
-/// Lines of stderr that are kept, to be judged at the end.
+/// Lines of stderr that are kept for the final judgement.
 pub(crate) const STDERR_LINES: usize = 5_000;
-/// How a custom-format archive begins.
+/// The magic bytes of a custom-format archive.
 const MAGIC: &[u8; 5] = b"PGDMP";
 
-/// Why a dump that ended with exit status 0 is not good enough, or why it did not.
+/// Why a dump failed, or is not accepted although its exit status was 0.
 #[derive(Debug, Error)]
 pub enum DumpError {
     #[error(transparent)]
@@ -26,7 +26,7 @@ pub enum DumpError {
     Cut,
 }
 
-/// A running `pg_dump`, whose end is good only if it warned of nothing.
+/// A running `pg_dump`, which succeeds only without warnings.
 pub(crate) struct Dump {
     child: Piped,
     begin: Vec<u8>,
@@ -61,13 +61,13 @@ impl Produce for Dump {
     }
 }
 
-/// Fails on a warning of the program itself, but for the one that a full dump may ignore. What the server
-/// warned of is only passed on: it is about the server's state, not about the dump.
+/// Fails on a warning of the program itself, except the one that a full dump may ignore. Warnings of the
+/// server are only passed on: they are about the server's state, not about the dump.
 pub(crate) fn judge(program: &'static str, said: &[String], events: &Events) -> Result<(), DumpError> {
     let own = format!("{program}: warning: ");
     for line in said {
         if let Some(warning) = line.strip_prefix(&own) {
-            // It matters to a restore of the data alone; with the tables, foreign keys are made last.
+            // It matters to a restore of the data alone; with the tables, foreign keys are created last.
             if !warning.starts_with("there are circular foreign-key constraints") {
                 return Err(DumpError::Warned { program, line: line.clone() });
             }
@@ -83,7 +83,7 @@ pub(crate) fn judge(program: &'static str, said: &[String], events: &Events) -> 
     }
 }
 
-/// Globals are whole only with this line, which is the last but for what newer minors add after it.
+/// Checks the last line of the globals, which are complete only with it; newer minors add lines after it.
 pub(crate) fn check_globals(sql: &str) -> Result<(), DumpError> {
     const TRAILER: &str = "-- PostgreSQL database cluster dump complete";
     if sql.lines().rev().take(20).any(|line| line == TRAILER) { Ok(()) } else { Err(DumpError::Cut) }

@@ -22,7 +22,7 @@ impl SnapshotCapture<'_> {
     }
 }
 
-/// Warns before the quota of manual snapshots ends the backups: only retention removes old ones.
+/// Warns before the quota of manual snapshots blocks backups: only retention deletes old ones.
 pub(super) async fn warn_of_quota(rds: &Rds, like: &SnapshotId, events: &Events) {
     match rds.snapshot_quota(like).await {
         Ok(Some((used, most))) if used * 5 >= most * 4 => events.warning(format!(

@@ -15,7 +15,7 @@ use crate::source::capture::{
 };
 use crate::text::error_chain;
 
-/// An instance that is being changed or backed up becomes available between its steps.
+/// An instance that is being changed or backed up becomes available between the steps.
 const BEGINNINGS: u32 = 5;
 
 #[async_trait(?Send)]
@@ -30,7 +30,7 @@ impl Capture for SnapshotCapture<'_> {
 }
 
 impl SnapshotCapture<'_> {
-    /// Takes the snapshot, or resumes the one that an earlier run began for this backup, and copies it.
+    /// Takes the snapshot, or resumes the one that an earlier run started for this backup, and copies it.
     async fn capture(
         &self,
         context: &CaptureContext<'_>,
@@ -112,7 +112,7 @@ impl SnapshotCapture<'_> {
             let create = self.rds.create_snapshot(&self.source.database, id, tags);
             match start_or_adopt(create, self.rds.snapshot(id)).await {
                 Start::Failed { failure, .. } => Err(failure),
-                // Whose it is, is checked when it is complete.
+                // Its ownership is checked when it is complete.
                 Start::Begun | Start::Found(_) => Ok(()),
             }
         };
@@ -138,9 +138,9 @@ impl SnapshotCapture<'_> {
         })
     }
 
-    /// Waits until RDS takes a snapshot, which it does only between its other work.
+    /// Waits until RDS accepts a snapshot, which it does only between its other work.
     async fn available(&self, context: &CaptureContext<'_>) -> Result<(), SnapshotError> {
-        // It takes one of a full database, too.
+        // A database whose storage is full can be backed up, too.
         let sees = |database: Database| match database.takes_changes() {
             true => PolledState::Done(database),
             false => database.seen(),
@@ -151,7 +151,7 @@ impl SnapshotCapture<'_> {
         Ok(())
     }
 
-    /// Shares the snapshot, or returns in words why it is not shared. What can never be shared is not tried.
+    /// Shares the snapshot, or returns why it is not shared. What can never be shared is not tried.
     async fn share(&self, snapshot: &Snapshot) -> Result<(), String> {
         let source = self.source;
         if source.share_with.is_empty() {
@@ -166,7 +166,7 @@ impl SnapshotCapture<'_> {
                     ));
                 }
                 Ok(_) => {}
-                // RDS says it then.
+                // RDS reports it then.
                 Err(error) => tracing::info!("{}", error_chain(&error)),
             }
         }
@@ -175,7 +175,7 @@ impl SnapshotCapture<'_> {
     }
 }
 
-/// `16.4`: 16.
+/// Returns the major version: `16.4` is 16.
 fn major(version: &str) -> Option<u32> {
     version.split('.').next()?.parse().ok()
 }

@@ -8,7 +8,7 @@ use crate::source::aws::copy_to_regions;
 use crate::source::capture::{CaptureContext, MissingCopy};
 use crate::text::format_duration;
 
-/// Copies the snapshot to every region of the policy. RDS puts those of one database in a row.
+/// Copies the snapshot to every region of the policy. RDS queues those of one database.
 pub(super) async fn copy(
     prepared: &SnapshotCapture<'_>,
     snapshot: &Snapshot,
@@ -85,7 +85,8 @@ async fn one(
     Ok(copy)
 }
 
-/// RDS takes none for what is a cluster's and not encrypted, and encrypts an instance's.
+/// Returns the KMS key of a copy. RDS accepts none for an unencrypted cluster's snapshot, and encrypts an
+/// instance's.
 fn key_of_copy(snapshot: &Snapshot, region: &RdsRegion) -> Option<String> {
     let may_be = snapshot.encrypted || matches!(snapshot.id, SnapshotId::Instance(_));
     region.kms_key.clone().filter(|_| may_be)
@@ -113,7 +114,7 @@ async fn begin(
             Start::Found(copy) => return is_copy(&copy, snapshot, rds),
             Start::Failed { failure, .. } => failure,
         };
-        // Copies on their way and snapshots kept have limits of their own, and the same word for both.
+        // Concurrent copies and manual snapshots have separate limits with the same error code.
         let is_full = match rds.snapshot_quota(&snapshot.id).await {
             Ok(Some((used, most))) => used >= most,
             _ => false,

@@ -3,7 +3,7 @@ use thiserror::Error;
 use crate::aws::{AwsError, AwsFailure, PollError};
 use crate::source::aws::DetailsError;
 
-/// Why there is no snapshot.
+/// Why a snapshot could not be taken.
 #[derive(Debug, Error)]
 pub enum SnapshotError {
     #[error("failed to speak to AWS")]

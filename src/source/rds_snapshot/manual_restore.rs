@@ -2,12 +2,13 @@ use crate::model::{Artifact, CloudBackupCopy};
 use crate::policy::RdsDatabase;
 use crate::source::manual_restore::plain;
 
-/// The commands that restore a snapshot with AWS's own command line, for the manifest. They name nothing of
-/// how the database was set up: that is in the details, which only key holders can read.
+/// Returns the commands that restore a snapshot with the AWS CLI, for the manifest. They omit the database's
+/// settings: those are in the details, which only key holders can read.
 pub(super) fn lines(details: &Artifact, of: &RdsDatabase, id: &str, held: &[CloudBackupCopy]) -> Vec<String> {
     let regions: Vec<&str> = held.iter().map(|copy| copy.region.as_str()).collect();
     let region = regions.first().copied().unwrap_or("REGION");
-    // Without tags of its own it inherits the snapshot's, and so do its snapshots: they would look like this backup.
+    // Without tags of its own it inherits the snapshot's, and so do its snapshots: they would look like this
+    // backup.
     let tags = format!("--tags Key=restored-by-hand-from,Value={id}");
     let mut lines = vec![
         format!("# Amazon RDS keeps snapshot {id}, in {}; use the region that lives", regions.join(" and ")),

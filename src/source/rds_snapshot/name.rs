@@ -2,15 +2,17 @@ use crate::aws::rds::{Snapshot, SnapshotId};
 use crate::model::{BackupId, CloudBackup, Digest, SourceName, SystemName};
 use crate::policy::RdsDatabase;
 
-/// What RDS takes for a cluster's snapshot; for an instance's it takes 255 characters, and none is as long.
+/// RDS's maximum for a cluster's snapshot; for an instance's it is 255 characters, which is never exceeded.
 const MOST: usize = 63;
-/// So much of that at most says of which system it is, so that the time, the source and a digest have room.
+/// The maximum length of the part that names the system, so that there is room for the time, the source and a
+/// digest.
 const MOST_OF_PREFIX: usize = 30;
-/// Hexadecimal digits of a digest, which keep apart what was shortened.
+/// Hexadecimal digits of a digest, which distinguishes shortened names.
 const DIGEST: usize = 8;
 
-/// What RDS calls a backup's snapshot, in every region: letters, digits and single hyphens, in small letters,
-/// as RDS stores it. Where a cluster's would be too long, names are cut, and a digest of the whole stands for the rest.
+/// Returns the identifier of a backup's snapshot, in every region: letters, digits and single hyphens, in
+/// lower case, as RDS stores it. Where a cluster's would be too long, names are shortened, and a digest of
+/// the full identifier is appended.
 pub fn identifier(of: &RdsDatabase, system: &SystemName, backup: &BackupId) -> SnapshotId {
     let whole = whole(system, backup);
     match of {
@@ -25,7 +27,7 @@ fn whole(system: &SystemName, backup: &BackupId) -> String {
     words(&format!("drctl-{system}-{backup}"))
 }
 
-/// `drctl-shop-20261120t220251z-the-production-clust-1f4a09c2`
+/// Returns `drctl-shop-20261120t220251z-the-production-clust-1f4a09c2`
 fn shortened(system: &SystemName, backup: &BackupId, whole: &str) -> String {
     let prefix = short_prefix(system);
     let begun = backup.begun().format("%Y%m%dt%H%M%Sz").to_string();
@@ -39,7 +41,7 @@ fn words(text: &str) -> String {
     text.split('-').filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-")
 }
 
-/// Not more than so many characters of it, and no hyphen at the end.
+/// Returns at most so many characters of it, without a hyphen at the end.
 fn beginning(text: &str, most: usize) -> &str {
     text.get(..most).unwrap_or(text).trim_end_matches('-')
 }
@@ -48,10 +50,11 @@ fn digest(text: &str) -> String {
     Digest::compute(text.as_bytes()).sha256.to_string().chars().take(DIGEST).collect()
 }
 
-/// The backup that a snapshot is, in whichever region, if it is one of this source's. Its tags alone say nothing:
-/// RDS gives those of a snapshot to what is restored from it, and from there to every snapshot of that.
+/// Returns the backup that a snapshot is, in any region, if it is one of this source's. Its tags alone are no
+/// evidence: RDS passes those of a snapshot on to databases restored from it, and from there to all of their
+/// snapshots.
 ///
-/// RDS may have taken an identifier that was longer than it says, before drctl cut them.
+/// Before drctl shortened them, RDS may have accepted an identifier longer than its documented limit.
 pub fn backup_of(snapshot: &Snapshot, system: &SystemName, source: &SourceName) -> Option<BackupId> {
     let backup = snapshot.tags.backup(system, source)?;
     let of = match &snapshot.id {
@@ -63,7 +66,7 @@ pub fn backup_of(snapshot: &Snapshot, system: &SystemName, source: &SourceName) 
     is_its.then_some(backup)
 }
 
-/// Whether it is what a manifest says was kept: of that database, or a copy of what was kept of it.
+/// Returns whether it is the snapshot recorded in a manifest: of that database, or a copy of a recorded one.
 pub fn is_recorded(snapshot: &Snapshot, managed: &CloudBackup) -> bool {
     match (&snapshot.copied_from, &snapshot.resource_id, &managed.resource_id) {
         (Some(from), _, _) => managed.held.iter().any(|copy| copy.arn == *from),
@@ -72,7 +75,7 @@ pub fn is_recorded(snapshot: &Snapshot, managed: &CloudBackup) -> bool {
     }
 }
 
-/// What the identifiers of all of a system's snapshots begin with, of databases of that kind.
+/// Returns the prefixes of the identifiers of all of a system's snapshots, for databases of that kind.
 pub fn identifier_prefixes(of: &RdsDatabase, system: &SystemName) -> Vec<String> {
     let mut prefixes = vec![prefix(system)];
     if matches!(of, RdsDatabase::Cluster(_)) {

@@ -6,7 +6,7 @@ use crate::model::{BackupId, RegionNames, RestoreProfile, SourceName, SystemName
 use crate::policy::RdsSource;
 use crate::text::error_chain;
 
-/// A database that was found, and how it is set up.
+/// An existing database, with its settings.
 #[derive(Debug)]
 pub(super) struct SnapshotCapture<'p> {
     pub(super) rds: Rds,
@@ -43,8 +43,8 @@ pub(super) async fn prepare(source: &RdsSource) -> Result<SnapshotCapture<'_>, S
     Ok(SnapshotCapture { rds, source, database, profile, poll: Poll::from(&source.place) })
 }
 
-/// The backups of which there are snapshots, oldest first, but those that came to nothing. Which of them were
-/// committed is in the repositories.
+/// Returns the backups that have snapshots, oldest first, except failed ones. The repositories record which
+/// of them were committed.
 pub(super) async fn in_flight(
     source: &RdsSource,
     system: &SystemName,
@@ -55,7 +55,7 @@ pub(super) async fn in_flight(
     if snapshots.is_empty() {
         return Ok(vec![]);
     }
-    // A snapshot of a database that had the name before is not resumed.
+    // A snapshot of a previous database of the same name is not resumed.
     let now = rds.database(&source.database).await?.map(|database| database.resource_id);
     let own = snapshots.iter().filter(|snapshot| !snapshot.is_lost() && snapshot.resource_id == now);
     let mut own: Vec<_> = own.filter_map(|snapshot| backup_of(snapshot, system, name)).collect();
@@ -63,7 +63,7 @@ pub(super) async fn in_flight(
     Ok(own)
 }
 
-/// Adds the parameters that were set, and the names of the policy.
+/// Adds the recorded parameters, and the names from the policy.
 async fn profile(
     rds: &Rds,
     source: &RdsSource,

@@ -6,10 +6,10 @@ use super::command_line::{Joint, SimpleCommand, Unread, Word, commands};
 use crate::model::{SourceName, SystemName};
 use crate::policy::{Policy, RepositoryLocation};
 
-/// Where a server that runs no policy of its own finds one.
+/// The default policy of a server that is given no other one.
 const SYSTEM_POLICY: &str = "/etc/drctl/policy.toml";
 
-/// Programs that run another one, and end with its exit status.
+/// Programs that run another one, and return its exit status.
 const WRAPPERS: [&str; 17] = [
     "exec",
     "command",
@@ -30,25 +30,25 @@ const WRAPPERS: [&str; 17] = [
     "systemd-cat",
 ];
 const SHELLS: [&str; 5] = ["sh", "bash", "dash", "ash", "zsh"];
-/// Programs that do something else with the name of another one.
+/// Programs that use the name of another one for something else.
 const OTHERS: [&str; 16] = [
     "echo", "printf", "cat", "logger", "tee", "touch", "ls", "cp", "rm", "which", "type", "file", "stat",
     "test", "[", "grep",
 ];
 const NOTHING: [&str; 2] = ["true", ":"];
 
-/// Global options of drctl that take a value, and what a push takes besides.
+/// Global options of drctl that take a value, and those of `push`.
 const WITH_VALUE: [&str; 2] = ["--output", "--drain"];
 const WITHOUT_VALUE: [&str; 2] = ["--quiet", "--verbose"];
 
-/// Where a policy has WAL archived.
+/// The destination that a policy configures for WAL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PushTarget {
     pub policy: PathBuf,
     pub system: SystemName,
-    /// Whose WAL it archives.
+    /// The sources whose WAL it archives.
     pub sources: Vec<SourceName>,
-    /// Places, by what makes them the same.
+    /// The identities of the repositories.
     pub repositories: BTreeSet<String>,
 }
 
@@ -63,7 +63,8 @@ impl PushTarget {
         }
     }
 
-    /// In what it differs from another policy; `None`: what both archive of these sources is in the same place.
+    /// Describes the difference from another policy; `None`: both archive these sources to the same
+    /// destination.
     fn differs(&self, other: &Self) -> Option<String> {
         if self.system != other.system {
             return Some(format!("which archives for system `{}`", other.system));
@@ -89,69 +90,69 @@ fn place(location: &RepositoryLocation) -> String {
     }
 }
 
-/// What a program of the server's host is.
+/// The kind of a program on the server's host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProgramState {
     Runs,
-    /// It runs, and may set what it runs drctl with.
+    /// It is executable, and may set up the environment of drctl.
     Script,
     Absent,
     NotExecutable,
-    /// The server is on another host, or it may not be looked at.
+    /// The server is on another host, or the file is not readable.
     Unknown,
 }
 
-/// What a policy file of the server's host is.
+/// The state of a policy file on the server's host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PolicyState {
     Read(PushTarget),
-    /// In words, why drctl cannot use it.
+    /// Why drctl cannot use it, as text.
     Unusable(String),
     Unknown,
 }
 
-/// The files of the host that a server runs on.
+/// The files of a server's host.
 pub trait ServerFiles {
     fn program(&self, name: &Path) -> ProgramState;
     fn policy(&self, path: &Path) -> PolicyState;
 }
 
-/// What a server's `archive_command` does.
+/// The effect of a server's `archive_command`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CommandVerdict {
-    /// As the policy wants it, as far as that can be seen.
+    /// It archives as the policy requires, as far as can be determined.
     Archives,
     Empty,
-    /// It succeeds, and does nothing.
+    /// It succeeds without doing anything.
     Nothing,
-    /// It runs something else.
+    /// It runs another program.
     Foreign,
-    /// It names drctl, and does not push.
+    /// It runs drctl, but not `push`.
     NoPush,
-    /// What is behind the push decides whether the server believes that a file is archived.
+    /// A command after the push determines the exit status that the server sees.
     HidesStatus(String),
-    /// What is before the push decides whether it runs.
+    /// A command before the push determines whether it runs.
     Bypassed(&'static str),
-    /// The file is not handed over.
+    /// The file is not passed on.
     NoFile,
-    /// drctl refuses it.
+    /// drctl rejects its arguments.
     NotTaken(String),
     OtherPolicy(PathBuf, String),
     UnusablePolicy(PathBuf, String),
-    /// The source that it names.
+    /// The source that it archives.
     OtherSource(SourceName),
     NoSource,
     NoProgram(PathBuf, ProgramState),
     Unjudged(String),
 }
 
-/// Whose an `archive_command` is.
+/// Who an `archive_command` belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommandState {
     Good,
-    /// Nobody loses anything where it is replaced.
+    /// Replacing it loses nothing.
     Wrong,
-    /// It may archive for someone else.
+    /// It may archive for another system.
     Foreign,
     Unknown,
 }
@@ -167,7 +168,7 @@ impl CommandVerdict {
     }
 }
 
-/// Follows the command, after a comma.
+/// Formatted to follow the command, after a comma.
 impl fmt::Display for CommandVerdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -211,8 +212,8 @@ impl fmt::Display for CommandVerdict {
     }
 }
 
-/// Judges the `archive_command` of the server of `source`. It is the only judge: what sets, checks or shows the command
-/// asks here.
+/// Judges the `archive_command` of the server of `source`. It is the only implementation: everything that
+/// sets, checks or shows the command calls it.
 pub fn judge(
     line: &str,
     source: &SourceName,
@@ -258,7 +259,7 @@ fn verdict(
                 "it names no policy (`--policy FILE`), and the server's environment decides".to_owned(),
             ));
         }
-        // The script may name one, and a server elsewhere has its own.
+        // The script may name one, and a server on another host has its own.
         None => return Ok(CommandVerdict::Archives),
     };
     let found =
@@ -280,11 +281,11 @@ fn verdict(
     }
 }
 
-/// drctl as a line runs it.
+/// The invocation of drctl in a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Invocation {
     program: String,
-    /// The policy that its environment is given for it.
+    /// The policy given to it in the environment.
     policy: Option<Word>,
     arguments: Vec<Word>,
 }
@@ -332,7 +333,8 @@ fn invocation(line: &str) -> Judged<Invocation> {
     Ok(invocation)
 }
 
-/// Whether the exit status of the line tells that of the command at `n`, and nothing keeps that from running.
+/// Checks that the line returns the exit status of the command at `n`, and that nothing prevents that one
+/// from running.
 fn status_is_of(commands: &[SimpleCommand], n: usize) -> Judged<()> {
     for before in &commands[..n] {
         match before.joint {
@@ -358,7 +360,7 @@ fn status_is_of(commands: &[SimpleCommand], n: usize) -> Judged<()> {
         };
         match (joint, behind) {
             (Joint::And, Some(_)) => {}
-            // The status is handed on, or another failure is made of it.
+            // The status is passed on, or replaced by that of another failure.
             (Joint::Then, Some(behind)) if matches!(&text(behind)[..], "exit" | "exit $?") => return Ok(()),
             (Joint::Or, Some(behind)) if fails(&text(behind)) => {}
             _ => return hidden(behind),
@@ -375,11 +377,11 @@ fn fails(command: &str) -> bool {
 
 enum Runs {
     Drctl(Invocation),
-    /// A shell with a line of its own.
+    /// A shell with a command line of its own.
     Line(String),
     Nothing,
     Other,
-    /// It is given drctl's name, and nobody knows what it does with it.
+    /// It gets drctl's name as an argument; what it does with it is unknown.
     Unknown(String),
 }
 
@@ -395,7 +397,7 @@ fn names_it(words: &[Word]) -> bool {
     words.iter().any(is_drctl)
 }
 
-/// `NAME=value` in front of a command.
+/// Parses `NAME=value` in front of a command.
 fn assignment(word: &Word) -> Option<(&str, &str)> {
     let (name, value) = word.text.split_once('=')?;
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
@@ -436,7 +438,7 @@ fn run_by(words: &[Word]) -> Runs {
     }
     if WRAPPERS.contains(&name) {
         let Some(n) = arguments.iter().position(is_drctl) else { return Runs::Other };
-        // The option of one may have the name, too: `--argv0=drctl`.
+        // An option of it may contain the name, too: `--argv0=drctl`.
         arguments[..n].iter().for_each(|word| {
             note(word);
         });
@@ -456,7 +458,7 @@ fn run_by(words: &[Word]) -> Runs {
     }
 }
 
-/// What drctl is told to push.
+/// The arguments of a push.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Push {
     policy: Option<Word>,
@@ -464,7 +466,7 @@ struct Push {
 }
 
 impl Push {
-    /// Reads arguments as drctl's command line does.
+    /// Parses arguments as drctl's command line does.
     fn parse(invocation: &Invocation) -> Judged<Self> {
         let mut policy = invocation.policy.clone();
         let mut words = Vec::new();

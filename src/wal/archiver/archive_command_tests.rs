@@ -4,7 +4,7 @@ use super::*;
 use crate::postgres::shell;
 
 const POLICY: &str = "/etc/shop/policy.toml";
-/// Another one for the same.
+/// Another policy for the same destination.
 const MOVED: &str = "/srv/policy.toml";
 const OTHER: &str = "/etc/other.toml";
 
@@ -54,7 +54,7 @@ impl ServerFiles for Host {
     }
 }
 
-/// A server that is on another host.
+/// A server on another host.
 struct Elsewhere;
 
 impl ServerFiles for Elsewhere {
@@ -93,7 +93,7 @@ fn what_archives_is_told_from_what_does_not() {
         (format!("{push} || exit 1"), V::Archives),
         (format!("{push}; exit $?"), V::Archives),
         (format!("{push}; # as `drctl wal configure` has it"), V::Archives),
-        // What its exit status says is lost.
+        // The exit status is lost.
         (format!("{push} || true"), hides("|| true")),
         (format!("{push} || exit 0"), hides("|| exit 0")),
         (format!("{push};true"), hides("; true")),
@@ -106,7 +106,7 @@ fn what_archives_is_told_from_what_does_not() {
         (format!("sh -c '{push}' || true"), hides("|| true")),
         (format!("true || {push}"), V::Bypassed("||")),
         (format!("exit 0; {push}"), V::Bypassed(";")),
-        // What does not push.
+        // Nothing is pushed.
         (String::new(), V::Empty),
         ("/bin/true".to_owned(), V::Nothing),
         (": # drctl wal push %p".to_owned(), V::Nothing),
@@ -124,7 +124,7 @@ fn what_archives_is_told_from_what_does_not() {
         (format!("drctl --polcy {POLICY} wal push %p"), V::NotTaken("--polcy".to_owned())),
         (format!("drctl -p {POLICY} wal push 'a b' %p"), V::NotTaken("a b".to_owned())),
         ("drctl wal push '%p".to_owned(), V::NotTaken("a quote that is not closed".to_owned())),
-        // To somewhere else.
+        // To another destination.
         (
             format!("drctl -p {OTHER} wal push %p"),
             V::OtherPolicy(OTHER.into(), "which does not archive to `/backups`".to_owned()),

@@ -8,26 +8,26 @@ use crate::model::{SegmentSize, WalName};
 use crate::platform::free_space;
 use crate::wal::WalFile;
 
-/// A file that PostgreSQL says is complete and waits to be archived.
+/// A file with a `.ready` file: complete and waiting to be archived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ready {
     pub file: WalFile,
-    /// Since when.
+    /// The time of the `.ready` file.
     pub since: DateTime<Utc>,
 }
 
-/// Everything that waits, in the order it should go: histories first, since they are small and nothing of
-/// their timeline can be used without them, then the log in its order.
+/// The files that wait to be archived, in the order to push them: history files first, since they are small
+/// and nothing of their timeline is usable without them, then the WAL in its order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backlog {
     pub files: Vec<Ready>,
-    /// Bytes that may still be written where the log is.
+    /// Free bytes on the file system of `pg_wal`.
     pub free: u64,
     pub segment_size: SegmentSize,
 }
 
 impl Backlog {
-    /// Reads the server's notes. `pg_wal` is the folder that the log lies in.
+    /// Reads `archive_status`. `pg_wal` is the folder of the WAL.
     pub fn read(pg_wal: &Path) -> io::Result<Self> {
         let mut files = Vec::new();
         for entry in std::fs::read_dir(status_folder(pg_wal))? {
@@ -35,7 +35,7 @@ impl Backlog {
             let name = entry.file_name();
             let Some(name) = name.to_str().and_then(|name| name.strip_suffix(".ready")) else { continue };
             let Ok(name) = name.parse::<WalName>() else { continue };
-            // A note may go while the folder is read: its file was archived.
+            // A `.ready` file may disappear meanwhile: its file was archived.
             let Ok(since) = entry.metadata().and_then(|note| note.modified()) else { continue };
             let file = WalFile { path: pg_wal.join(name.to_string()), name };
             files.push(Ready { file, since: since.into() });
@@ -60,13 +60,13 @@ impl Backlog {
         self.files.iter().filter(|ready| is_segment(ready)).count() as u64
     }
 
-    /// Bytes that cannot be freed before they are archived.
+    /// Returns the bytes that cannot be freed before they are archived.
     pub fn bytes(&self) -> u64 {
         self.segments() * self.segment_size.bytes()
     }
 
-    /// How long the disk lasts if log goes on being written as fast as what waits was, and nothing is
-    /// archived. `None`: too little waits to tell.
+    /// Estimates how long the disk lasts if WAL continues to be written at the rate of the backlog, and
+    /// nothing is archived. `None`: the backlog is too small to tell.
     pub fn disk_lasts(&self) -> Option<Duration> {
         let newest = self.files.iter().map(|ready| ready.since).max()?;
         let span = (newest - self.oldest()?).to_std().ok().filter(|span| !span.is_zero())?;

@@ -1,17 +1,18 @@
-//! Reads a line as the server's shell would, as far as that decides which programs it runs, and whose exit status counts.
+//! Parses a line as the server's shell would, as far as that determines which programs it runs, and whose
+//! exit status counts.
 
 /// A word of a line, unquoted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Word {
-    /// `%%` is a `%` already; `%p` and `%f` are as they were.
+    /// `%%` is replaced by `%`; `%p` and `%f` are unchanged.
     pub(super) text: String,
-    /// Only the shell knows what becomes of it: a variable, a command, a pattern.
+    /// It depends on an expansion of the shell: a variable, a command, a pattern.
     pub(super) is_expanded: bool,
-    /// The server puts the file in it: `%p`, or `%f` of a path that is built.
+    /// The server inserts the file into it: `%p`, or `%f` in a composed path.
     pub(super) has_file: bool,
 }
 
-/// What is between two commands.
+/// The operator between two commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Joint {
     /// `;` or the end of a line.
@@ -19,7 +20,7 @@ pub(super) enum Joint {
     And,
     Or,
     Pipe,
-    /// `&`: the next is not waited for.
+    /// `&`: the shell does not wait.
     Background,
 }
 
@@ -35,23 +36,23 @@ impl Joint {
     }
 }
 
-/// A program with its arguments, and what comes behind it; redirections are left out.
+/// A program with its arguments, and the operator after it; redirections are left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SimpleCommand {
     pub(super) words: Vec<Word>,
     pub(super) joint: Option<Joint>,
 }
 
-/// Why a line is not read.
+/// Why a line cannot be parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unread {
-    /// A quote is not closed: the shell refuses it.
+    /// An unclosed quote: the shell rejects it.
     OpenQuote,
-    /// It groups commands, or decides between them.
+    /// It has a compound command: a group, a condition or a loop.
     Compound,
 }
 
-/// Stands for a `%` that the server makes of `%%`.
+/// A placeholder for a `%` that the server makes of `%%`.
 const PERCENT: char = '\u{E000}';
 const RESERVED: [&str; 14] =
     ["if", "then", "else", "fi", "for", "while", "until", "do", "done", "case", "esac", "function", "{", "}"];
@@ -78,7 +79,7 @@ pub(super) fn commands(line: &str) -> Result<Vec<SimpleCommand>, Unread> {
                 words.push(word);
             }
             Token::Redirection => is_file = true,
-            // An empty line, or the end of one after a joint.
+            // An empty line, or the end of one after an operator.
             Token::Joint(Joint::Then) if words.is_empty() => {}
             Token::Joint(joint) => {
                 commands.push(SimpleCommand { words: std::mem::take(&mut words), joint: Some(joint) });
@@ -88,7 +89,7 @@ pub(super) fn commands(line: &str) -> Result<Vec<SimpleCommand>, Unread> {
     if !words.is_empty() {
         commands.push(SimpleCommand { words, joint: None });
     }
-    // Nothing comes behind the last `;`.
+    // Nothing follows the last `;`.
     if let Some(last) = commands.last_mut().filter(|last| last.joint == Some(Joint::Then)) {
         last.joint = None;
     }
@@ -124,7 +125,7 @@ fn tokens(line: &str) -> Result<Vec<Token>, Unread> {
             '#' if word.is_none() => while letters.next_if(|letter| *letter != '\n').is_some() {},
             '(' | ')' => return Err(Unread::Compound),
             '<' | '>' => {
-                // The number before it is of the file.
+                // The number before it is a file descriptor.
                 let is_number = |word: &Word| word.text.bytes().all(|byte| byte.is_ascii_digit());
                 tokens.extend(word.take().filter(|word| !is_number(word)).map(Token::Word));
                 while letters.next_if(|letter| matches!(letter, '<' | '>' | '&' | '|')).is_some() {}

@@ -12,7 +12,7 @@ use crate::wal::{Backlog, ServerHost, is_this_host};
 
 const QUESTION_WITHIN: Duration = Duration::from_secs(10);
 
-/// Why the server did not say how it archives.
+/// Why the server did not report how it archives.
 #[derive(Debug, Error)]
 pub enum ServerError {
     #[error("failed to query the archiver of the server")]
@@ -23,14 +23,14 @@ pub enum ServerError {
     Value(&'static str, String),
 }
 
-/// A server, as far as it archives.
+/// The facts of a server that concern archiving.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArchiverFacts {
-    /// When it was asked, by its own clock.
+    /// When it was queried, by its own clock.
     pub asked: DateTime<Utc>,
     pub system_identifier: SystemIdentifier,
     pub timeline: Timeline,
-    /// Where it writes now; on a standby, where it replays.
+    /// Its write position; on a standby, its replay position.
     pub lsn: Lsn,
     pub segment_size: SegmentSize,
     pub is_standby: bool,
@@ -39,38 +39,38 @@ pub struct ArchiverFacts {
     /// `None` where the role may not read it.
     pub archive_command: Option<String>,
     pub host: ServerHost,
-    /// A segment is ended after this long if anything was written; zero: only when it is full.
+    /// A segment is switched after this long if anything was written; zero: only when it is full.
     pub archive_timeout: Duration,
     pub last_archived: Option<DateTime<Utc>>,
     pub last_archived_file: Option<WalName>,
     pub failed_count: i64,
     pub last_failed: Option<DateTime<Utc>>,
-    /// As the server names it.
+    /// As reported by the server.
     pub last_failed_file: Option<String>,
-    /// Physical ones.
+    /// Physical replication slots.
     pub slots: Vec<SlotFacts>,
     pub backlog: Waiting,
 }
 
-/// A slot that a stream may go through.
+/// A replication slot for streaming WAL.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct SlotFacts {
     pub name: String,
-    /// Somebody takes the log through it now.
+    /// A receiver is connected to it now.
     pub is_active: bool,
     /// `reserved`, `extended`, `unreserved` or `lost`; `None` where it was never used.
     pub wal_status: Option<String>,
 }
 
-/// What waits to be archived.
+/// The backlog of the archiver.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Waiting {
-    /// `None` where the role may not look.
+    /// `None` where the role may not read it.
     pub files: Option<u64>,
     pub oldest: Option<DateTime<Utc>>,
-    /// Bytes free for the log, where the server is this host.
+    /// Bytes free for WAL, where the server is on this host.
     pub free: Option<u64>,
-    /// How long they last, if nothing is archived.
+    /// The time until they are used up, if nothing is archived.
     pub lasts: Option<Duration>,
 }
 
@@ -95,8 +95,8 @@ struct ServerFactsRow {
     looks: bool,
 }
 
-// Settings a role may not read are not in the view for it. What was checkpointed last may be of the timeline that a
-// server was promoted from.
+// Settings that a role may not read are missing in the view. The last checkpoint may be of the timeline that
+// a server was promoted from.
 const FACTS: &str = "
 SELECT (extract(epoch FROM clock_timestamp()) * 1000)::int8 AS asked,
        s.system_identifier,
@@ -127,7 +127,7 @@ const SLOTS: &str = "
 SELECT slot_name::text AS name, active AS is_active, wal_status
   FROM pg_replication_slots WHERE slot_type = 'physical'";
 
-/// Asks a server how it archives.
+/// Queries how a server archives.
 pub async fn server_facts(connection: &mut PgConnection) -> Result<ArchiverFacts, ServerError> {
     let row: ServerFactsRow = bounded(sqlx::query_as(FACTS).fetch_one(&mut *connection)).await?;
     let slots = bounded(sqlx::query_as(SLOTS).fetch_all(&mut *connection)).await?;
@@ -181,7 +181,7 @@ async fn bounded<T>(question: impl Future<Output = Result<T, sqlx::Error>>) -> R
     }
 }
 
-/// A server that has archived nothing, and failed at nothing.
+/// Returns the facts of a server that has archived nothing, without failures.
 #[cfg(test)]
 pub(crate) fn facts_for_tests() -> ArchiverFacts {
     ArchiverFacts {

@@ -12,9 +12,9 @@ use crate::wal::cluster;
 use crate::wal::cluster::ClusterError;
 use crate::wal::{Archive, ArchiverFacts, ServerError, Stall, server_facts};
 
-/// The file that a server was last told is archived: it is free to delete its own.
+/// The last file whose archiving a server was told succeeded: it is free to delete its own copy.
 ///
-/// Where a command says so and archives nothing, nobody sees it but by asking the repositories.
+/// A broken `archive_command` that exits 0 can be detected only by checking the repositories.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LastArchived {
     pub file: WalName,
@@ -23,7 +23,7 @@ pub struct LastArchived {
     optional_repositories: Vec<RepositoryName>,
 }
 
-/// Why it is not known what a server was told.
+/// Why the server's archiving status is unknown.
 #[derive(Debug, Error)]
 pub enum AskError {
     #[error(transparent)]
@@ -32,7 +32,7 @@ pub enum AskError {
     Server(#[from] ServerError),
 }
 
-/// Why it is not known whether a repository has a file.
+/// Why it is unknown whether a repository has a file.
 #[derive(Debug, Error)]
 pub enum KeptError {
     #[error("failed to read the system identifier of its WAL")]
@@ -42,7 +42,7 @@ pub enum KeptError {
 }
 
 impl LastArchived {
-    /// `None`: the server has archived nothing, or not by `archive_command`.
+    /// Returns the file; `None`: the server has archived nothing, or not by `archive_command`.
     pub fn from_facts(source: &PostgresSource, facts: &ArchiverFacts, archive: Archive) -> Option<Self> {
         let wal = source.wal.as_ref().filter(|wal| wal.method == WalMethod::Archive)?;
         let (file, at) = (facts.last_archived_file?, facts.last_archived?);
@@ -50,8 +50,8 @@ impl LastArchived {
         is_of_it.then(|| Self { file, at, archive, optional_repositories: wal.optional_repositories.clone() })
     }
 
-    /// Whether every repository was asked, and none was ever given any WAL of the cluster: what the server archived went
-    /// nowhere, or to others.
+    /// Returns whether every repository was queried, and none ever received any WAL of the cluster: what the
+    /// server archived went nowhere, or elsewhere.
     pub async fn is_nowhere(&self, repositories: &Repositories) -> bool {
         let asked = repositories.iter().map(|repository| cluster::known(&*repository.store, &self.archive));
         let known = join_all(asked).await;
@@ -59,14 +59,14 @@ impl LastArchived {
         !known.is_empty() && repositories.lost().is_empty() && has_none
     }
 
-    /// Whether a repository should have the file, and does not.
+    /// Returns whether a repository should have the file, and does not.
     pub async fn is_lost_from(&self, repository: &Repository) -> Result<bool, KeptError> {
         if self.optional_repositories.contains(&repository.name) {
             return Ok(false);
         }
         let store = &*repository.store;
         match cluster::known(store, &self.archive).await? {
-            // What the server archived before was given to others.
+            // Files archived before went elsewhere.
             Some(record) if record.recorded <= self.at => {}
             _ => return Ok(false),
         }
@@ -80,16 +80,16 @@ impl LastArchived {
     }
 }
 
-/// What a server says of itself and of its archiving.
+/// The state of a server and of its archiving.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArchiverReport {
     pub facts: ArchiverFacts,
     pub acknowledged: Option<LastArchived>,
-    /// What keeps its log from coming.
+    /// What blocks its WAL.
     pub stall: Option<Stall>,
 }
 
-/// Asks the server of a source, where the policy has its log archived.
+/// Queries the server of a source, where the policy archives its WAL.
 pub async fn said(system: &SystemName, source: &Source) -> Result<Option<ArchiverReport>, AskError> {
     let Some(postgres) = source.postgres() else { return Ok(None) };
     let Some(wal) = &postgres.wal else { return Ok(None) };

@@ -1,5 +1,5 @@
-//! What a server says about its archiving: its settings and statistics, what its `archive_command` does, what waits to
-//! be archived, and what it holds up.
+//! The state of a server's archiving: its settings and statistics, the effect of its `archive_command`, its
+//! backlog, and stalls.
 
 pub(super) mod archive_command;
 pub(super) mod backlog;

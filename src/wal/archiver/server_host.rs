@@ -1,4 +1,4 @@
-//! The host that a server runs on, where it is this one.
+//! The host of a server, where it is this one.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};
@@ -9,11 +9,11 @@ use super::archive_command::{PolicyState, ProgramState, PushTarget, ServerFiles}
 use crate::model::SystemIdentifier;
 use crate::postgres::{ControlFileError, system_identifier_in};
 
-/// Where a program without a path is looked for: the server may have been started with another `PATH` than drctl.
+/// The search path for programs: the server may have been started with another `PATH` than drctl.
 const PROGRAMS: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Says whether a server runs on this host: its data directory is here, or seems to be where it may not be read and
-/// `is_near`, since it was reached without leaving the host.
+/// Returns whether a server runs on this host: its data directory is here, or seems to be where it is not
+/// readable and `is_near`, since the connection did not leave the host.
 pub(crate) fn is_this_host(data_directory: &Path, cluster: SystemIdentifier, is_near: bool) -> bool {
     match system_identifier_in(data_directory) {
         Ok(found) => found == cluster,
@@ -24,7 +24,7 @@ pub(crate) fn is_this_host(data_directory: &Path, cluster: SystemIdentifier, is_
     }
 }
 
-/// What can be found out about the files of a server's host.
+/// Access to the files of a server's host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerHost {
     /// `None`: it is another host.
@@ -34,7 +34,7 @@ pub struct ServerHost {
 impl ServerHost {
     pub const ELSEWHERE: Self = Self { data_directory: None };
 
-    /// The host of a server; `data_directory`: where that is known, and on this host.
+    /// Returns the host of a server; `data_directory`: where that is known, and on this host.
     pub fn new(data_directory: Option<PathBuf>) -> Self {
         Self { data_directory }
     }

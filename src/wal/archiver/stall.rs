@@ -6,26 +6,26 @@ use crate::policy::WalMethod;
 use crate::text::format_time;
 use crate::wal::ArchiverFacts;
 
-/// Why nothing is added to the archive now, however good what is there may be.
+/// Why nothing is being added to the archive, however intact it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stall {
-    /// What the server tried last was not archived.
+    /// The server's last attempt failed.
     Failing {
-        /// `None` where the server's words name no file.
+        /// `None` where the server reports no file.
         file: Option<String>,
         at: DateTime<Utc>,
-        /// Since the server's counters began.
+        /// Since the server's counters were reset.
         times: u64,
     },
     NoSlot(String),
-    /// The server has given up what the slot kept.
+    /// The server has removed WAL that the slot required.
     SlotLost(String),
-    /// Nobody takes the log now.
+    /// No receiver is connected.
     NotFollowed(String),
 }
 
 impl Stall {
-    /// By what the server says. `None`: nothing that it says keeps the log from coming.
+    /// Detects a stall from the server's facts. `None`: nothing in them blocks WAL.
     pub fn detect(through: &WalMethod, facts: &ArchiverFacts) -> Option<Self> {
         match through {
             WalMethod::Archive => Self::of_archiver(facts),
@@ -53,7 +53,7 @@ impl Stall {
         }
     }
 
-    /// What is to be done.
+    /// Returns what to do about it.
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::Failing { .. } => {

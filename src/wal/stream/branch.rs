@@ -1,4 +1,4 @@
-//! Whether what was received is a part of what the server goes on from.
+//! Whether the received WAL is part of the server's history.
 
 use std::time::Duration;
 
@@ -11,24 +11,24 @@ use crate::wal::ArchiverFacts;
 
 const HISTORY_WITHIN: Duration = Duration::from_secs(30);
 
-/// How what comes next of what was received stands to a server.
+/// The relation of the next segment to receive to the server's timeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BranchState {
-    /// The server leads through it.
+    /// The server's history passes through it.
     OnTheWay,
-    /// The server's timeline left the received one before it; `None`: it never came from it.
+    /// The server's timeline forked from the received one before it; `None`: it is not a descendant.
     Abandoned { left: Option<Lsn> },
-    /// The server is on the same timeline, and has not come as far as what was received.
+    /// The server is on the same timeline, at an earlier position than what was received.
     SetBack,
-    /// The server is on a timeline from before the received one.
+    /// The server is on an ancestor of the received timeline.
     Older,
 }
 
-/// Pure. `next`: what a receiver asks for first; `history`: of the server's timeline, where that is another one and
-/// could be had.
+/// Determines the relation. Pure. `next`: what a receiver requests first; `history`: of the server's
+/// timeline, where that is another one and was available.
 pub(super) fn standing(next: Segment, server: &ArchiverFacts, history: Option<&History>) -> BranchState {
     let Some(begin) = next.begin(server.segment_size) else { return BranchState::OnTheWay };
-    // A standby may be behind its primary, and comes to it.
+    // A standby may be behind its primary, and will get there.
     if server.is_standby {
         return BranchState::OnTheWay;
     }
@@ -47,7 +47,7 @@ pub(super) fn standing(next: Segment, server: &ArchiverFacts, history: Option<&H
 }
 
 impl WalStream {
-    /// Where the server's timeline came from, over a connection of the kind that its receiver has.
+    /// Queries the history of the server's timeline, over the same kind of connection as its receiver.
     pub(super) async fn history(&self, tools: &Tools, timeline: Timeline) -> Result<History, String> {
         let psql = tools.program("psql").map_err(|error| error_chain(&error))?;
         let psql = psql.args(["--no-psqlrc", "--no-password", "--quiet", "--tuples-only", "--no-align"]);
@@ -56,7 +56,7 @@ impl WalStream {
         let psql = psql.map_err(|error| error_chain(&error))?;
         let finished = psql.run(HISTORY_WITHIN, &CancellationToken::new()).await;
         let text = finished.map_err(|error| error_chain(&error))?.stdout;
-        // The file's name comes before what is in it.
+        // The file's name precedes its contents.
         let (_, text) =
             text.split_once('|').ok_or_else(|| format!("`{}` is not a timeline history", text.trim()))?;
         History::parse(timeline, text).map_err(|error| error_chain(&error))

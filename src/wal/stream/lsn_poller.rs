@@ -11,12 +11,12 @@ use crate::postgres::close;
 use crate::wal::LsnTimeline;
 use crate::wal::flush_history::LsnSample;
 
-/// Between two looks, at most.
+/// The maximum interval between two polls.
 const LOOK: Duration = Duration::from_secs(5);
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-// A standby may be behind, and says nothing of what was committed. A receiver says itself what it has; a role that may
-// not read that sees what the server keeps for it.
+// A standby may be behind, and has no commits of its own. A receiver reports itself what it has; a role that
+// may not read that sees what the server keeps for it.
 const SIGHT: &str = "
 SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) AS timeline,
        pg_current_wal_lsn()::text AS end,
@@ -32,7 +32,7 @@ struct LsnRow {
 }
 
 impl WalStream {
-    /// Asks the server again and again where its log is, until `stop`. One that is away is told of by the receiver.
+    /// Polls the server for its flush position, until `stop`. The receiver reports an unavailable server.
     pub(super) async fn sight(&self, sightings: &watch::Sender<Arc<LsnTimeline>>, stop: &CancellationToken) {
         let pause = self.every.min(LOOK);
         while !stop.is_cancelled() {
@@ -55,7 +55,7 @@ impl WalStream {
         }
     }
 
-    /// `None`: nobody follows it, or it is a standby.
+    /// `None`: no receiver is connected, or it is a standby.
     async fn look(&self, connection: &mut PgConnection) -> Result<Option<LsnSample>, sqlx::Error> {
         let at = self.pusher.clock.now();
         let asked = sqlx::query_as::<_, LsnRow>(SIGHT).bind(&self.slot).fetch_optional(connection);

@@ -1,17 +1,17 @@
-//! Following a server: `pg_receivewal` takes its log into a directory, and what is there is shipped.
+//! Streaming from a server: `pg_receivewal` receives its WAL into a directory, from where it is uploaded.
 //!
 //! *Invariants.*
-//! - A segment leaves the directory only when every repository that must have it has confirmed it, and the
+//! - A segment is removed from the directory only when every required repository has confirmed it, and the
 //!   newest file always stays, so that a receiver knows where it stopped.
-//! - What the server no longer has is not asked for again and again: what was received before is put aside and
-//!   archived, and the gap is said.
-//! - What was received of a timeline that the server left before it is put aside and archived likewise, and the
-//!   server is followed on the one it is on.
-//! - A piece holds bytes that were there a moment before they were read: nothing before its end is still
-//!   to be written.
-//! - Up to when what was received is complete is what the server said when it was asked where its log was, and no
-//!   time of this host: a receiver may be hours behind.
-//! - One process streams into a directory. A receiver that a killed one left behind is ended first.
+//! - WAL that the server has removed is not requested again and again: what was received before is set aside
+//!   and archived, and the gap is reported.
+//! - WAL received of a timeline that the server forked off before it is set aside and archived likewise, and
+//!   streaming continues on the server's timeline.
+//! - A partial segment holds bytes that were there a moment before they were read: nothing before its end is
+//!   still to be written.
+//! - The completeness time of received WAL comes from the server's answer about its flush position, and from
+//!   no time of this host: a receiver may be hours behind.
+//! - One process streams into a directory. A receiver left running by a killed one is terminated first.
 //!
 //! *Not here.* Sealing and storing: [`super::Pusher`].
 
@@ -38,10 +38,10 @@ use crate::postgres::ConnectionParameters;
 use crate::repository::write_options;
 use spool::Directory;
 
-/// How long what is there may take to be shipped after the end was asked for.
+/// How long the upload of the remaining files may take after the end was requested.
 const LAST_WITHIN: Duration = Duration::from_secs(20);
 
-/// Why a server is not followed.
+/// Why a server cannot be followed.
 #[derive(Debug, Error)]
 pub enum StreamError {
     #[error("failed to prepare `{path}`")]
@@ -52,32 +52,32 @@ pub enum StreamError {
     OtherCluster { path: PathBuf, found: SystemIdentifier, server: SystemIdentifier },
 }
 
-/// What the server has said of where its log was.
+/// The server's flush positions over time.
 type LsnSamples = watch::Receiver<Arc<LsnTimeline>>;
 
-/// A server that is followed.
+/// A server that WAL is streamed from.
 pub struct WalStream {
     pub parameters: ConnectionParameters,
     /// Where to look for `pg_receivewal` first.
     pub tools: Option<PathBuf>,
     pub slot: String,
-    /// What is received lies here until it is archived.
+    /// The directory of received files until they are archived.
     pub directory: PathBuf,
-    /// Its own token ends a push that is on its way; `cancel` of [`WalStream::run`] does not.
+    /// Its own token cancels a push in progress; `cancel` of [`WalStream::run`] does not.
     pub pusher: Pusher,
-    /// What its options are made of anew from time to time: objects may be locked for so long from when they
-    /// are written.
+    /// Its options are rebuilt from these from time to time: objects may be locked for a certain time from
+    /// their creation on.
     pub repositories: Vec<RepositoryConfig>,
-    /// Between pieces of a segment that is being written.
+    /// The interval between partial segments of the current segment.
     pub every: Duration,
     pub events: Events,
 }
 
 impl WalStream {
-    /// Follows the server until `cancel`, through whatever happens to it and to the repositories.
+    /// Streams from the server until `cancel`, through outages of it and of the repositories.
     ///
     /// # Errors
-    /// Only what waiting does not mend.
+    /// Only errors that waiting does not fix.
     pub async fn run(&self, cancel: &CancellationToken) -> Result<(), StreamError> {
         let directory = Directory::open(&self.directory)?;
         let receiving = cancel.child_token();
@@ -98,7 +98,7 @@ impl WalStream {
         outcome
     }
 
-    /// The pusher, with options of now and what the server has said until now.
+    /// Returns the pusher with current options and the server's flush history.
     fn pusher(&self, horizon: &LsnSamples) -> Pusher {
         let given = &self.pusher;
         Pusher {

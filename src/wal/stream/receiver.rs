@@ -9,27 +9,27 @@ use crate::postgres::{Tools, close, server_major};
 use crate::text::{error_chain, format_duration};
 use crate::wal::server_facts;
 
-/// After a failure; each further one waits twice as long, up to the most.
+/// The delay after a failure, doubled with each further one up to the maximum.
 const AGAIN: Duration = Duration::from_secs(1);
 const AGAIN_AT_MOST: Duration = Duration::from_secs(30);
-/// A receiver that ran for this long was well.
+/// A receiver that ran for this long counts as healthy.
 const WELL: Duration = Duration::from_secs(60);
-/// It runs until it is ended.
+/// It runs until it is terminated.
 const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 const SLOT_WITHIN: Duration = Duration::from_secs(30);
 const STATUS_EVERY: &str = "--status-interval=5";
-/// A server that is gone without a word is noticed.
+/// Detects a server that disappeared without closing the connection.
 const KEEPALIVES: &str = "keepalives=1 keepalives_idle=10 keepalives_interval=5 keepalives_count=3";
 
-/// What a server says of log that it no longer has.
+/// The server's message for WAL that it has removed.
 const REMOVED: &str = "has already been removed";
 
-/// Why a receiver does not run, in words; waiting may mend it.
+/// Why a receiver does not run, as text; waiting may fix it.
 type ReceiveError = String;
 
-/// What a receiver begins with.
+/// What a receiver starts with.
 struct PreparedReceiver {
-    /// The programs that fit the server.
+    /// The programs of the server's version.
     tools: Tools,
     slot_is_there: bool,
     /// Nothing was received before.
@@ -81,8 +81,8 @@ impl WalStream {
         }
     }
 
-    /// Makes the directory ready for a receiver. `is_removed`: the server said that it
-    /// no longer has what was asked for.
+    /// Prepares the directory for a receiver. `is_removed`: the server reported that it has removed the
+    /// requested WAL.
     async fn prepare(
         &self,
         directory: &Directory,
@@ -103,7 +103,7 @@ impl WalStream {
                 Some(_) => self.history(&tools, facts.timeline).await.map(Some),
                 None => Ok(None),
             };
-            // What is wrong with it the receiver says.
+            // The receiver reports what is wrong with it.
             let history = history.unwrap_or_else(|words| {
                 self.warn(format!("failed to fetch the history of timeline {}: {words}", facts.timeline));
                 None

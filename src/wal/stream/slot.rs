@@ -11,18 +11,18 @@ use crate::wal::ArchiverFacts;
 
 const LOOK: Duration = Duration::from_secs(30);
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-/// What the slot keeps may be this part of what is free where the server's log is.
+/// The WAL kept for the slot may take up to this fraction of the free space of the server's `pg_wal`.
 const SHARE: u64 = 4;
 
-/// A slot, as the server sees it.
+/// The server's view of a slot.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub(super) struct SlotState {
     pub(super) wal_status: Option<String>,
-    /// Bytes that the server keeps for it.
+    /// Bytes that the server retains for it.
     kept: Option<i64>,
     /// Bytes that may still be written before it is lost; `None` without a limit.
     left: Option<i64>,
-    /// Where the role may see it.
+    /// Where the role may read it.
     data_directory: Option<String>,
 }
 
@@ -33,7 +33,7 @@ SELECT wal_status, safe_wal_size AS left,
        (SELECT setting FROM pg_settings WHERE name = 'data_directory') AS data_directory
   FROM pg_replication_slots WHERE slot_name = $1 AND slot_type = 'physical'";
 
-/// `None`: there is no such slot.
+/// Queries a slot; `None`: there is no such slot.
 pub(super) async fn slot_facts(
     connection: &mut PgConnection,
     name: &str,
@@ -47,11 +47,11 @@ pub(super) async fn slot_facts(
 
 const MAY_LOOK: &str = "SELECT has_function_privilege('pg_ls_waldir()', 'EXECUTE')";
 
-// A timeline that was left goes on in segments of the next one.
+// A timeline that was left continues in segments of the next one.
 const HAS: &str = "SELECT EXISTS (SELECT FROM pg_ls_waldir() WHERE substr(name, 9, 16) = $1)";
 
-/// Whether the server still has a segment, of whichever timeline, or has not begun it yet; `None` where the
-/// role may not look.
+/// Queries whether the server still has a segment, of any timeline, or has not begun it yet; `None` where the
+/// role may not list `pg_wal`.
 pub(super) async fn has_segment(
     connection: &mut PgConnection,
     segment: Segment,
@@ -75,7 +75,7 @@ pub(super) async fn has_segment(
     }
 }
 
-/// What is wrong with it; `free`: bytes free where the server's log is.
+/// Returns what is wrong with it; `free`: bytes free where the server's WAL is.
 fn objection(slot: &SlotState, free: Option<u64>) -> Option<String> {
     let kept = slot.kept.and_then(|kept| u64::try_from(kept).ok()).unwrap_or(0);
     match slot.wal_status.as_deref() {
@@ -105,7 +105,7 @@ fn objection(slot: &SlotState, free: Option<u64>) -> Option<String> {
 }
 
 impl WalStream {
-    /// Warns when the server keeps too much for the slot, or gives it up; until `stop`.
+    /// Warns when the server retains too much for the slot, or invalidates it; until `stop`.
     pub(super) async fn watch_slot(&self, stop: &CancellationToken) {
         let mut was_bad = false;
         loop {
@@ -113,7 +113,7 @@ impl WalStream {
                 () = tokio::time::sleep(LOOK) => {}
                 () = stop.cancelled() => return,
             }
-            // A server that is away is told of by the receiver.
+            // The receiver reports an unavailable server.
             let Ok(mut connection) = self.parameters.connect().await else { continue };
             let slot = slot_facts(&mut connection, &self.slot).await;
             close(connection).await;

@@ -9,31 +9,31 @@ use crate::postgres::SEGMENT_HEADER;
 use crate::wal::WalFile;
 use crate::wal::flush_history::LONGEST_PIECE;
 
-/// Larger than any page: one of zeros is where the log ends.
+/// Larger than any page: the WAL ends at a block of zeros.
 const BLOCK: usize = 64 << 10;
 
-/// Below it: what was received and no receiver goes on from. It only waits to be archived.
+/// The subdirectory of received files that no receiver continues. They only wait to be archived.
 const ASIDE: &str = "aside";
 
-/// Where a receiver writes.
+/// The directory that a receiver writes to.
 pub(super) struct Directory {
     pub(super) path: PathBuf,
-    /// Had by whoever takes files out of it.
+    /// Held while files are removed from it.
     pub(super) turn: tokio::sync::Mutex<()>,
-    /// Held for as long as this is.
+    /// Locked as long as this exists.
     _lock: File,
 }
 
-/// What there is to be archived.
+/// The files to archive.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Received {
-    /// Whole files, histories first, then in their order.
+    /// Complete files, history files first, then in their order.
     pub(super) whole: Vec<WalFile>,
-    /// What a receiver goes on from, which has to stay.
+    /// The file that a receiver continues from, which has to stay.
     pub(super) newest: Option<WalName>,
-    /// What is being written.
+    /// The file that is being written.
     pub(super) current: Option<WalFile>,
-    /// Begins of segments that will never be whole here.
+    /// Beginnings of segments that will never be complete here.
     pub(super) ended: Vec<WalFile>,
 }
 
@@ -52,7 +52,7 @@ impl Directory {
         Ok(directory)
     }
 
-    /// Deletes pieces that were on their way when a stream was killed.
+    /// Deletes partial segments that were being uploaded when a stream was killed.
     fn clear(&self) -> io::Result<()> {
         for file in files_in(&self.path)?.into_iter().chain(self.aside()?) {
             if matches!(file.name, WalName::Piece { .. }) {
@@ -74,7 +74,8 @@ impl Directory {
         Ok(received)
     }
 
-    /// Which segment a receiver would ask for first; `None` where it begins wherever its slot does.
+    /// Returns the segment that a receiver would request first; `None` where it begins at its slot's
+    /// position.
     pub(super) fn next(&self, size: SegmentSize) -> io::Result<Option<Segment>> {
         Ok(match self.read()?.newest {
             Some(WalName::Segment(segment)) => segment.after(1, size),
@@ -83,8 +84,8 @@ impl Directory {
         })
     }
 
-    /// Puts everything aside that a receiver would go on from, so that it begins where its slot does. What is
-    /// there is still archived. None may be running.
+    /// Sets everything aside that a receiver would continue from, so that it begins at its slot's position.
+    /// The files are still archived. No receiver may be running.
     pub(super) fn set_aside(&self) -> io::Result<()> {
         for file in files_in(&self.path)? {
             match file.name {
@@ -101,7 +102,7 @@ impl Directory {
         Ok(())
     }
 
-    /// Where nothing of that name is yet: what was put aside before may still wait to be archived.
+    /// Returns a path without an existing file: files set aside before may still wait to be archived.
     fn place_aside(&self, name: WalName) -> io::Result<PathBuf> {
         let mut folder = self.path.join(ASIDE);
         while folder.join(name.to_string()).try_exists()? {
@@ -111,7 +112,7 @@ impl Directory {
         Ok(folder.join(name.to_string()))
     }
 
-    /// Everything that was put aside, what came first before the rest.
+    /// Returns everything that was set aside, earlier files first.
     fn aside(&self) -> io::Result<Vec<WalFile>> {
         let (mut folder, mut files) = (self.path.join(ASIDE), vec![]);
         while folder.is_dir() {
@@ -121,8 +122,8 @@ impl Directory {
         Ok(files)
     }
 
-    /// Gives files that a receiver was killed over their length: it fills them with zeros before it writes any
-    /// log, and never goes on with one that is short. None may be running.
+    /// Extends files of a killed receiver to their full length: it fills them with zeros before it writes any
+    /// WAL, and never continues a short one. No receiver may be running.
     pub(super) fn mend(&self, size: SegmentSize) -> io::Result<()> {
         if let Some(file) = self.read()?.current {
             let length = file.path.metadata()?.len();
@@ -133,7 +134,7 @@ impl Directory {
         Ok(())
     }
 
-    /// Whose log it has; `None` where it has none that says so.
+    /// Returns the system identifier of its WAL; `None` where no file has it.
     pub(super) fn cluster(&self) -> Option<SystemIdentifier> {
         let received = self.read().ok()?;
         let files = received.whole.iter().chain(&received.current).chain(&received.ended);
@@ -141,7 +142,7 @@ impl Directory {
     }
 }
 
-/// Nothing where there is no such folder.
+/// Returns no files where the folder does not exist.
 fn files_in(folder: &Path) -> io::Result<Vec<WalFile>> {
     let entries = match std::fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
@@ -159,7 +160,7 @@ fn sorted(files: Vec<WalFile>) -> Received {
         WalName::Segment(segment) | WalName::Partial(segment) => Some(segment),
         _ => None,
     };
-    // A receiver goes on where the newest of them is.
+    // A receiver continues at the newest of them.
     let newest = files
         .iter()
         .filter(|file| segment(file).is_some())
@@ -168,7 +169,7 @@ fn sorted(files: Vec<WalFile>) -> Received {
     let mut received = Received { newest, ..Received::default() };
     for file in files {
         match file.name {
-            // One of a timeline that was left is as whole as it will be.
+            // One of an abandoned timeline will not grow any more.
             WalName::Partial(_) if Some(file.name) == newest => received.current = Some(file),
             WalName::Segment(_) | WalName::Partial(_) | WalName::History(_) => received.whole.push(file),
             WalName::Piece { .. } | WalName::BackupLabel { .. } => {}
@@ -178,8 +179,8 @@ fn sorted(files: Vec<WalFile>) -> Received {
     received
 }
 
-/// Where the log ends in a file that is being written, from `shipped` on: after its last byte that is not
-/// zero. It is written from its begin to its end, and was zeros before.
+/// Returns where the WAL ends in a file that is being written, from `shipped` on: after its last byte that is
+/// not zero. It is written sequentially, and was zeros before.
 pub(super) fn end_of_log(file: &mut File, shipped: u32) -> io::Result<u32> {
     let mut buffer = vec![0; BLOCK];
     let mut at = u64::from(shipped) / BLOCK as u64 * BLOCK as u64;
@@ -202,7 +203,7 @@ pub(super) fn end_of_log(file: &mut File, shipped: u32) -> io::Result<u32> {
     Ok(u32::try_from(end).unwrap_or(u32::MAX))
 }
 
-/// What there is to ship of `current`; `None` where there is nothing new, or no header yet.
+/// Returns the next range of `current` to upload; `None` where there is nothing new, or no header yet.
 pub(super) fn next_piece(current: &WalFile, shipped: u32) -> io::Result<Option<(Segment, u32, u32)>> {
     let WalName::Partial(segment) = current.name else { return Ok(None) };
     let end = end_of_log(&mut File::open(&current.path)?, shipped)?;
@@ -211,7 +212,7 @@ pub(super) fn next_piece(current: &WalFile, shipped: u32) -> io::Result<Option<(
         .then(|| (segment, shipped, end.min(shipped.saturating_add(LONGEST_PIECE)))))
 }
 
-/// Copies the bytes of a piece to a file of its name.
+/// Copies the bytes of a partial segment to a file of its name.
 pub(super) fn cut_piece(current: &WalFile, segment: Segment, begin: u32, end: u32) -> io::Result<PathBuf> {
     let name = WalName::Piece { segment, begin, end };
     let path = current.path.with_file_name(name.to_string());

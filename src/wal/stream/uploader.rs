@@ -11,26 +11,26 @@ use crate::text::error_chain;
 use crate::wal::flush_history::LONGEST_PIECE;
 use crate::wal::{Pusher, WalFile};
 
-/// Between two looks.
+/// The interval between two polls.
 const LOOK: Duration = Duration::from_millis(500);
-/// After a failure; each further one waits twice as long, up to the most.
+/// The delay after a failure, doubled with each further one up to the maximum.
 const AGAIN: Duration = Duration::from_secs(1);
 const AGAIN_AT_MOST: Duration = Duration::from_secs(30);
-/// What was there before this is there for every reader.
+/// Bytes older than this are visible to every reader.
 const SETTLE: Duration = Duration::from_millis(20);
 
-/// What need not be asked for again.
+/// What need not be uploaded or queried again.
 #[derive(Default)]
 pub(super) struct UploadResult {
-    /// Whole files that are archived and stay.
+    /// Complete files that are archived and stay.
     kept: HashSet<WalName>,
-    /// How far the segment that is being written is shipped.
+    /// How far the current segment has been uploaded.
     segment: Option<Segment>,
     until: u32,
 }
 
 impl WalStream {
-    /// Archives what is received, until `stop`.
+    /// Archives received files, until `stop`.
     pub(super) async fn ship(
         &self,
         directory: &Directory,
@@ -56,7 +56,7 @@ impl WalStream {
         shipped
     }
 
-    /// Once more after the receiver has ended.
+    /// Runs one more round after the receiver has ended.
     pub(super) async fn ship_last(
         &self,
         directory: &Directory,
@@ -66,7 +66,8 @@ impl WalStream {
         self.round(directory, horizon, &mut shipped, true).await;
     }
 
-    /// Archives what is whole, and then a piece of what is not. Gives false where anything failed.
+    /// Archives complete files, and then a partial segment of the current one. Returns false where anything
+    /// failed.
     async fn round(
         &self,
         directory: &Directory,
@@ -75,7 +76,7 @@ impl WalStream {
         with_piece: bool,
     ) -> bool {
         let _turn = directory.turn.lock().await;
-        // Before anything is read: what was received by then is read.
+        // Taken before any file is read: what was received by then is read.
         let pusher = self.pusher(horizon);
         let received = match directory.read() {
             Ok(received) => received,
@@ -93,7 +94,7 @@ impl WalStream {
         whole && ended && piece
     }
 
-    /// Ships what there is of segments that will never be whole here, and lets them go.
+    /// Uploads the beginnings of segments that will never be complete here, and releases them.
     async fn ship_ended(&self, pusher: &Pusher, received: &Received) -> bool {
         let mut good = true;
         for file in &received.ended {
@@ -107,7 +108,7 @@ impl WalStream {
         let mut good = true;
         let (stayed, waiting): (Vec<_>, Vec<_>) =
             received.whole.iter().partition(|file| shipped.kept.contains(&file.name));
-        // What stayed for a receiver goes once there is something newer.
+        // Files kept for a receiver are released once there is a newer one.
         for file in stayed {
             good &= self.forget(file, received, shipped);
         }
@@ -142,7 +143,7 @@ impl WalStream {
         good
     }
 
-    /// Deletes a file that is archived, unless a receiver needs it.
+    /// Deletes an archived file, unless a receiver needs it.
     fn forget(&self, file: &WalFile, received: &Received, shipped: &mut UploadResult) -> bool {
         if Some(file.name) == received.newest || matches!(file.name, WalName::History(_)) {
             shipped.kept.insert(file.name);
@@ -170,7 +171,7 @@ impl WalStream {
         if shipped.segment != Some(segment) {
             (shipped.segment, shipped.until) = (Some(segment), 0);
         }
-        // A receiver may rename it at any moment: then it is whole, and taken as that.
+        // A receiver may rename it at any moment: then it is complete, and archived as such.
         let is_gone = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
         loop {
             let piece = match next_piece(current, shipped.until) {
@@ -201,7 +202,7 @@ impl WalStream {
                 Ok(pushed) => {
                     tracing::info!("{} is uploaded", pushed.name);
                     shipped.until = end;
-                    // What was written meanwhile is in the next one, when that is due.
+                    // What was written meanwhile is in the next partial segment, when that is due.
                     if end - begin < LONGEST_PIECE {
                         return true;
                     }
