@@ -111,7 +111,7 @@ impl Run<'_> {
         }
         // An interrupted run has to be reported: where nothing was taken yet, by this outcome.
         if taken.is_empty() || !lost.is_cancelled() {
-            // Created only now: ids sort by start time, and whoever waited for the lease starts after its
+            // Created only now: ids sort by start time, and a run that waited for the lease starts after its
             // holder.
             let backup = BackupId::new(self.clock.now(), source, kind, seed());
             taken.push(self.capture(planned, backup, false, lost).await);
