@@ -1,4 +1,4 @@
-//! Automation: schedules, retention, drills, notifications.
+//! What happens by itself: schedules, retention, drills, notifications.
 
 use std::time::Duration;
 
