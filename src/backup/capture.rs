@@ -15,12 +15,12 @@ use crate::policy::Encryption;
 use crate::repository::{BackupWriter, FormatVersion, Unavailable, write_options};
 use crate::source::{Capture, CaptureContext, Captured, Naming, Requirements};
 
-/// What became of a backup, and its manifest where that was committed.
+/// The result of a backup, and its manifest where that was committed.
 pub(super) type CaptureResult = Result<(SourceOutcome, Option<CommittedBackup>), TakeError>;
 
 impl Run<'_> {
-    /// Takes one backup of a source whose lease is held. `is_resumed`: an interrupted run began it, and may have left
-    /// objects of it.
+    /// Takes one backup of a source whose lease is held. `is_resumed`: an interrupted run started it, and may
+    /// have left objects.
     pub(super) async fn capture(
         &self,
         planned: &PlannedSource,
@@ -80,7 +80,7 @@ impl Run<'_> {
         Ok((outcome, Some((manifest, repositories))))
     }
 
-    /// Connects to the source, rejects what could never be restored, and decides what it builds on. Nothing is
+    /// Connects to the source, rejects what could never be restored, and selects the parent. Nothing is
     /// stored.
     pub(super) async fn prepare<'s>(
         &self,
@@ -114,7 +114,7 @@ impl Run<'_> {
         )
     }
 
-    /// Stores the artifacts; where that fails, what was stored is removed.
+    /// Stores the artifacts; on a failure, what was stored is removed.
     async fn capture_into(
         &self,
         mut writer: BackupWriter,

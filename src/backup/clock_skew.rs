@@ -4,11 +4,11 @@ use super::error::BackupError;
 use crate::platform::Clock;
 use crate::repository::{ClockSkew, Repositories};
 
-/// For the time of a store, at most.
+/// The time limit for the clock of a store.
 const CLOCK_WITHIN: Duration = Duration::from_secs(15);
 
-/// Refuses to go on where this host's clock is too far from a store's. A store that does not answer soon is not
-/// waited for: opening it says what is wrong with it, after all its retries.
+/// Refuses to continue where this host's clock differs too much from a store's. A slow store is not waited
+/// for: opening it reports its error, after all its retries.
 pub(super) async fn check_clocks(
     repositories: &Repositories,
     stall: Duration,

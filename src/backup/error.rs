@@ -12,7 +12,7 @@ use crate::store::StoreError;
 use crate::text::format_duration;
 use crate::wal::cluster::ClusterError;
 
-/// Why a run did not even begin.
+/// Why a run did not start.
 #[derive(Debug, Error)]
 pub enum BackupError {
     #[error("failed to open the repositories")]

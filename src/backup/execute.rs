@@ -50,7 +50,7 @@ pub async fn execute(plan: BackupPlan, context: BackupContext<'_>) -> Result<Bac
 }
 
 impl Run<'_> {
-    /// Takes what is due of one source under its lease, then waits for the WAL that it needs.
+    /// Takes the due backups of one source under its lease, then waits for the WAL that they need.
     async fn take(&self, planned: &PlannedSource) -> Vec<CaptureResult> {
         let lost = self.cancel.child_token();
         let (kind, lease) = match self.begin_source(planned, &lost).await {
@@ -67,7 +67,7 @@ impl Run<'_> {
         for taken in &mut taken {
             match taken {
                 Err(_) if was_lost => *taken = Err(TakeError::LeaseLost),
-                // Nobody else has to wait for it.
+                // The lease is not needed any more while waiting.
                 Ok((SourceOutcome::Stored { not_restorable, .. }, Some((manifest, repositories)))) => {
                     *not_restorable = self.wait_for_wal(manifest, repositories).await;
                 }
@@ -87,7 +87,7 @@ impl Run<'_> {
         Ok((kind, self.lease(planned, lost).await.map_err(TakeError::Lease)?))
     }
 
-    /// Takes the backups that interrupted runs began, then a new one where that is due.
+    /// Resumes the backups that interrupted runs started, then takes a new one where that is due.
     async fn take_with_lease(
         &self,
         planned: &PlannedSource,
@@ -109,9 +109,10 @@ impl Run<'_> {
             ));
             return taken;
         }
-        // An interrupted run has to say so: where nothing was taken yet, this one does.
+        // An interrupted run has to be reported: where nothing was taken yet, by this outcome.
         if taken.is_empty() || !lost.is_cancelled() {
-            // Only now: ids sort as backups began, and whoever waited for the lease begins after its holder.
+            // Created only now: ids sort by start time, and a run that waited for the lease starts after its
+            // holder.
             let backup = BackupId::new(self.clock.now(), source, kind, seed());
             taken.push(self.capture(planned, backup, false, lost).await);
         }

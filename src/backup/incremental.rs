@@ -17,22 +17,22 @@ use crate::text::error_chain;
 
 const LIST: &str = "backup_manifest";
 
-/// A base backup, and what is against using it.
+/// A base backup, and the reason against using it as a parent.
 struct AncestorCandidates {
     manifest: Manifest,
     against: Option<String>,
 }
 
-/// What a base backup copies.
+/// The plan of a base backup.
 #[derive(Debug, Default)]
 pub(super) struct PlannedBase {
     pub(super) plan: BasePlan,
-    /// The lists of files of those that it could have built on.
+    /// The manifests of its possible parents.
     lists: Vec<PathBuf>,
 }
 
 impl Run<'_> {
-    /// Decides whether a base backup is a full one. It builds only on what every repository has that this run writes
+    /// Decides whether a base backup is full. Its parent has to be in every repository that this run writes
     /// to.
     pub(super) async fn plan_base(
         &self,
@@ -55,17 +55,17 @@ impl Run<'_> {
         let scope = scope.map_err(|why| {
             SourceError::new(BaseError::NoIncremental { server: support.name.clone(), why })
         })?;
-        // Its list of files is kept of a full one, too: the next one may build on it.
+        // The manifest of a full one is cached, too: it may be the parent of the next one.
         let keep = (most > 0).then(|| list_of(&folder, backup));
         let plan = BasePlan { scope, is_strict: self.extent == Extent::Incremental, keep };
         Ok(PlannedBase { plan, lists })
     }
 
-    /// From the newest base backup back to the newest full one.
+    /// Returns the base backups from the newest one back to the newest full one.
     async fn newest(&self, source: &SourceName) -> Vec<AncestorCandidates> {
         let listing = Listing::of_source(&self.repositories, &self.policy.system, source).await;
         for lost in &listing.unlisted {
-            // Then it is not known to have any of them.
+            // Then it is unknown whether it has any of them.
             self.events.warning(format!(
                 "repository {} did not say which base backups it has: {}",
                 lost.name,
@@ -87,7 +87,7 @@ impl Run<'_> {
         found
     }
 
-    /// Returns why the first repository that has not just this backup intact keeps it from being built on.
+    /// Returns why the first repository without exactly this backup, intact, prevents its use as a parent.
     fn against(
         &self,
         record: &BackupRecord,
@@ -126,8 +126,8 @@ impl Run<'_> {
         state_directory().join("base").join(self.policy.system.as_str()).join(source.as_str())
     }
 
-    /// Keeps the file list of a committed backup for the next incremental, and removes lists that no backup
-    /// needs any more.
+    /// Caches the manifest of a committed backup for the next incremental, and removes cached manifests that
+    /// are not needed any more.
     pub(super) fn keep_list(&self, manifest: &Manifest, base: &PlannedBase) {
         let (Some(path), Some(physical)) = (&base.plan.keep, &manifest.physical) else { return };
         let published = match physical.backup_manifest {
@@ -175,7 +175,8 @@ async fn candidate(base: &AncestorCandidates, all: &[AncestorCandidates], folder
     Candidate { manifest: base.manifest.clone(), chain: built, list }
 }
 
-/// The server has to be told which files the other copy has. What is stored this host cannot open.
+/// Returns why the cached manifest cannot be used. The server needs it, and this host cannot decrypt the
+/// stored one.
 async fn against_list(manifest: &Manifest, list: &Path) -> Result<(), String> {
     let Some(physical) = &manifest.physical else { return Err("it is no base backup".to_owned()) };
     if !physical.damaged.is_empty() {

@@ -9,11 +9,11 @@ use crate::repository::lease::{self, Acquired};
 use crate::store::{StoreError, StoreErrorKind};
 use crate::text::{error_chain, format_duration};
 
-/// A wait that is longer is reported.
+/// A longer wait is reported.
 const QUIET_WAIT: Duration = Duration::from_secs(3);
 
 impl Run<'_> {
-    /// Takes the lease of the source. The first repository that can be reached, primary first, is where every host
+    /// Acquires the lease of the source, in the first reachable repository, primary first, where every host
     /// looks.
     pub(super) async fn lease(
         &self,
@@ -55,7 +55,7 @@ impl Run<'_> {
         }))
     }
 
-    /// Taking a lease is quick unless its holder may be dead.
+    /// Reports a wait: acquiring a lease is quick unless its holder may be dead.
     async fn reporting_a_wait<T>(&self, planned: &PlannedSource, taken: impl Future<Output = T>) -> T {
         tokio::pin!(taken);
         tokio::select! {

@@ -1,11 +1,12 @@
-//! Whether a source's server is the one of its earlier backups: a URL may lead to another cluster by now. Pure.
+//! Whether a source's server is of the same cluster as its earlier backups: a URL may lead to another one by
+//! now. Pure.
 
 use thiserror::Error;
 
 use crate::model::{BackupId, Manifest, ServerFacts, Timeline};
 use crate::wal::TimelineDivergence;
 
-/// Why a backup would not be one of the source that the earlier ones are of.
+/// Why a backup would not belong to the source of the earlier ones.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub(super) enum LineageError {
     #[error(
@@ -21,15 +22,16 @@ pub(super) enum LineageError {
 /// How a server continues the earlier backups of its source.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Lineage {
-    /// The system identifier of the cluster whose place the server has taken, as it was accepted.
+    /// The system identifier of the cluster that the server has replaced, as accepted.
     pub(super) replaces: Option<String>,
     /// The server is on an older timeline than the last base backup.
     pub(super) divergence: Option<TimelineDivergence>,
 }
 
-/// Compares a server with what is known of earlier backups, the newest first.
+/// Compares a server with the facts of earlier backups, newest first.
 ///
-/// Where an identifier is not known, as of managed services, only what no cluster can do tells them apart.
+/// Where an identifier is unknown, as for managed services, only what is impossible for one cluster
+/// distinguishes them.
 pub(super) fn compare(
     server: &ServerFacts,
     timeline: Option<Timeline>,

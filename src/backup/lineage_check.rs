@@ -6,12 +6,12 @@ use crate::model::{BackupKind, Manifest, ServerFacts, SourceName, SystemIdentifi
 use crate::repository::{BackupRecord, Listing};
 use crate::wal::{Archive, cluster};
 
-/// Backups whose manifests are read to find one that names its cluster.
+/// Backups whose manifests are read to find one that records its cluster.
 const READ_AT_MOST: usize = 20;
 
 impl Run<'_> {
-    /// Rejects a backup of another cluster than the earlier ones are of, unless that was accepted: for this run, or
-    /// for the WAL of the source.
+    /// Rejects a backup of another cluster than that of the earlier ones, unless that was accepted: for this
+    /// run, or for the WAL of the source.
     pub(super) async fn lineage(
         &self,
         source: &SourceName,
@@ -38,8 +38,8 @@ impl Run<'_> {
         Err(other)
     }
 
-    /// The newest backups of the server itself, as far back as to one that names its cluster, and to a base backup
-    /// where there are few between.
+    /// Returns the newest backups of the server itself, back to one that records its cluster, and to a base
+    /// backup where there are few in between.
     async fn earlier(&self, source: &SourceName) -> Vec<Manifest> {
         let listing = Listing::of_source(&self.repositories, &self.policy.system, source).await;
         let mut earlier: Vec<Manifest> = Vec::new();

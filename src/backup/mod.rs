@@ -1,12 +1,12 @@
-//! Taking backups: [`plan`] selects what is asked for, each source's turn is decided by what the service, the
-//! repositories and the server have ([`SourcePlan`], [`incremental`](crate::source::incremental)), [`execute`] acts.
-//! [`preview`] decides the same, and takes nothing.
+//! Taking backups: [`plan`] selects what is requested, each source's turn is decided by the state of the
+//! service, the repositories and the server ([`SourcePlan`], [`incremental`](crate::source::incremental)),
+//! [`execute`] acts. [`preview`] makes the same decisions without taking a backup.
 //!
-//! *Invariants.* A backup is reported stored only when its manifest is committed, and succeeded only when it is
-//! in every repository of the policy; otherwise it is degraded, and says where it is missing and why.
-//! A source that fails does not stop the others, and leaves nothing that looks like a backup.
-//! What AWS completes after a run was killed is resumed by the next run, and not created twice.
-//! An incremental base backup builds only on what every repository has that this run writes to.
+//! *Invariants.* A backup is reported as stored only when its manifest is committed, and as succeeded only
+//! when it is in every repository of the policy; otherwise it is degraded, with the missing locations and
+//! reasons. A source that fails does not stop the others, and leaves nothing that looks like a backup. What
+//! AWS completes after a run was killed is resumed by the next run, and not created twice. The parent of an
+//! incremental base backup is in every repository that this run writes to.
 //!
 //! *Not here.* Where the bytes come from ([`crate::source`]) and how they are written
 //! ([`crate::repository`]).

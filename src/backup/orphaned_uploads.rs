@@ -4,8 +4,8 @@ use crate::repository::layout;
 use crate::store::{StoreError, require_admin};
 
 impl Run<'_> {
-    /// Aborts the uploads that a killed run left behind: they cost money, and no listing shows them. Whoever holds the
-    /// lease knows that no upload of this source is alive.
+    /// Aborts the uploads that a killed run left behind: they cost money, and no listing shows them. While
+    /// the lease is held, no upload of this source is in progress.
     pub(super) async fn abort_orphaned_uploads(&self, source: &SourceName) {
         let prefix = layout::backups(&self.policy.system, source);
         for repository in self.repositories.iter() {

@@ -10,29 +10,28 @@ use crate::policy::{Policy, Source};
 use crate::source;
 use crate::source::incremental::Extent;
 
-/// An orphaned snapshot that is older was not left by a run of these days: its manifest was lost, and is not made
-/// up. AWS Backup itself says how a resource was set up, whatever a recovery point's age.
+/// An older orphaned snapshot does not come from a recent run: its manifest was lost, and cannot be
+/// reconstructed. AWS Backup itself records a resource's settings, whatever a recovery point's age.
 const RESUMED_WITHIN: TimeDelta = TimeDelta::hours(48);
 
-/// What a run is asked to take. What each source's turn takes is decided once nobody else works on it: see
-/// [`SourcePlan`].
+/// The requested backups of a run. What each source takes is decided under its lease: see [`SourcePlan`].
 #[derive(Clone, Debug)]
 pub struct BackupPlan {
     pub run: RunId,
-    /// Of base backups.
+    /// For base backups.
     pub extent: Extent,
-    /// Whether a cluster is backed up in the place of the one that the earlier backups are of.
+    /// Whether a new cluster is accepted as the replacement of the one of the earlier backups.
     pub accepts_new_cluster: bool,
     pub sources: Vec<PlannedSource>,
 }
 
-/// One backup of a source. A source with several methods is there once for each.
+/// A backup of a source. A source with several methods occurs once for each.
 #[derive(Clone, Debug)]
 pub struct PlannedSource {
     pub source: Source,
-    /// What captures it.
+    /// The implementation that captures it.
     pub opened: Arc<dyn source::Source>,
-    /// `None` where this version can take no backup of it: the run says so, and does not succeed.
+    /// `None` where this version cannot back it up: the run reports that, and does not succeed.
     pub kind: Option<BackupKind>,
 }
 
@@ -50,8 +49,8 @@ fn list(names: &[SourceName]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// Selects all sources of the policy, or those that are named, each once with every kind of backup that the policy
-/// asks for, or with just the one that is named.
+/// Selects all sources of the policy, or the named ones, each once with every kind of backup in the policy,
+/// or with the named kind only.
 pub fn plan(
     policy: &Policy,
     named: &[SourceName],
@@ -84,7 +83,7 @@ pub fn plan(
         }
     }
     match only {
-        // Who names a source means it; without a name it is enough that some have such backups.
+        // A named source has to support the kind; without names it is sufficient that some do.
         Some(kind) if sources.is_empty() || !(named.is_empty() || without.is_empty()) => {
             Err(PlanError::NoSuchKind { kind, of: without })
         }
@@ -98,20 +97,20 @@ pub fn plan(
     }
 }
 
-/// The backups that one source's turn takes.
+/// The backups to take of one source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourcePlan {
-    /// Begun by interrupted runs and not committed; oldest first.
+    /// Started by interrupted runs and not committed; oldest first.
     pub resumed: Vec<BackupId>,
-    /// Whether a resumed one that is committed stands for a new one: its data is inside of the RPO.
+    /// Whether a resumed and committed one makes a new one unnecessary: its data is inside of the RPO.
     pub is_enough: bool,
-    /// Begun by interrupted runs too, and too old to be resumed.
+    /// Also started by interrupted runs, and too old to be resumed.
     pub orphaned: Vec<BackupId>,
 }
 
 impl SourcePlan {
-    /// Decides what to resume of the backups that the service has, and whether a new one is due. `committed`: those
-    /// that have a manifest; `None` where that is not known, so that nothing is resumed.
+    /// Decides what to resume of the service's backups, and whether a new one is due. `committed`: those with
+    /// a manifest; `None` where that is unknown, so that nothing is resumed.
     pub fn new(
         kind: BackupKind,
         in_flight: Vec<BackupId>,
@@ -119,7 +118,7 @@ impl SourcePlan {
         rpo: Duration,
         now: DateTime<Utc>,
     ) -> Self {
-        // A manifest that cannot be seen now may exist all the same, and a second one would contradict it.
+        // An unreadable manifest may exist nevertheless, and a second one would contradict it.
         let Some(committed) = committed else {
             return Self { resumed: vec![], is_enough: false, orphaned: vec![] };
         };

@@ -11,7 +11,7 @@ use crate::repository::Unavailable;
 use crate::source::incremental::BaseScope;
 use crate::text::error_chain;
 
-/// What a run would take now.
+/// The backups that a run would take now.
 #[derive(Clone, Debug, Serialize)]
 pub struct BackupPreview {
     pub sources: Vec<SourcePreview>,
@@ -23,38 +23,38 @@ pub struct BackupPreview {
 #[derive(Clone, Debug, Serialize)]
 pub struct SourcePreview {
     pub source: SourceName,
-    /// `None` where this version can take no backup of it.
+    /// `None` where this version cannot back it up.
     pub kind: Option<BackupKind>,
-    /// In their order.
+    /// The steps, in order.
     pub steps: Vec<BackupStep>,
     /// Why a new backup would not be taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rejected: Option<String>,
 }
 
-/// One thing that a source's turn does.
+/// A step of a source's backup.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "action", rename_all = "kebab-case")]
 pub enum BackupStep {
-    /// Completes what an interrupted run began.
+    /// Completes what an interrupted run started.
     Resume { backup: BackupId },
-    /// Takes nothing newer: what is resumed is inside of the RPO.
+    /// Takes nothing newer: the data of a resumed one is inside of the RPO.
     NothingDue {
         #[serde(rename = "rpo_seconds", serialize_with = "seconds")]
         rpo: Duration,
     },
-    /// Takes a new backup of a kind that always holds everything.
+    /// Takes a new backup of a kind that is always full.
     New,
     /// Takes a base backup of the whole cluster.
     Full {
-        /// Absent where that was asked for.
+        /// Absent where that was requested.
         #[serde(skip_serializing_if = "Option::is_none")]
         because: Option<String>,
     },
-    /// Takes a base backup of what changed.
+    /// Takes an incremental base backup.
     Incremental {
         since: BackupId,
-        /// Why it does not build on a newer one.
+        /// Why a newer parent is not used.
         #[serde(skip_serializing_if = "Option::is_none")]
         because: Option<String>,
     },
@@ -64,8 +64,8 @@ fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S
     serializer.serialize_u64(duration.as_secs())
 }
 
-/// Decides what [`execute`](super::execute()) would take, and takes nothing: the sources and repositories are asked,
-/// and no lease is held, so that a run in the meantime changes the answer.
+/// Decides what [`execute`](super::execute()) would take, and takes nothing: the sources and repositories are
+/// queried, and no lease is held, so that a run in the meantime changes the result.
 pub async fn preview(plan: BackupPlan, context: BackupContext<'_>) -> Result<BackupPreview, BackupError> {
     let run = Run::look(&plan, context).await?;
     let mut sources = Vec::new();

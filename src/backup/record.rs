@@ -9,7 +9,7 @@ use crate::text::error_chain;
 pub(super) type CommittedBackup = (Manifest, Vec<RepositoryName>);
 
 impl Run<'_> {
-    /// Writes the journal's record, then the catalog's. What fails is a warning.
+    /// Writes the journal's record, then the catalog's. A failure is a warning.
     pub(super) async fn record(&self, report: &BackupReport, manifests: &[CommittedBackup]) {
         let reasons = report.sources.iter().flat_map(|source| {
             let subject = source.subject();

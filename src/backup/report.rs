@@ -6,7 +6,7 @@ use crate::repository::Unavailable;
 use crate::source::MissingCopy;
 use crate::text::format_time;
 
-/// How a run ended.
+/// The result of a run.
 #[derive(Clone, Debug, Serialize)]
 pub struct BackupReport {
     pub run: RunId,
@@ -14,7 +14,7 @@ pub struct BackupReport {
     pub ended: DateTime<Utc>,
     pub outcome: Outcome,
     pub sources: Vec<SourceReport>,
-    /// Repositories that could not be used from the beginning.
+    /// Repositories that were unavailable from the beginning.
     #[serde(skip)]
     pub lost: Vec<Unavailable>,
 }
@@ -22,7 +22,7 @@ pub struct BackupReport {
 #[derive(Clone, Debug, Serialize)]
 pub struct SourceReport {
     pub source: SourceName,
-    /// `None` where this version can take no backup of it.
+    /// `None` where this version cannot back it up.
     pub kind: Option<BackupKind>,
     #[serde(flatten)]
     pub outcome: SourceOutcome,
@@ -32,15 +32,15 @@ pub struct SourceReport {
 #[serde(tag = "outcome", rename_all = "kebab-case")]
 #[expect(clippy::large_enum_variant, reason = "a run has one of these a source, and most are the large one")]
 pub enum SourceOutcome {
-    /// Its manifest stands in `repositories`. With anything `missing`, `damaged`, `missing_files`,
+    /// Its manifest is in `repositories`. With anything in `missing`, `damaged`, `missing_files`,
     /// `not_restorable`, `not_held` or `issues` the backup is degraded.
     Stored {
         backup: BackupId,
-        /// The one it holds the changes since; `None`: it is whole by itself.
+        /// The parent of an incremental one; `None`: it is full.
         #[serde(skip_serializing_if = "Option::is_none")]
         parent: Option<Box<BackupId>>,
         recovery_point: DateTime<Utc>,
-        /// Where it was read, `host:port/database`; absent of what AWS keeps.
+        /// Where it was read, `host:port/database`; absent for AWS-managed backups.
         #[serde(skip_serializing_if = "Option::is_none")]
         read_from: Option<String>,
         plain_bytes: u64,
@@ -50,18 +50,18 @@ pub enum SourceOutcome {
         missing: Vec<MissingRepository>,
         /// Pages of the cluster that were damaged when they were copied.
         damaged: Vec<DamagedPage>,
-        /// Files of tables that the cluster's catalog names and that were not there to be copied.
+        /// Files of tables in the cluster's catalog that were missing on disk.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         missing_files: Vec<String>,
-        /// Repositories that have the backup, and not yet the WAL it needs.
+        /// Repositories that have the backup, but not yet the WAL it needs.
         not_restorable: Vec<MissingRepository>,
         /// Regions and accounts that lack it.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         not_held: Vec<MissingCopy>,
-        /// What AWS reported although it completed.
+        /// Messages of AWS although it completed.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         issues: Vec<String>,
-        /// What the source has and the backup does not.
+        /// What the source has and the backup lacks.
         not_included: Vec<String>,
     },
     /// Another run holds its lease.
@@ -76,7 +76,7 @@ pub enum SourceOutcome {
     Interrupted,
 }
 
-/// A repository of the policy that does not have the backup, or not what it needs.
+/// A repository of the policy that lacks the backup, or what it needs.
 #[derive(Clone, Debug, Serialize)]
 pub struct MissingRepository {
     pub repository: RepositoryName,
@@ -151,7 +151,7 @@ fn told_damage(page: &DamagedPage) -> String {
     }
 }
 
-/// Of many the first are enough here: the manifest names all.
+/// Returns the first of many: the manifest has all of them.
 fn told_missing(files: &[String]) -> impl Iterator<Item = String> {
     const TOLD: usize = 10;
     let first = files.iter().take(TOLD).map(|file| {

@@ -6,8 +6,8 @@ use crate::repository::layout;
 use crate::text::error_chain;
 
 impl Run<'_> {
-    /// Reports which repositories were created, and which no longer hold what they held; and has the catalog
-    /// remember those that are there.
+    /// Reports repositories that were created, and those that lost contents; and has the catalog record the
+    /// existing ones.
     pub(super) async fn report_changes(&self, now: DateTime<Utc>) {
         let (repositories, events) = (&self.repositories, self.events);
         let others = &repositories.remembered().others;

@@ -8,7 +8,7 @@ use crate::repository::Listing;
 use crate::source::{SourceContext, SourceError};
 
 impl Run<'_> {
-    /// Asks the service what earlier runs began, and decides what this one takes.
+    /// Queries the service for backups of earlier runs, and decides what this one takes.
     pub(super) async fn plan_source(
         &self,
         planned: &PlannedSource,
@@ -34,7 +34,7 @@ impl Run<'_> {
         Ok(plan)
     }
 
-    /// Every backup of the source in any repository; `None` where one of them could not be asked.
+    /// Returns every backup of the source in any repository; `None` where one of them could not be queried.
     async fn committed(&self, source: &Source) -> Option<BTreeSet<BackupId>> {
         let unknown = |name: &str, reason: String| {
             self.events.warning(format!(

@@ -13,16 +13,16 @@ use crate::policy::Policy;
 use crate::repository::Repositories;
 use crate::source::incremental::Extent;
 
-/// For each of the small calls around a backup that have no deadline of their own.
+/// The time limit for each of the small calls around a backup without a deadline of their own.
 pub(super) const SMALL_CALL: Duration = Duration::from_secs(120);
 
-/// What a backup works with.
+/// The context of a backup.
 #[derive(Debug)]
 pub struct BackupContext<'a> {
     pub policy: &'a Policy,
-    /// All of the policy's, as opened.
+    /// All repositories of the policy, as opened.
     pub repositories: Repositories,
-    /// One that cannot be written is a warning: it can be rebuilt from the repositories.
+    /// A failure to write it is a warning: it can be rebuilt from the repositories.
     pub catalog: Option<&'a Catalog>,
     pub clock: Arc<dyn Clock>,
     pub events: &'a Events,
@@ -45,7 +45,7 @@ pub(super) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// Opens the repositories for writing. Nothing is written where this fails.
+    /// Opens the repositories for writing. On an error nothing is written.
     pub(super) async fn begin(plan: &BackupPlan, context: BackupContext<'a>) -> Result<Self, BackupError> {
         let run = Self::new(plan, context)?;
         check_clocks(&run.repositories, run.policy.transfer.stall, &*run.clock).await?;
@@ -55,7 +55,7 @@ impl<'a> Run<'a> {
         Ok(Self { repositories, catalog, ..run })
     }
 
-    /// Opens the repositories for reading: nothing is written by it.
+    /// Opens the repositories for reading: nothing is written.
     pub(super) async fn look(plan: &BackupPlan, context: BackupContext<'a>) -> Result<Self, BackupError> {
         let run = Self::new(plan, context)?;
         let repositories = run.repositories.for_reading(&run.policy.system, None).await;

@@ -8,8 +8,8 @@ use crate::wal::Archive;
 use crate::wal::cluster::{self, ClusterError};
 
 impl Run<'_> {
-    /// Says why the server cannot have its WAL archived now: a repository that must confirm it does not take it. What
-    /// keeps the server's own calls from working is the server's to say.
+    /// Returns why the server cannot archive its WAL now: a required repository rejects it. Failures of the
+    /// server's own calls are reported by the server.
     pub(super) async fn archiving_fails(
         &self,
         source: &Source,
@@ -33,7 +33,7 @@ impl Run<'_> {
     }
 
     /// Rejects a base backup that could never be restored, since no repository takes the WAL of its cluster.
-    /// A repository that cannot say whose WAL it has is asked again once the backup waits for it.
+    /// A repository whose cluster is unknown is queried again once the backup waits for it.
     pub(super) async fn reject_without_wal(
         &self,
         source: &SourceName,
@@ -53,7 +53,7 @@ impl Run<'_> {
         other.map_or(Ok(()), Err)
     }
 
-    /// Has every repository take the WAL of a cluster that was accepted in the place of another.
+    /// Lets every repository accept the WAL of a cluster that replaces another one.
     pub(super) async fn accept_wal(
         &self,
         source: &SourceName,

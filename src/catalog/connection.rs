@@ -13,7 +13,7 @@ use crate::postgres::{ConnectError, ConnectionParameters, close};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("src/catalog/migrations");
 
-/// How long a statement waits for another process that writes.
+/// How long a statement waits for another writing process.
 const BUSY: Duration = Duration::from_secs(15);
 const CONNECT: Duration = Duration::from_secs(20);
 
@@ -187,7 +187,7 @@ async fn prepare(connection: &mut AnyConnection, is_sqlite: bool) -> Result<(), 
     if is_sqlite {
         let busy = format!("PRAGMA busy_timeout = {}", BUSY.as_millis());
         connection.execute(sqlx::AssertSqlSafe(busy)).await?;
-        // Changing the mode does not wait for others, whatever the timeout is.
+        // Changing the mode does not wait for other processes, regardless of the timeout.
         let begun = Instant::now();
         while let Err(error) = connection.execute("PRAGMA journal_mode = WAL").await {
             if !is_busy(&error) || begun.elapsed() > BUSY {
@@ -200,7 +200,7 @@ async fn prepare(connection: &mut AnyConnection, is_sqlite: bool) -> Result<(), 
     Ok(())
 }
 
-/// Not the same for two processes that got into each other's way.
+/// Returns a random pause, so that two conflicting processes do not retry at the same time.
 fn retry_pause() -> Duration {
     Duration::from_millis(20 + u64::from(seed() % 100))
 }
@@ -209,12 +209,12 @@ fn is_contended(error: &MigrateError) -> bool {
     matches!(error, MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) if is_busy(error))
 }
 
-/// SQLITE_BUSY and SQLITE_LOCKED, whatever the extended code says beside it.
+/// Returns whether the error is SQLITE_BUSY or SQLITE_LOCKED, with any extended code.
 fn is_busy(error: &sqlx::Error) -> bool {
     sqlite_code(error).is_some_and(|code| matches!(code & 0xff, 5 | 6))
 }
 
-/// SQLITE_CORRUPT and SQLITE_NOTADB, whatever the extended code says beside it.
+/// Returns whether the error is SQLITE_CORRUPT or SQLITE_NOTADB, with any extended code.
 fn is_damage(error: &sqlx::Error) -> bool {
     sqlite_code(error).is_some_and(|code| matches!(code & 0xff, 11 | 26))
 }

@@ -266,7 +266,7 @@ impl Catalog {
         Ok((held.into_keys().collect(), gone.into_keys().collect()))
     }
 
-    /// Every backup that a repository is known to have held, and since when it does not.
+    /// Returns every backup that a repository is known to have held, and since when it does not any more.
     pub(super) async fn known_in(
         &self,
         repository: &RepositoryName,
@@ -293,7 +293,7 @@ impl Catalog {
         row.map(|row| self.entry(&row, &mut BTreeMap::new()).map(|entry| entry.manifest)).transpose()
     }
 
-    /// The last checks of a backup's copies that are held.
+    /// Returns the last checks of a backup's held copies.
     pub(super) async fn copy_checks(&self, backup: &BackupId) -> Result<Vec<CopyCheck>, CatalogError> {
         let copies = self.copies(Some(backup)).await?.remove(backup).unwrap_or_default();
         Ok(copies.into_iter().filter(CopyEntry::is_held).filter_map(|copy| copy.last_check).collect())

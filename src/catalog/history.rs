@@ -4,7 +4,7 @@ use super::{Catalog, CatalogError};
 use crate::model::{BackupId, RepositoryName};
 use crate::repository::journal::JournalRecord;
 
-/// What the journal says of backups, whether a repository has them or not.
+/// The journal's facts about backups, whether a repository has them or not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BackupHistory {
     /// Backups that were taken and committed.
@@ -32,7 +32,7 @@ impl BackupHistory {
 }
 
 impl Catalog {
-    /// Returns what the journal, as far as it was read, says of backups.
+    /// Returns the facts about backups in the journal, as far as it was read.
     pub async fn history(&self) -> Result<BackupHistory, CatalogError> {
         let rows = sqlx::query(
             "SELECT record FROM runs WHERE system = $1 AND (verb = 'backup' OR record LIKE '%\"removals\":%')",

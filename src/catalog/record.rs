@@ -112,7 +112,7 @@ impl Catalog {
         if check.is_good() && check.depth == CheckDepth::Stored && self.is_undecodable(check).await? {
             return Ok(());
         }
-        // What lies with AWS nobody has read; what lies beside it says only how it was set up.
+        // The bytes of an AWS-managed backup are never read; its artifacts have only its settings.
         let is_read = check.is_good() && !check.backup.kind().is_managed();
         let state = if is_read { AssuranceLevel::Checked } else { AssuranceLevel::Stored };
         sqlx::query(
@@ -133,15 +133,15 @@ impl Catalog {
         Ok(())
     }
 
-    /// Whether the copy was found to be what was stored, and that to be none of its producer's bytes: only who opens it
-    /// again can say otherwise.
+    /// Returns whether the stored bytes of the copy were found unchanged and undecodable: only decoding it
+    /// again can refute that.
     async fn is_undecodable(&self, check: &CopyCheck) -> Result<bool, CatalogError> {
         let entries = self.copy_checks(&check.backup).await?;
         let known = entries.into_iter().find(|known| known.repository == check.repository);
         Ok(known.is_some_and(|known| known.faults.iter().any(|fault| fault.fault == CopyFault::Undecodable)))
     }
 
-    /// Takes a backup out of the catalog; the repositories are not touched.
+    /// Deletes a backup from the catalog; the repositories are not changed.
     pub async fn forget(&self, backup: &BackupId) -> Result<(), CatalogError> {
         let failed = self.failed("forget a backup");
         let mut transaction = self.pool.begin().await.map_err(&failed)?;
@@ -181,7 +181,7 @@ impl Catalog {
         Ok(())
     }
 
-    /// Enters that a repository held a backup and does not any more, as was known before it was read anew.
+    /// Records that a repository once held a backup and does not any more, as known before it was read again.
     pub(super) async fn record_gone(
         &self,
         backup: &BackupId,
@@ -203,7 +203,7 @@ impl Catalog {
         Ok(())
     }
 
-    /// A repository was listed whole.
+    /// Records that a repository was listed completely.
     pub(super) async fn record_seen(
         &self,
         repository: &RepositoryName,

@@ -12,51 +12,55 @@ use crate::repository::{
 };
 use crate::store::StoreErrorKind;
 
-/// Manifests or records that are read at a time; each is at most a few MiB.
+/// Manifests or records that are read concurrently; each is at most a few MiB.
 const PARALLEL: usize = 8;
 
-/// How much is read.
+/// The extent of a refresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
-    /// What is not known yet.
+    /// Only what is not known yet.
     New,
-    /// Everything: what is known of the repositories that can be reached is dropped first, but for what is gone.
+    /// Everything: the facts about reachable repositories are deleted first, except those about lost copies.
     Whole,
 }
 
-/// What a refresh found.
+/// The result of a refresh.
 #[derive(Debug, Default)]
 pub struct Refreshed {
-    /// Repositories that were read whole.
+    /// Repositories that were read completely.
     pub seen: Vec<RepositoryName>,
-    /// Repositories that were not, and why: what is known of them is kept, and may be old.
+    /// Repositories that were not, and why: the facts about them are kept, and may be outdated.
     pub lost: Vec<Unavailable>,
-    /// Copies that were not known.
+    /// Copies that were not known before.
     pub found: BTreeSet<(RepositoryName, BackupId)>,
-    /// Those of them that had been there before, and gone.
+    /// Those of them that had been there before, and had vanished.
     pub returned: BTreeSet<(RepositoryName, BackupId)>,
+<<<<<<< HEAD
     /// Copies that were known and are gone, but for those that retention removed.
+=======
+    /// Known copies that have vanished.
+>>>>>>> w2
     pub vanished: Vec<(RepositoryName, BackupId)>,
-    /// Manifests that stand in a repository and cannot be accepted: not backups of this system.
+    /// Rejected manifests: not backups of this system.
     pub refused: Vec<RejectedManifest>,
-    /// Records of the journal that could not be read, in words.
+    /// Unreadable journal records, as text.
     pub unread: Vec<String>,
     pub runs: usize,
 }
 
 impl Refreshed {
-    /// Whether every repository was read whole, and everything in it accepted.
+    /// Returns whether every repository was read completely, and everything in it accepted.
     pub fn is_complete(&self) -> bool {
         self.lost.is_empty() && self.refused.is_empty()
     }
 }
 
-/// Brings the catalog up to what the repositories hold.
+/// Updates the catalog to the contents of the repositories.
 ///
-/// `repositories` is the policy's whole set, as [`Repositories::for_reading`] left it.
+/// `repositories` is the policy's complete set, as returned by [`Repositories::for_reading`].
 ///
 /// # Errors
-/// Only the catalog's own: a repository that fails is in [`Refreshed::lost`].
+/// Only errors of the catalog itself: a failed repository is in [`Refreshed::lost`].
 pub async fn refresh(
     catalog: &Catalog,
     system: &SystemName,
@@ -74,7 +78,7 @@ pub async fn refresh(
     for RepositoryListing { repository, backups, runs: listed } in listings {
         let mut before = BTreeMap::new();
         if depth == Depth::Whole {
-            // What is gone is not in the repository to be read: it is all that must not be forgotten.
+            // Vanished copies are not in the repository to be read: they alone must not be forgotten.
             before = catalog.known_in(&repository.name).await?;
             before.retain(|backup, _| !backups.contains(backup));
             catalog.clear_repository(&repository.name).await?;
@@ -128,9 +132,9 @@ async fn enter(
         };
         match fault {
             None | Some(StoreErrorKind::TooLarge) => {}
-            // It went meanwhile: the next listing says so.
+            // It was deleted meanwhile: the next listing shows that.
             Some(StoreErrorKind::NotFound) => continue,
-            // That it could not be read now says nothing about it.
+            // A failure to read it is no evidence about it.
             Some(_) => {
                 unread = read.err();
                 continue;
@@ -170,7 +174,7 @@ async fn enter(
     match unread {
         Some(error) => refreshed.lost.push(Unavailable::new(repository, error)),
         None => {
-            // A store without a marker is nobody's yet.
+            // A store without a marker does not belong to a system yet.
             let marked = repositories.marked().any(|marked| marked.name == *name);
             let id = repository_id.filter(|_| marked);
             catalog.record_seen(name, &repository.store.location(), id, now).await?;
@@ -180,7 +184,7 @@ async fn enter(
     Ok(())
 }
 
-/// A record that cannot be read costs what it says, not the refresh.
+/// Reads the journal. An unreadable record costs its contents, not the refresh.
 async fn read_journal(
     catalog: &Catalog,
     system: &SystemName,
@@ -208,7 +212,8 @@ async fn read_journal(
     Ok(())
 }
 
-/// A run may have been known before the copy it checked was: the repository could not be reached then.
+/// Applies checks of copies found only now: the run may have been recorded before, while their repository was
+/// unreachable.
 async fn apply_checks(catalog: &Catalog, refreshed: &Refreshed) -> Result<(), CatalogError> {
     let Some(oldest) = refreshed.found.iter().map(|(_, backup)| backup.begun()).min() else {
         return Ok(());
@@ -216,7 +221,7 @@ async fn apply_checks(catalog: &Catalog, refreshed: &Refreshed) -> Result<(), Ca
     for run in catalog.runs(Some(oldest)).await? {
         for check in &run.detail.checks {
             let copy = (check.repository.clone(), check.backup.clone());
-            // What was found about a copy that went and came back says nothing about the new one.
+            // The check of a copy that vanished and was recreated does not apply to the new one.
             if refreshed.found.contains(&copy) && !refreshed.returned.contains(&copy) {
                 catalog.record_check(check).await?;
             }

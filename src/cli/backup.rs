@@ -114,7 +114,7 @@ fn show_preview(preview: &BackupPreview, context: &Context) {
     }
 }
 
-/// The source, with the kind of backup where that is not a dump.
+/// Returns the source, with the kind of backup where that is not a dump.
 fn subject(source: &SourcePreview) -> String {
     match source.kind {
         Some(BackupKind::Logical) | None => source.source.to_string(),
@@ -160,7 +160,7 @@ fn refused(error: BackupError, context: &Context) -> CommandError {
     CommandError::failed(error).hint(hint)
 }
 
-/// Nothing done is a failure, some of it partly done.
+/// Returns the exit status: no backup stored is a failure, some of them a partial result.
 fn exit(report: &BackupReport) -> Exit {
     let busy = |outcome: &SourceOutcome| matches!(outcome, SourceOutcome::Busy { .. });
     match report.outcome {
@@ -172,7 +172,7 @@ fn exit(report: &BackupReport) -> Exit {
     }
 }
 
-/// Why it did not end well, a line for each source.
+/// Returns why the run was not a success, a line for each source.
 fn reasons(report: &BackupReport) -> Vec<String> {
     let sources = report.sources.iter().filter(|source| !source.outcome.reasons().is_empty());
     sources

@@ -56,7 +56,7 @@ async fn rebuild(context: &Context) -> Result<Exit, CommandError> {
     };
     let catalog = catalog?;
     let repositories = context.repositories(&policy).await;
-    // Which of them there were is not forgotten; that one was another is.
+    // The known repositories are remembered; that one was replaced is forgotten.
     let (catalog, remembered) = catalog.remember(&repositories).await?;
     let repositories = repositories.remembering(KnownLocations { id: None, ..remembered });
     let repositories = repositories.for_reading(&policy.system, None).await;

@@ -22,7 +22,7 @@ pub(super) struct Freshness {
     pub(super) offline: bool,
 }
 
-/// What is known of the policy's backups, after the repositories were asked.
+/// The known facts about the policy's backups, after the repositories were queried.
 pub(super) struct CatalogView {
     pub(super) policy: Policy,
     pub(super) catalog: Catalog,
@@ -30,13 +30,13 @@ pub(super) struct CatalogView {
     pub(super) repositories: Repositories,
     /// `None` with `--offline`.
     pub(super) refreshed: Option<Refreshed>,
-    /// Copies that are not where they should be, the newest first.
+    /// Missing copies, newest first.
     pub(super) missing: Vec<MissingCopy>,
 }
 
 impl CatalogView {
-    /// Opens the policy's catalog and brings it up to what the repositories hold. What could not be asked
-    /// is said on stderr.
+    /// Opens the policy's catalog and updates it to the contents of the repositories. Repositories that could
+    /// not be queried are reported on stderr.
     pub(super) async fn open(context: &Context, offline: bool) -> Result<Self, CommandError> {
         let policy = context.policy()?;
         let opened = context.repositories(&policy).await;
@@ -66,7 +66,7 @@ impl CatalogView {
         Ok(Self { policy, catalog, repositories, refreshed, missing })
     }
 
-    /// Newest first, with those that are gone from everywhere.
+    /// Returns the entries, newest first, including those missing everywhere.
     pub(super) async fn entries_with_lost(&self) -> Result<Vec<BackupEntry>, CommandError> {
         let all = self.catalog.backups(&Filter { vanished: true, ..Filter::default() }).await?;
         let is_missing =
@@ -74,7 +74,7 @@ impl CatalogView {
         Ok(all.into_iter().filter(|entry| entry.is_held() || is_missing(entry)).collect())
     }
 
-    /// Whether every repository has its marker, and no copy that was there is gone.
+    /// Returns whether every repository has its marker, and no copy has vanished.
     pub(super) fn is_whole(&self) -> bool {
         self.repositories.unmarked().is_empty() && !self.missing.iter().any(MissingCopy::is_gone)
     }
@@ -99,7 +99,7 @@ impl CatalogView {
         known_repositories(&self.policy, self.refreshed.as_ref())
     }
 
-    /// Returns what keeps base backups among these from being restored. `all`: what they may build on is among these.
+    /// Returns what prevents the base backups among these from being restored. `all`: all possible parents.
     pub(super) async fn missing_wal(&self, entries: &[&BackupEntry], all: &[BackupEntry]) -> MissingWal {
         let ids: Vec<&BackupId> = entries.iter().map(|entry| entry.id()).collect();
         let names = self.policy.repositories.iter().map(|config| &config.name);
@@ -119,7 +119,7 @@ fn known_repositories(policy: &Policy, refreshed: Option<&Refreshed>) -> Vec<Kno
     names.map(|name| KnownRepository { reached: reached(&name), name }).collect()
 }
 
-/// Copies that are not where they should be, as far as the catalog knows.
+/// Returns the missing copies, as far as the catalog knows.
 pub(super) async fn missing(
     policy: &Policy,
     catalog: &Catalog,
@@ -130,7 +130,7 @@ pub(super) async fn missing(
     Ok(missing_copies(&entries, history, &known_repositories(policy, refreshed)))
 }
 
-/// The policy's catalog, and the repositories with what it knows of them. One that cannot be used is said to be so.
+/// Opens the policy's catalog, and gives the repositories what it knows of them. Warns where it is unusable.
 pub(super) async fn recall(
     context: &Context,
     policy: &Policy,
@@ -149,8 +149,8 @@ pub(super) async fn recall(
     }
 }
 
-/// The catalog, brought up to what the repositories hold. One that cannot be used, or fails on the way (its disk is
-/// full, another process does not let it go), must not hide what they hold, on the day it is needed most: an empty
+/// Returns the catalog, updated to the contents of the repositories. One that is unusable, or fails meanwhile
+/// (disk full, locked by another process), must not hide these contents when they are needed most: an empty
 /// one in memory is filled from them for this command.
 pub(super) async fn brought_up(
     context: &Context,
@@ -194,7 +194,7 @@ pub(super) fn warn(context: &Context, refreshed: &Refreshed) {
     }
 }
 
-/// Says which repositories lost their marker.
+/// Warns about repositories that lost their marker.
 pub(super) fn warn_unmarked(context: &Context, repositories: &Repositories) {
     for unmarked in repositories.unmarked() {
         context.output.warn(format!("repository `{}`: {}", unmarked.name, unmarked.reason()));
@@ -205,10 +205,10 @@ pub(super) fn warn_unmarked(context: &Context, repositories: &Repositories) {
     }
 }
 
-/// What to do about copies that are gone.
+/// The hint for vanished copies.
 pub(super) const GONE_HINT: &str = "hint: `drctl copies sync` copies what another repository has. Where a backup was removed on purpose, `drctl copies forget` records that.";
 
-/// Says how many backups that were in a repository are not there any more, each time until they are back or that is
+/// Warns about the number of backups that vanished from a repository, in each run until they are back or
 /// acknowledged.
 pub(super) fn warn_gone(context: &Context, missing: &[MissingCopy]) {
     let mut gone: Vec<(&RepositoryName, u64)> = Vec::new();
@@ -230,7 +230,7 @@ pub(super) fn warn_lost(context: &Context, lost: &Unavailable) {
     hint_lost(context, lost);
 }
 
-/// Hints at what to do about a repository that is unavailable.
+/// Hints at what to do about an unavailable repository.
 pub(super) fn hint_lost(context: &Context, lost: &Unavailable) {
     let name = &lost.name;
     match lost.error.downcast_ref() {
@@ -255,7 +255,7 @@ pub(super) fn hint_lost(context: &Context, lost: &Unavailable) {
     }
 }
 
-/// Returns the error for repositories of which none can be written to, with a hint for each.
+/// Returns the error where no repository is writable, with a hint for each.
 pub(super) fn not_opened(context: &Context, error: MarkerError) -> CommandError {
     if let MarkerError::NoneReachable(lost) | MarkerError::PrimaryNeeded(lost) = &error {
         lost.iter().for_each(|lost| hint_lost(context, lost));
@@ -273,7 +273,7 @@ pub(super) fn say_created(context: &Context, repositories: &Repositories) {
     }
 }
 
-/// Returns the state of a copy in one word, with what keeps it from being restored.
+/// Returns the state of a copy in one word, with the obstacle to its restore.
 pub(super) fn state_word(
     entry: &BackupEntry,
     repository: &KnownRepository,
@@ -309,12 +309,12 @@ pub(super) fn word_style(word: &str) -> anstyle::Style {
     }
 }
 
-/// Returns how many bytes of an id tell it from all others; never fewer than its date.
+/// Returns how many bytes of an id distinguish it from all others; at least its date.
 pub(super) fn prefix_length(id: &BackupId, sorted: &[BackupId]) -> usize {
     let shared = |other: &BackupId| {
         id.as_str().bytes().zip(other.as_str().bytes()).take_while(|(a, b)| a == b).count()
     };
-    // Of sorted ids only the neighbours can share more than the others.
+    // Of sorted ids the neighbours share the most.
     let at = sorted.partition_point(|other| other < id);
     let before = at.checked_sub(1).and_then(|before| sorted.get(before));
     let neighbours = before.into_iter().chain(sorted.get(at + 1));

@@ -20,13 +20,13 @@ use crate::store::Store;
 use crate::store::directory::DirectoryStore;
 use crate::store::s3::S3Store;
 
-/// Where a policy is looked for when none is named.
+/// Where a policy is searched when none is named.
 const POLICY_PLACES: [&str; 2] = ["drctl.toml", "/etc/drctl/policy.toml"];
 
 /// How often a passphrase may be mistyped.
 const PASSPHRASES: u32 = 3;
 
-/// What every verb gets: the global options, the output, the clock, and the token that Ctrl-C, SIGTERM
+/// The context of every verb: the global options, the output, the clock, and the token that Ctrl-C, SIGTERM
 /// and SIGHUP cancel.
 pub struct Context {
     pub global: Global,
@@ -36,7 +36,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// Begins to listen for signals; call it on the runtime.
+    /// Starts to listen for signals; must be called on the runtime.
     pub fn new(global: Global, output: Output) -> Self {
         start_log(global.verbose);
         let cancel = CancellationToken::new();
@@ -109,7 +109,7 @@ impl Context {
         let opened =
             Repositories::open(&policy.repositories, |config| Box::pin(open_store(config, patience))).await;
         let policy = policy.clone();
-        // A file system that does not answer is reported by what reads from it.
+        // Readers report a file system that does not answer.
         let looking = tokio::task::spawn_blocking(move || nested(&policy));
         match tokio::time::timeout(PATHS_WITHIN, looking).await {
             Ok(Ok(found)) => opened.with_misplaced(found),
@@ -122,7 +122,7 @@ impl Context {
         open_catalog(policy).await
     }
 
-    /// Opens the catalog, or warns, and gives the repositories what it knows of them.
+    /// Opens the catalog, or warns, and adds its facts to the repositories.
     pub async fn recall(&self, policy: &Policy) -> (Option<Catalog>, Repositories) {
         let repositories = self.repositories(policy).await;
         let Some(catalog) = self.catalog_if_possible(policy).await else { return (None, repositories) };
@@ -147,10 +147,10 @@ impl Context {
     }
 }
 
-/// To follow the links on the way to a few directories.
+/// The time limit for resolving the links of a few directories.
 const PATHS_WITHIN: Duration = Duration::from_secs(5);
 
-/// A file that gives no identity, and what to do about it.
+/// Returns the error for a file without an identity, with its hint.
 pub(super) fn no_identity(error: IdentityError) -> CommandError {
     let hint = error.hint();
     hint.into_iter().fold(CommandError::usage(error), CommandError::hint)
@@ -161,7 +161,7 @@ pub(super) async fn open_catalog(policy: &Policy) -> Result<Catalog, CommandErro
     Ok(Catalog::open(&catalog_location(policy).await?, &policy.system).await?)
 }
 
-/// Resolves where the policy's catalog is.
+/// Resolves the location of the policy's catalog.
 pub(super) async fn catalog_location(policy: &Policy) -> Result<CatalogLocation, CommandError> {
     let password =
         match &policy.catalog_password {
@@ -174,7 +174,7 @@ pub(super) async fn catalog_location(policy: &Policy) -> Result<CatalogLocation,
         .map_err(CommandError::usage)
 }
 
-/// The one place that knows which store stands behind a policy's words.
+/// Opens the store of a repository. The only place that knows the implementation for each location.
 async fn open_store(
     config: &RepositoryConfig,
     patience: S3Timeouts,
@@ -204,7 +204,7 @@ fn start_log(verbose: u8) {
         .with_writer(std::io::stderr)
         .with_ansi(colours)
         .with_target(false);
-    // A second log (in tests) is refused, which is fine.
+    // A second logger (in tests) is rejected, which is fine.
     let _already = log.try_init();
 }
 

@@ -107,12 +107,12 @@ async fn sync(context: &Context) -> Result<Exit, CommandError> {
     })
 }
 
-/// Backups that no repository has any more.
+/// Returns the backups that no repository has any more.
 fn lost(missing: Vec<MissingCopy>) -> BTreeSet<BackupId> {
     missing.into_iter().filter(|missing| missing.is_lost).map(|missing| missing.backup).collect()
 }
 
-/// `3 backups copied, 1 repaired`.
+/// Returns text like `3 backups copied, 1 repaired`.
 fn done_words(report: &SyncReport) -> String {
     let done = report.backups.iter().filter(|synced| synced.result.is_ok());
     let (repaired, copied): (Vec<_>, Vec<_>) = done.partition(|synced| synced.is_repair);
@@ -199,7 +199,7 @@ async fn forget(args: ForgetArgs, context: &Context) -> Result<Exit, CommandErro
     Ok(if unrecorded.is_empty() { Exit::Done } else { Exit::Partly })
 }
 
-/// Why it did not end well. What could not be asked is told by the warnings.
+/// Returns why it was not a success. Failed queries are in the warnings.
 fn reasons(report: &SyncReport, wal: &[SourceWal]) -> Vec<String> {
     let backups = report.backups.iter().filter_map(|synced| {
         let error = synced.result.as_ref().err()?;

@@ -52,7 +52,7 @@ pub(super) async fn run(args: DoctorArgs, context: &Context) -> Result<Exit, Com
     let findings = tokio::select! {
         findings = &mut examining => findings,
         () = context.cancel.cancelled() => {
-            // What was written to try a store is taken back first.
+            // Objects written to try a store are deleted first.
             let _swept = tokio::time::timeout(TAKING_BACK, examining).await;
             return Err(CommandError::new(Exit::Interrupted, "interrupted during the checks"));
         }
@@ -78,7 +78,7 @@ pub(super) async fn run(args: DoctorArgs, context: &Context) -> Result<Exit, Com
     })
 }
 
-/// Where it is and what it is, in one line.
+/// Returns the area and the subject, in one line.
 fn told(finding: &DoctorFinding) -> String {
     let area = finding.area.as_str();
     let subject = if finding.subject.is_empty() { String::new() } else { format!(" {}", finding.subject) };

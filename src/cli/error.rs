@@ -4,10 +4,10 @@ use std::fmt;
 use super::exit::Exit;
 use crate::catalog::CatalogError;
 
-/// A command's failure as its user meets it: what failed, why, and what to do next.
+/// A command's failure as shown to the user: what failed, why, and what to do next.
 ///
-/// Library errors carry facts. The advice is added here or by the verb, since only the command line knows
-/// its commands.
+/// Library errors carry facts. The hints are added here or by the verb, since only the command line knows its
+/// commands.
 #[derive(Debug)]
 pub struct CommandError {
     pub exit: Exit,
@@ -29,7 +29,7 @@ impl CommandError {
         Self::new(Exit::Usage, error)
     }
 
-    /// Puts what was being done before what failed.
+    /// Prepends the action that failed.
     pub fn context(mut self, text: impl Into<String>) -> Self {
         self.context.insert(0, text.into());
         self
@@ -40,7 +40,7 @@ impl CommandError {
         self
     }
 
-    /// Returns what failed, then each cause; a cause that the line before it already contains is left out.
+    /// Returns what failed, then each cause; a cause contained in the previous line is left out.
     pub fn chain(&self) -> Vec<String> {
         let mut lines = self.context.clone();
         let mut next: Option<&(dyn Error + 'static)> = Some(&*self.error);

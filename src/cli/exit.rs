@@ -62,22 +62,23 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Who reads the exit status.
+/// The reader of the exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CallerTerminal {
     /// People, and their scripts.
     Anyone,
-    /// PostgreSQL, by `archive_command`: above 125 it would stop the archiver and not count it a failure.
+    /// PostgreSQL, by `archive_command`: a status above 125 would stop the archiver instead of counting as a
+    /// failure.
     Archiver,
     /// PostgreSQL, by `restore_command`: it takes 1 to 125 for the end of the WAL.
     Recovery,
 }
 
-/// The status that PostgreSQL does not take for the end of the WAL.
+/// A status that PostgreSQL does not take for the end of the WAL.
 const NOT_THE_END: u8 = 200;
-/// 128 + SIGTERM: PostgreSQL asked for the end itself, and takes it as that.
+/// 128 + SIGTERM: PostgreSQL sent it, and handles the status accordingly.
 const ASKED_TO_END: u8 = 143;
-/// What a panic leaves behind.
+/// The exit status of a panic.
 const PANIC: u8 = 101;
 
 impl CallerTerminal {
@@ -91,7 +92,7 @@ impl CallerTerminal {
         }
     }
 
-    /// Returns the exit status of a command that failed.
+    /// Returns the exit status of a failed command.
     pub(super) fn failure(self, exit: Exit) -> u8 {
         match (self, exit) {
             (Self::Recovery, Exit::Interrupted) => ASKED_TO_END,

@@ -37,7 +37,7 @@ pub(super) fn run(
             context.output.line(String::from_utf8_lossy(&text).trim_end());
         }
         GenerateCommand::Man { directory } => {
-            // Only what is built knows by which words it is called, and which options go with every command.
+            // Only a built command has its full names and the global options.
             command.build();
             write_pages(&command, "drctl", directory).map_err(|source| {
                 CommandError::failed(source)

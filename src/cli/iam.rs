@@ -98,7 +98,7 @@ fn refused(error: IamError) -> CommandError {
     CommandError::usage(error).hint(hint)
 }
 
-/// What the document cannot say itself.
+/// Returns notes on what the document cannot express.
 fn notes(
     policy: &Policy,
     role: IamRole,

@@ -48,7 +48,7 @@ pub(super) async fn run(args: ListArgs, context: &Context) -> Result<Exit, Comma
     } else {
         show(context, shown, chosen.len(), &places, &ids, &lacking);
     }
-    // That there is nothing can only be said when everyone was asked.
+    // Only if all repositories were queried, it is certain that there is none.
     let all_asked = places.iter().all(|place| place.reached);
     if known.missing.iter().any(MissingCopy::is_gone) {
         context.output.note(GONE_HINT);
@@ -58,7 +58,7 @@ pub(super) async fn run(args: ListArgs, context: &Context) -> Result<Exit, Comma
     Ok(if is_done { Exit::Done } else { Exit::Partly })
 }
 
-/// A source that neither the policy nor any backup knows is a slip of the pen.
+/// Rejects a source that neither the policy nor any backup knows, as a typo.
 async fn check_source(source: &SourceName, known: &CatalogView) -> Result<(), CommandError> {
     let is_held = known.entries().await?.iter().any(|entry| entry.manifest.source == *source);
     if is_held || known.policy.source(source).is_some() {
@@ -128,7 +128,7 @@ fn show(
     output.line(format!("{faint}{backups}{of}, {} stored{faint:#}", format_size(stored)));
 }
 
-/// Of a moment that is still to come: some clock is wrong.
+/// For a time in the future: some clock is wrong.
 pub(super) const FUTURE: &str = "in the future";
 
 /// Formats an age as `3 h 2 min`; `None` for a time in the future.
@@ -139,7 +139,7 @@ pub(super) fn age_of(time: DateTime<Utc>, now: DateTime<Utc>) -> Option<String> 
 #[derive(Serialize)]
 struct ListDocument<'a> {
     system: &'a str,
-    /// Whether the repositories were asked.
+    /// Whether the repositories were queried.
     refreshed: bool,
     repositories: Vec<RepositoryRow>,
     backups: Vec<BackupRow<'a>>,
@@ -155,11 +155,11 @@ struct RepositoryRow {
 #[derive(Serialize)]
 struct BackupRow<'a> {
     id: &'a BackupId,
-    /// As much of the id as tells it from the others.
+    /// The part of the id that distinguishes it from the others.
     prefix: &'a str,
     source: &'a SourceName,
     kind: BackupKind,
-    /// The one it holds the changes since, which a restore needs too.
+    /// The parent, which a restore needs, too.
     #[serde(skip_serializing_if = "Option::is_none")]
     parent: Option<&'a BackupId>,
     recovery_point: DateTime<Utc>,
@@ -171,7 +171,7 @@ struct BackupRow<'a> {
     /// Of the best good copy.
     state: Option<AssuranceLevel>,
     copies: Vec<CopyRow>,
-    /// Where AWS keeps it, as the manifest says; of those kinds only.
+    /// Its regions according to the manifest; for AWS-managed backups only.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     held: &'a [CloudBackupCopy],
 }
@@ -180,7 +180,7 @@ struct BackupRow<'a> {
 struct CopyRow {
     repository: RepositoryName,
     state: &'static str,
-    /// What it needs before it can be restored from there.
+    /// What it lacks for a restore from there.
     #[serde(skip_serializing_if = "Option::is_none")]
     lacking: Option<String>,
     checked_at: Option<DateTime<Utc>>,

@@ -1,11 +1,11 @@
-//! Arguments, one file a verb, output, error → exit code and hint; the only module that prints or exits,
-//! and the only one that knows which concrete store stands behind a policy's words.
+//! Arguments, one file per verb, output, error → exit code and hint; the only module that prints or exits,
+//! and the only one that knows the store implementation for each location of a policy.
 //!
-//! *Invariants.* Results go to stdout, everything else (progress, events, errors) to stderr. With
-//! `--output json` stdout holds one versioned document, or one JSON object a line for long runs, and a
-//! failure is such a line too. Every failure has an exit code from [`exit::Exit`] and says what to do next.
+//! *Invariants.* Results go to stdout, everything else (progress, events, errors) to stderr. With `--output
+//! json` stdout has one versioned document, or one JSON object per line for long runs, and a failure is such
+//! a line, too. Every failure has an exit code from [`exit::Exit`] and a hint what to do next.
 //!
-//! *Not here.* Decisions: a verb parses, calls one use case, and shows what came out.
+//! *Not here.* Decisions: a verb parses, calls one use case, and shows the result.
 
 mod args;
 mod backup;
@@ -51,10 +51,10 @@ pub use args::{Cli, Command};
 pub use context::Context;
 pub use global::{Format, Global};
 
-/// Parses the command line, runs it, and says how it ended.
+/// Parses the command line, runs it, and returns its exit status.
 pub fn run() -> ExitCode {
     let caller = exit::CallerTerminal::from_arguments(std::env::args_os());
-    // A panic's own status would tell PostgreSQL that there is no more log.
+    // The default exit status of a panic would mean the end of the WAL to PostgreSQL.
     std::panic::catch_unwind(|| run_for(caller)).unwrap_or_else(|_| ExitCode::from(caller.panic()))
 }
 
@@ -78,7 +78,7 @@ fn run_for(caller: exit::CallerTerminal) -> ExitCode {
             Err(error) => context.output.fail(&error, caller.failure(error.exit)),
         }
     });
-    // Whatever still hangs in a blocking call must not keep the process.
+    // A hanging blocking call must not delay the exit.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     exit
 }

@@ -14,7 +14,7 @@ use crate::event::{Event, Events, Observer};
 /// The version of the JSON documents. A field may be added without a new one.
 const DOCUMENT_VERSION: u32 = 1;
 
-/// The two streams of a command, in the format asked for.
+/// The two streams of a command, in the requested format.
 #[derive(Clone)]
 pub struct Output {
     format: Format,
@@ -22,12 +22,12 @@ pub struct Output {
     heard: Arc<Mutex<CountedWarnings>>,
 }
 
-/// What became of what was said.
+/// The state of the output.
 #[derive(Debug, Default)]
 struct CountedWarnings {
     /// Why a line of the result could not be written.
     unwritten: Option<io::Error>,
-    /// Whether stderr has the reason why the exit status will not be 0.
+    /// Whether the reason for a non-zero exit status was written to stderr.
     reason: bool,
 }
 
@@ -36,7 +36,7 @@ impl Output {
         Self::with(global.output, global.quiet)
     }
 
-    /// Creates the output of a command line that cannot be parsed and still says in which format to fail.
+    /// Creates the output for a command line that cannot be parsed, in the format of its error.
     pub fn with(format: Format, quiet: bool) -> Self {
         Self { format, quiet, heard: Arc::default() }
     }
@@ -45,8 +45,8 @@ impl Output {
         self.format == Format::Json
     }
 
-    /// Writes a line of the result. A reader that went away (`| head`) is not an error; whatever else keeps it from
-    /// being written, `Output::end` makes a failure.
+    /// Writes a line of the result. A closed pipe (`| head`) is not an error; any other failure to write is
+    /// reported by `Output::end`.
     pub fn line(&self, text: impl AsRef<str>) {
         let written = writeln!(anstream::stdout(), "{}", text.as_ref());
         let Err(error) = written else { return };
@@ -56,7 +56,7 @@ impl Output {
     }
 
     /// Reports why the exit status will not be 0, for readers of stderr alone, such as cron's mail. Without
-    /// `--quiet` and for people, the run or the result has told it where they look.
+    /// `--quiet` and for people, the events or the result have shown it.
     pub fn reason(&self, text: impl AsRef<str>) {
         self.heard().reason = true;
         if self.quiet || self.is_json() {
@@ -65,9 +65,8 @@ impl Output {
         }
     }
 
-    /// Returns the exit status of the command: a failure never goes without a reason on stderr, and a
-    /// result that could not be written is one. PostgreSQL asks for no result, and must not be told that one
-    /// failed.
+    /// Returns the exit status of the command: a failure always has a reason on stderr, and a result that
+    /// could not be written is a failure. PostgreSQL reads no result, and must not see such a failure.
     pub(super) fn end(&self, exit: Exit, caller: CallerTerminal) -> ExitCode {
         if caller != CallerTerminal::Anyone {
             return exit.into();
@@ -92,7 +91,7 @@ impl Output {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes a line beside the result; left out with `--quiet`.
+    /// Writes a line in addition to the result; omitted with `--quiet`.
     pub fn note(&self, text: impl AsRef<str>) {
         if !self.quiet {
             let _gone = writeln!(anstream::stderr(), "{}", text.as_ref());
@@ -120,7 +119,7 @@ impl Output {
         }
     }
 
-    /// Shows an error, and gives the process's exit status, which is `status`.
+    /// Shows an error, and returns the process's exit status, which is `status`.
     pub fn fail(&self, error: &CommandError, status: u8) -> ExitCode {
         let chain = error.chain();
         if self.is_json() {
@@ -142,8 +141,8 @@ impl Output {
         ExitCode::from(status)
     }
 
-    /// Listeners for a long run: lines and progress on stderr for people, or a JSON object a line on
-    /// stdout.
+    /// Returns the observers of a long run: lines and progress on stderr for people, or one JSON object per
+    /// line on stdout.
     pub fn events(&self) -> Events {
         let mut observers: Vec<Box<dyn Observer>> = Vec::new();
         if self.is_json() {
@@ -155,7 +154,7 @@ impl Output {
     }
 }
 
-/// Events as JSON, a line each.
+/// Writes events as JSON, one per line.
 struct LineObserver(Output);
 
 impl Observer for LineObserver {

@@ -7,7 +7,7 @@ use super::style;
 use crate::event::{Event, Observer};
 use crate::text::{approximate_duration, format_size};
 
-/// A run shown on stderr: a line for what happened, and on a terminal a moving line for what is going on.
+/// A run shown on stderr: a line for each event, and on a terminal a moving line for the current phase.
 pub(super) struct ProgressTerminal {
     bar: Mutex<Option<ActiveBar>>,
     interactive: bool,
@@ -19,7 +19,7 @@ struct ActiveBar {
     bar: ProgressBar,
 }
 
-/// What ends sooner is not worth a moving line.
+/// Phases that end sooner get no moving line.
 const QUIET_FOR: Duration = Duration::from_millis(250);
 
 impl ProgressTerminal {

@@ -1,4 +1,4 @@
-//! `drctl recovery`: what comes after a cluster was restored.
+//! `drctl recovery`: the steps after a cluster was restored.
 
 use std::path::PathBuf;
 

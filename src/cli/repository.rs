@@ -45,7 +45,7 @@ async fn create(name: &RepositoryName, context: &Context) -> Result<Exit, Comman
     let config = policy
         .repository(name)
         .ok_or_else(|| CommandError::usage(format!("the policy has no repository `{name}`")))?;
-    // A directory that must be a mount point is not made: nothing would be mounted there.
+    // A directory that must be a mount point is not created: nothing would be mounted there.
     if let (RepositoryLocation::Directory(root), false) = (&config.place, config.mount) {
         DirectoryStore::create(root).await.map_err(CommandError::failed)?;
     }

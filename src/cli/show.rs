@@ -51,7 +51,7 @@ struct ShowDocument<'a> {
 struct CopyDetailRow<'a> {
     repository: &'a RepositoryName,
     state: &'static str,
-    /// What it needs before it can be restored from there.
+    /// What it lacks for a restore from there.
     #[serde(skip_serializing_if = "Option::is_none")]
     lacking: Option<String>,
     location: Option<&'a str>,

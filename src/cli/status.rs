@@ -19,7 +19,7 @@ use crate::status::{
 };
 use crate::text::{approximate_duration, count, format_duration, format_time};
 
-/// How many missing backups are named one by one.
+/// How many missing backups are named individually.
 const LISTED: usize = 5;
 
 /// Say where we stand: what each repository could give back now, and what the loss of each would cost
@@ -95,7 +95,7 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
     Ok(exit)
 }
 
-/// What could not be queried, and what that leaves unsaid.
+/// Reports what could not be queried, and what is unknown because of that.
 fn say_unknown(context: &Context, known: &CatalogView, entries: &[BackupEntry], survey: &StatusSurvey) {
     for skew in &survey.clocks {
         let by = approximate_duration(skew.ahead.abs().to_std().unwrap_or_default());
@@ -169,7 +169,7 @@ fn say_unknown(context: &Context, known: &CatalogView, entries: &[BackupEntry], 
 #[derive(Serialize)]
 struct StatusDocument<'a> {
     system: &'a str,
-    /// Whether the repositories were asked.
+    /// Whether the repositories were queried.
     refreshed: bool,
     as_of: DateTime<Utc>,
     rpo_seconds: u64,
@@ -263,7 +263,7 @@ fn show(
         ObjectiveVerdict::Late | ObjectiveVerdict::ObjectiveMissed | ObjectiveVerdict::Nothing => {
             output.note("hint: `drctl backup` takes a new backup.")
         }
-        // The warnings say what to do.
+        // The warnings contain the hints.
         ObjectiveVerdict::Ok
         | ObjectiveVerdict::NotReached
         | ObjectiveVerdict::NoMarker
@@ -271,7 +271,7 @@ fn show(
     }
 }
 
-/// What the worst verdict means.
+/// Explains the worst verdict.
 fn told_verdict(known: &CatalogView, standings: &[SourceStatus], worst: ObjectiveVerdict) -> String {
     let rpo = format_duration(known.policy.objectives.rpo);
     match worst {
@@ -323,7 +323,8 @@ fn told_verdict(known: &CatalogView, standings: &[SourceStatus], worst: Objectiv
     }
 }
 
-/// What completes the copies that are behind. What AWS keeps is copied by the run that made it, and by no other.
+/// Returns hints to complete the copies that are behind. AWS-managed backups are copied only by the run that
+/// created them.
 fn copying(standings: &[SourceStatus], too_old: bool) -> Vec<&'static str> {
     let is_behind =
         |is_region| places(standings).any(|place| place.behind && place.location.is_region() == is_region);
@@ -340,7 +341,7 @@ fn copying(standings: &[SourceStatus], too_old: bool) -> Vec<&'static str> {
     hints
 }
 
-/// What to do where what is kept is of another than what is there.
+/// Returns hints where the backups are of another cluster or database than the existing one.
 fn others(standings: &[SourceStatus]) -> Vec<&'static str> {
     let mut hints = Vec::new();
     if is_replaced(standings) {
@@ -362,7 +363,7 @@ fn has_regions(standings: &[SourceStatus]) -> bool {
     places(standings).any(|place| place.location.is_region())
 }
 
-/// What kinds of places there are.
+/// Describes the kinds of locations.
 fn kinds(standings: &[SourceStatus]) -> &'static str {
     let has_repositories = places(standings).any(|place| !place.location.is_region());
     match (has_regions(standings), has_repositories) {
@@ -376,7 +377,7 @@ fn places(standings: &[SourceStatus]) -> impl Iterator<Item = &LocationStatus> {
     standings.iter().flat_map(|standing| &standing.places)
 }
 
-/// Which repositories would lose too much, if each were the only one left.
+/// Describes which repositories would lose too much, if each were the only one left.
 fn missed(standings: &[SourceStatus], rpo: &str) -> String {
     let misses = |place: &LocationStatus| {
         matches!(place.verdict, ObjectiveVerdict::ObjectiveMissed | ObjectiveVerdict::Nothing)
@@ -396,7 +397,7 @@ fn has_damaged(standings: &[SourceStatus]) -> bool {
     places(standings).any(|place| !place.damaged.is_empty())
 }
 
-/// Backups that do not count in a place, and why.
+/// Describes the backups that do not count in a location, and why.
 fn not_counted(place: &LocationStatus) -> Vec<String> {
     let name = &place.location;
     let mut lines = Vec::new();
@@ -432,7 +433,7 @@ fn not_counted(place: &LocationStatus) -> Vec<String> {
     lines
 }
 
-/// What log adds in a place, and what stands in its way.
+/// Describes what WAL adds in a location, and obstacles.
 fn details(place: &LocationStatus) -> Vec<String> {
     let name = &place.location;
     let mut lines = not_counted(place);
@@ -495,7 +496,7 @@ fn cost(standing: &SourceStatus, lost: &LossImpact) -> String {
     }
 }
 
-/// One that is no backup of drctl's, or not yet.
+/// Describes a recovery point that is not drctl's backup, or not yet.
 fn told(point: &NewestPoint) -> String {
     let whose = if point.of_plan { ", of the plan" } else { "" };
     format!("recovery point of {}{whose}", format_time(point.created))

@@ -1,4 +1,4 @@
-//! What the colours mean, in one place. `anstream` drops them where they are not wanted (`NO_COLOR`, no
+//! The meanings of the colours, in one place. `anstream` drops them where they are not wanted (`NO_COLOR`, no
 //! terminal), so every text must make sense without them.
 
 use anstyle::{AnsiColor, Style};

@@ -1,12 +1,12 @@
 use anstyle::Style;
 
-/// Columns without boxes: padded by what is seen, so that colour does not move them.
+/// Columns without boxes: padded by visible width, so that colours do not shift them.
 #[derive(Default)]
 pub(super) struct TextTable {
     rows: Vec<Vec<Cell>>,
 }
 
-/// A text and how it looks.
+/// A text and its style.
 pub(super) struct Cell {
     text: String,
     /// The first `strong` bytes are bold.
@@ -31,7 +31,7 @@ impl Cell {
         self
     }
 
-    /// Emphasizes the first `bytes`: the part of an id that is enough to name it.
+    /// Emphasizes the first `bytes`: the prefix of an id that is unambiguous.
     pub(super) fn strong(mut self, bytes: usize) -> Self {
         self.strong = bytes.min(self.text.len());
         self

@@ -1,4 +1,4 @@
-//! A command line that is wrong, and the texts that clap prints by itself.
+//! Usage errors, and the texts that clap prints itself.
 
 use std::ffi::OsString;
 use std::io::ErrorKind;
@@ -11,11 +11,11 @@ use super::exit::{CallerTerminal, Exit};
 use super::global::Format;
 use super::output::Output;
 
-/// Commands and options that had another name before the first release: the old one, the new one.
+/// Commands and options renamed before the first release: old name, new name.
 const RENAMED: [(&str, &str); 2] = [("reap", "cleanup"), ("--despite-checks", "--ignore-failed-checks")];
 
-/// Shows what clap reports, as the command line asked for it, and returns the exit status. `--help` and
-/// `--version` come this way too.
+/// Shows clap's message in the format of the command line, and returns the exit status. Also used for
+/// `--help` and `--version`.
 pub(super) fn refuse(
     mut error: clap::Error,
     arguments: impl Iterator<Item = OsString>,
@@ -62,7 +62,7 @@ fn suggest_new_name(error: &mut clap::Error) {
     }
 }
 
-/// What clap says, in parts.
+/// The parts of clap's message.
 #[derive(Debug, PartialEq, Eq)]
 struct UsageReport {
     error: String,
@@ -75,7 +75,7 @@ impl UsageReport {
     }
 }
 
-/// clap has one text: `error: …`, lines of what it is about, `tip: …`, `Usage: …`, and where to find help.
+/// Splits clap's text: `error: …`, lines of details, `tip: …`, `Usage: …`, and where to find help.
 fn told(text: &str) -> UsageReport {
     let mut error = String::new();
     let mut hints = Vec::new();
@@ -94,7 +94,7 @@ fn told(text: &str) -> UsageReport {
     UsageReport { error, hints }
 }
 
-/// Whether the command line asks for JSON, as far as it can be told where it could not be read.
+/// Returns whether the command line requests JSON, as far as that is known for an invalid one.
 fn asks_for_json(arguments: impl Iterator<Item = OsString>) -> bool {
     let words: Vec<OsString> = arguments.take_while(|word| word != "--").collect();
     words.iter().any(|word| word == "--output=json")

@@ -59,12 +59,12 @@ pub(super) async fn run(args: VerifyArgs, context: &Context) -> Result<Exit, Com
     let has_lost =
         |prefix: &String| known.missing.iter().any(|copy| copy.backup.as_str().starts_with(prefix.as_str()));
     let named = match named(&scope.prefixes, &known).await {
-        // It is nowhere but where its manifest is not accepted, or not there any more.
+        // It exists only where its manifest was rejected, or has vanished.
         Err(_) if !found.is_empty() || scope.prefixes.iter().all(has_lost) => vec![],
         named => named?,
     };
     let chosen = if scope.prefixes.is_empty() { scope.select(&all) } else { named.iter().collect() };
-    // A manifest that is not accepted is there.
+    // A rejected manifest is not missing.
     let mut missing = scope.missing(&known.missing, &chosen);
     let is_rejected = |copy: &VerifyFinding| {
         found.iter().any(|found| (&found.backup, &found.repository) == (&copy.backup, &copy.repository))
@@ -131,7 +131,8 @@ fn exit(report: &VerifyReport) -> Exit {
     }
 }
 
-/// Returns why the exit status is not 0: a line for each copy, WAL range and AWS-managed backup that is not good.
+/// Returns why the exit status is not 0: a line for each copy, WAL range and AWS-managed backup with a
+/// defect.
 fn reasons(report: &VerifyReport) -> Vec<String> {
     let copies = report.findings.iter().filter(|finding| !finding.is_good() || finding.not_opened);
     let copies = copies.map(|finding| {
@@ -249,7 +250,7 @@ fn show(context: &Context, report: &VerifyReport, items: &[VerifyItem]) {
     }
 }
 
-/// What AWS keeps, a line each.
+/// Shows AWS-managed backups, one per line.
 fn show_kept(output: &Output, kept: &[CloudFinding]) {
     for finding in kept {
         let (word, style) = match &finding.kept {
@@ -311,7 +312,7 @@ struct VerifyDocument<'a> {
     interrupted: bool,
     copies: Vec<FindingRow<'a>>,
     logs: Vec<WalVerifyRow<'a>>,
-    /// What AWS keeps, in each region it was in when it was made.
+    /// AWS-managed backups, in each region recorded at their creation.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     kept: &'a [CloudFinding],
 }
@@ -339,7 +340,7 @@ struct FindingRow<'a> {
     opened: bool,
     faults: &'a [crate::model::ObjectFault],
     reasons: &'a [String],
-    /// A backup that it builds on is not there.
+    /// A parent backup is missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     broken: Option<String>,
 }

@@ -9,23 +9,23 @@ use super::server::{ConfigureError, ServerSession};
 use crate::platform::CancellationToken;
 use crate::text::error_chain;
 
-/// How long a server may take to read its files again.
+/// How long a server may take to reload its configuration.
 const READ_AGAIN_WITHIN: Duration = Duration::from_secs(5);
 const STEP: Duration = Duration::from_millis(100);
 const RELOAD: &str = "SELECT pg_reload_conf()";
 
-/// A statement that was run.
+/// A statement that was executed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Applied {
     pub statement: String,
-    /// Why the server did not do it.
+    /// Why the server rejected it.
     pub error: Option<String>,
 }
 
-/// Runs what the findings say, but what is someone else's only with `replace`. Gives what was run, and what
-/// is found afterwards.
+/// Executes the statements of the findings, and replaces settings that belong to another system only with
+/// `replace`. Returns the executed statements, and the findings afterwards.
 ///
-/// A statement that the server refuses does not keep the others back.
+/// A rejected statement does not prevent the others.
 pub async fn apply(
     server: &ServerSession,
     connection: &mut PgConnection,
@@ -58,7 +58,7 @@ pub async fn apply(
     }
     let begun = Instant::now();
     loop {
-        // A new connection has what the server has now; this one may still have what it began with.
+        // A new connection has the server's current settings; this one may still have its initial ones.
         let mut fresh = server.connect().await?;
         let facts = server.facts(&mut fresh, wanted, cancel).await;
         crate::postgres::close(fresh).await;
@@ -79,7 +79,7 @@ pub async fn apply(
 
 async fn run(server: &ServerSession, connection: &mut PgConnection, statement: &str) -> Option<String> {
     tracing::info!("{statement}");
-    // Every part of it that is not ours is quoted.
+    // All foreign parts of it are quoted.
     let ran = server.ask(sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(connection)).await;
     ran.err().map(|error| match error {
         ConfigureError::Question { source, .. } => source

@@ -2,28 +2,29 @@ use std::collections::BTreeMap;
 
 use crate::wal::CommandVerdict;
 
-/// A server, as far as archiving and copying it depend on how it is set up.
+/// The configuration of a server, as far as archiving and base backups depend on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SettingFacts {
     pub major: u32,
     pub is_standby: bool,
-    /// Those the role may read.
+    /// The settings that the role may read.
     pub settings: BTreeMap<String, ServerSetting>,
-    /// What the configuration files say, which may not be in force yet; `None` where it may not be read.
+    /// The values in the configuration files, which may not be in effect yet; `None` where they are not
+    /// readable.
     pub files: Option<BTreeMap<String, String>>,
-    /// The policy's role; `None` where there is none of that name.
+    /// The policy's role; `None` where it does not exist.
     pub role: Option<ServerRole>,
     pub slots: Vec<Slot>,
-    /// Connections that take the log now.
+    /// WAL senders in use now.
     pub senders: u64,
-    /// Lines of `pg_hba.conf`; `None` where they may not be read.
+    /// Lines of `pg_hba.conf`; `None` where they are not readable.
     pub hba: Option<Vec<HbaRule>>,
-    /// How this host comes to the server.
+    /// The address from which this host connects to the server.
     pub client: Option<String>,
     pub tls: bool,
-    /// Whether the role is let in for replication.
+    /// Whether the role can open replication connections.
     pub access: Access,
-    /// What [`Self::archive_command`] does; `None` where there is none to judge.
+    /// The effect of [`Self::archive_command`]; `None` where there is none to judge.
     pub push: Option<CommandVerdict>,
 }
 
@@ -45,7 +46,7 @@ pub struct ServerRole {
     pub may_replicate: bool,
     /// Has `pg_monitor`.
     pub monitors: bool,
-    /// May call what begins and ends a base backup.
+    /// May call the functions that begin and end a base backup.
     pub may_start_backups: bool,
 }
 
@@ -64,17 +65,17 @@ pub struct HbaRule {
     pub line: i32,
     pub databases: Vec<String>,
     pub users: Vec<String>,
-    /// Why the server does not take the line.
+    /// Why the server rejects the line.
     pub error: Option<String>,
 }
 
-/// What came of asking the server to let the role in for replication.
+/// The result of trying a replication connection as the role.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Access {
     #[default]
     NotTried,
     LetIn,
-    /// Its words.
+    /// The server's message.
     Refused(String),
     /// Why it could not be tried.
     Unknown(String),
@@ -85,8 +86,8 @@ impl SettingFacts {
         self.settings.get(name).map(|setting| setting.value.as_str())
     }
 
-    /// The command, also while `archive_mode` is off and the server shows another word in its place; `None` where it
-    /// is not visible to the role.
+    /// Returns the command, also while `archive_mode` is off and the server shows another word instead;
+    /// `None` where the role may not read it.
     pub(super) fn archive_command(&self) -> Option<&str> {
         match self.value("archive_command")?.trim() {
             "(disabled)" => {

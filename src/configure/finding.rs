@@ -1,26 +1,26 @@
 use serde::Serialize;
 
-/// One thing that was looked at.
+/// The finding on one setting.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SettingFinding {
     /// A setting's name, or `role`, `pg_hba.conf`, `slot`.
     pub name: &'static str,
     pub weight: FindingWeight,
     pub state: SettingState,
-    /// What is there.
+    /// The current state.
     pub found: String,
-    /// What is needed, and why.
+    /// What is required, and why.
     pub wanted: String,
-    /// `None` where nothing is to be done.
+    /// `None` where nothing needs to be done.
     pub remedy: Option<Fix>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FindingWeight {
-    /// It works without.
+    /// Recommended.
     Advised,
-    /// Nothing is archived, or copied, without.
+    /// Required for archiving, or for base backups.
     Needed,
 }
 
@@ -28,18 +28,18 @@ pub enum FindingWeight {
 #[serde(rename_all = "kebab-case")]
 pub enum SettingState {
     Fine,
-    /// As it should be, and nobody uses it now.
+    /// As required, and not in use now.
     Idle,
-    /// Set, and in force after a restart of the server.
+    /// Set, and in effect after a restart of the server.
     WaitsForRestart,
     Missing,
-    /// Someone else's, which is replaced only where that is asked for.
+    /// It belongs to another system, and is replaced only on request.
     Foreign,
-    /// The role may not see it, or it could not be tried.
+    /// The role may not read it, or it could not be tried.
     Unknown,
 }
 
-/// How a finding is mended.
+/// How a finding is fixed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fix {
@@ -47,7 +47,7 @@ pub enum Fix {
         statements: Vec<String>,
         takes: Effect,
     },
-    /// By an administrator: what, and in which place.
+    /// Manually by an administrator: what, and where.
     ByHand {
         lines: Vec<String>,
         place: String,
@@ -55,7 +55,7 @@ pub enum Fix {
     },
 }
 
-/// When a change is in force.
+/// When a change takes effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Effect {

@@ -1,9 +1,10 @@
-//! What a server lacks to be archived and copied as the policy asks, and how that is mended.
+//! The settings that a server lacks for archiving and base backups according to the policy, and how to fix
+//! them.
 //!
-//! *Invariants.* [`plan`] decides from [`SettingFacts`] alone. Nothing is changed but by [`apply`], which runs the
-//! very statements that the findings show. A command that archives elsewhere is never replaced unasked.
+//! *Invariants.* [`plan`] decides from [`SettingFacts`] alone. Only [`apply`] changes anything, by exactly
+//! the statements that the findings show. A command that archives elsewhere is replaced only on request.
 //!
-//! *Not here.* `pg_hba.conf`: a line for it is given, and an administrator writes it.
+//! *Not here.* `pg_hba.conf`: the required line is shown, and an administrator adds it.
 
 mod apply;
 mod facts;

@@ -8,39 +8,40 @@ use crate::policy::{BaseMethod, Policy, PostgresSource, WalMethod};
 use crate::postgres::{identifier, literal, shell};
 use crate::wal::{CommandState, CommandVerdict, PushTarget};
 
-/// Half-full segments are ended no more often than this.
+/// Incomplete segments are switched no more often than this.
 const OFTEN: Duration = Duration::from_secs(60);
-/// Log kept for a slot that nobody reads, at most: MiB.
+/// The maximum WAL in MiB that is retained for a slot without a reader.
 const KEPT_FOR_SLOT: u64 = 10 << 10;
-/// One for a base backup, one for the log.
+/// One for a base backup, one for WAL streaming.
 const SENDERS: u64 = 2;
 
-/// What the policy asks of a server.
+/// The requirements of the policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DesiredSettings {
     /// The policy's role.
     pub role: String,
-    /// `None`: the log is not archived.
+    /// `None`: WAL is not archived.
     pub through: Option<WalMethod>,
     /// The role connects for replication.
     pub replicates: bool,
     /// Base backups are read from the server's files.
     pub starts_backups: bool,
-    /// Base backups hold changes only.
+    /// Base backups are incremental.
     pub incrementals: bool,
     pub rpo: Duration,
-    /// The whole `archive_command`.
+    /// The complete `archive_command`.
     pub push: String,
     pub source: SourceName,
-    /// Where that archives to.
+    /// The destination of that command.
     pub target: PushTarget,
-    /// A password is used, over a socket too.
+    /// A password is used, also over a socket.
     pub has_password: bool,
     pub is_socket: bool,
 }
 
 impl DesiredSettings {
-    /// `role` and the way to the server come from its connection.
+    /// Returns the requirements of a source; `role` and the way to the server come from its connection
+    /// parameters.
     pub fn for_source(
         policy: &Policy,
         name: &SourceName,
@@ -49,7 +50,7 @@ impl DesiredSettings {
         push: String,
     ) -> Self {
         let through = source.wal.as_ref().map(|wal| wal.method.clone());
-        // A server that is named for base backups only is another one.
+        // A separate server for base backups is configured on its own.
         let base = source.base.as_ref().filter(|base| base.url.is_none() && base.url_ref.is_none());
         let copies = base.is_some_and(|base| base.method == BaseMethod::Replication);
         Self {
@@ -70,18 +71,18 @@ impl DesiredSettings {
 
 /// Returns the `archive_command` that archives with this policy, quoted for the server's shell.
 pub fn push_command(program: &Path, policy: &Path, source: Option<&SourceName>) -> String {
-    // The server itself puts something in place of `%` and a letter.
+    // The server itself replaces `%` and a letter.
     let word = |path: &Path| shell(&path.to_string_lossy()).replace('%', "%%");
     let source = source.map(|source| format!("{source} ")).unwrap_or_default();
     format!("{} --policy {} wal push {source}%p", word(program), word(policy))
 }
 
-/// Plans every setting that is needed, with its present value. Those that lack something come in the order they
-/// are to be mended.
+/// Plans every required setting, with its current value. Those with defects come in the order in which they
+/// have to be fixed.
 pub fn plan(facts: &SettingFacts, wanted: &DesiredSettings) -> Vec<SettingFinding> {
     let mut findings = vec![wal_level(facts), full_page_writes(facts)];
     match &wanted.through {
-        // A standby's log is archived by its primary.
+        // A standby's WAL is archived by its primary.
         Some(WalMethod::Archive) if !facts.is_standby => findings.extend(archiving(facts, wanted)),
         Some(WalMethod::Stream { slot }) => findings.extend(streaming(facts, slot)),
         _ => {}
@@ -98,7 +99,7 @@ pub fn plan(facts: &SettingFacts, wanted: &DesiredSettings) -> Vec<SettingFindin
     findings
 }
 
-/// A setting that is to be `target`, unless it is `fine`.
+/// Plans a setting that has to be `target`, unless it is `fine`.
 fn setting(
     facts: &SettingFacts,
     name: &'static str,
@@ -122,7 +123,7 @@ fn setting(
     };
     let remedy = match (state, facts.settings.get(name)) {
         (SettingState::Fine | SettingState::WaitsForRestart, _) => None,
-        // It would go before whatever a file says.
+        // It takes precedence over any file.
         (_, Some(ServerSetting { source, .. })) if source == "command line" => Some(Fix::ByHand {
             lines: vec![format!("{name} = {target}")],
             place: "the server's command line, which has it now".to_owned(),
@@ -162,7 +163,7 @@ fn archiving(facts: &SettingFacts, wanted: &DesiredSettings) -> Vec<SettingFindi
         "1 to {} s: otherwise a server that writes little completes no segment within the RPO",
         limit.as_secs()
     );
-    // What is set leaves room for a store that is away for a while.
+    // The value leaves room for a temporarily unavailable store.
     let set = (wanted.rpo / 12).clamp(OFTEN, limit);
     let mut timeout = setting(facts, "archive_timeout", fine, &why, &set.as_secs().to_string());
     timeout.found = timeout.found.replace("`0`", "`0` (off)");
@@ -255,7 +256,7 @@ fn streaming(facts: &SettingFacts, name: &str) -> Vec<SettingFinding> {
 
 fn senders(facts: &SettingFacts, wanted: &DesiredSettings) -> Vec<SettingFinding> {
     let most = facts.number("max_wal_senders").unwrap_or(0);
-    // Our own stream is one of those that are there.
+    // Our own stream is one of the existing ones.
     let streams = match &wanted.through {
         Some(WalMethod::Stream { slot }) => {
             facts.slots.iter().any(|other| other.name == *slot && other.is_active)
@@ -378,7 +379,7 @@ fn access(facts: &SettingFacts, wanted: &DesiredSettings) -> SettingFinding {
 fn hba_line(facts: &SettingFacts, wanted: &DesiredSettings) -> String {
     let role = &wanted.role;
     let plain = role.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-    // A word among those that mean something else is quoted, too.
+    // A name that is also a keyword has to be quoted, too.
     let reserved = ["all", "replication", "samerole", "sameuser"].contains(&role.as_str());
     let role = if plain && !reserved { role.clone() } else { identifier(role) };
     let method = match facts.value("password_encryption") {

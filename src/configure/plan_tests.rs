@@ -56,7 +56,7 @@ fn set(facts: &mut SettingFacts, name: &str, value: &str) {
     facts.settings.get_mut(name).unwrap().value = value.to_owned();
 }
 
-/// With what its `archive_command` does.
+/// Plans with the effect of its `archive_command`.
 fn plan(facts: &SettingFacts, wanted: &DesiredSettings) -> Vec<SettingFinding> {
     let judged = |line: &str| judge(line, &wanted.source, &wanted.target, &ServerHost::ELSEWHERE);
     let facts = SettingFacts { push: facts.archive_command().map(judged), ..facts.clone() };
@@ -104,7 +104,7 @@ fn a_fresh_cluster_lacks_just_what_archiving_needs() {
         [Effect::Restart, Effect::Reload, Effect::AtOnce]
     );
 
-    // What was set waits for the restart, and is in force after it.
+    // The settings take effect after the restart.
     let file = [("archive_mode", "on"), ("archive_command", &wanted.push), ("archive_timeout", "900")];
     facts.files = Some(file.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect());
     facts.settings.get_mut("archive_mode").unwrap().pending_restart = true;
@@ -142,10 +142,10 @@ fn what_archives_elsewhere_is_foreign() {
     assert_eq!(statements(&[foreign])[0], "ALTER SYSTEM SET archive_library = ''");
     set(&mut facts, "archive_library", "");
     assert_eq!(command(&facts).state, SettingState::Missing);
-    // drctl by another path is no one else's.
+    // drctl at another path does not belong to another system.
     set(&mut facts, "archive_command", "/opt/drctl wal push database %p");
     assert_eq!(command(&facts).state, SettingState::Fine);
-    // One that is set aside while nothing is archived is not lost either.
+    // A command that is disabled while nothing is archived is not lost either.
     set(&mut facts, "archive_command", "(disabled)");
     facts.files = Some([("archive_command".to_owned(), "cp %p /mnt/%f".to_owned())].into());
     assert_eq!(command(&facts).state, SettingState::Foreign);

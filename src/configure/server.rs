@@ -16,7 +16,7 @@ use crate::wal::{ServerHost, is_this_host, judge};
 const QUESTION_WITHIN: Duration = Duration::from_secs(10);
 const LET_IN_WITHIN: Duration = Duration::from_secs(15);
 
-/// Why a server did not say how it is set up.
+/// Why a server did not report its configuration.
 #[derive(Debug, Error)]
 pub enum ConfigureError {
     #[error("failed to connect to the server")]
@@ -29,12 +29,12 @@ pub enum ConfigureError {
     NoAnswer { server: String },
 }
 
-/// A server to be looked at, and changed.
+/// The server to inspect and to change.
 #[derive(Clone, Debug)]
 pub struct ServerSession {
-    /// How the policy's role comes to it.
+    /// The connection parameters of the policy's role.
     pub parameters: ConnectionParameters,
-    /// A role that asks and changes in its place.
+    /// A role that queries and changes it instead.
     pub administrator: Option<String>,
     /// Where to look for PostgreSQL's programs first.
     pub tools: Option<PathBuf>,
@@ -50,7 +50,7 @@ const HOST: &str = "
 SELECT system_identifier, coalesce(inet_server_addr() <<= '127.0.0.0/8' OR inet_server_addr() = '::1', true)
   FROM pg_control_system()";
 
-// The last of a name counts.
+// The last entry of a name counts.
 const FILES: &str = "
 SELECT name, setting FROM pg_file_settings WHERE name IS NOT NULL AND setting IS NOT NULL ORDER BY seqno";
 
@@ -81,13 +81,13 @@ impl ServerSession {
         let mut parameters = self.parameters.clone();
         if let Some(role) = &self.administrator {
             parameters.user.clone_from(role);
-            // The policy's is the other role's.
+            // The policy's password is that of the other role.
             parameters.password = None;
         }
         Ok(parameters.connect().await?)
     }
 
-    /// Asks for everything a plan needs to know.
+    /// Queries all facts that a plan needs.
     pub async fn facts(
         &self,
         connection: &mut PgConnection,
@@ -155,7 +155,7 @@ impl ServerSession {
         Ok(SettingFacts { push, ..facts })
     }
 
-    /// The host of the server, if that is this one.
+    /// Returns the host of the server, if it is this one.
     async fn host(
         &self,
         connection: &mut PgConnection,
@@ -172,7 +172,7 @@ impl ServerSession {
         Ok(rules.into_iter().map(rule).collect())
     }
 
-    /// Only the server itself knows which of its lines applies.
+    /// Tries a replication connection: only the server itself knows which of its lines applies.
     async fn access(&self, major: u32, cancel: &CancellationToken) -> Access {
         let tools = match Tools::find_of(self.tools.as_deref(), major).await {
             Ok(tools) => tools,

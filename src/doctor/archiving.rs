@@ -12,7 +12,7 @@ pub(super) async fn examine(
     source: &Source,
     repositories: &Repositories,
 ) -> Vec<DoctorFinding> {
-    // That a server cannot be asked is told where its set-up is looked at.
+    // A failed query is reported with the server's configuration.
     let Ok(Some(ArchiverReport { acknowledged, stall, .. })) = said(system, source).await else {
         return vec![];
     };

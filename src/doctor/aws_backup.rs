@@ -1,4 +1,4 @@
-//! A resource that AWS Backup protects: its vaults, their locks, its plan, and what there is of it.
+//! A resource that AWS Backup protects: its vaults, their locks, its plan, and its recovery points.
 
 use std::collections::BTreeSet;
 
@@ -50,7 +50,7 @@ pub(super) async fn examine(policy: &Policy, source: &Source, now: DateTime<Utc>
     findings
 }
 
-/// The days for which the policy wants anything kept.
+/// Returns the days for which the policy keeps anything.
 fn longest(rules: &Rules) -> u64 {
     rules.longest_days().unwrap_or(0)
 }
@@ -75,7 +75,7 @@ fn describe_vault(subject: &str, region: &RegionPoint, vault: &Vault, now: DateT
     )
 }
 
-/// What the lock allows, against what the policy wants.
+/// Compares the retention that the lock allows with the policy.
 fn retention(
     subject: &str,
     region: &RegionPoint,
@@ -103,7 +103,7 @@ fn retention(
     })
 }
 
-/// A lock is what an intruder with every right in the account cannot get past.
+/// Reports an unlocked vault: only a lock stops an intruder with full access to the account.
 fn unlocked(subject: &str, regions: &[RegionPoint]) -> Option<DoctorFinding> {
     let mut known = regions.iter().map(|region| region.found.as_ref().ok());
     let none = known.all(|found| found.is_some_and(|found| found.vault.lock.is_none()));

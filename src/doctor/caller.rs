@@ -1,4 +1,4 @@
-//! What the caller may do in AWS, beside what its role should.
+//! The caller's permissions in AWS, compared with those of its role.
 
 use super::{Area, DoctorFinding};
 use crate::aws::{ContextType, Decision, SimulationContext, SimulationRequest, caller, simulate};
@@ -7,7 +7,7 @@ use crate::iam::{Effect, IamRole, IamStatement};
 use crate::policy::{AwsLocation, Policy};
 use crate::text::error_chain;
 
-/// What ends backups: nobody but retention should be able to.
+/// Actions that delete backups: only retention should have them.
 const ENDS: [&str; 3] = ["rds:DeleteDBSnapshot", "rds:DeleteDBClusterSnapshot", "s3:DeleteObjectVersion"];
 
 pub(super) async fn examine(
@@ -30,7 +30,7 @@ pub(super) async fn examine(
     let mut findings =
         vec![DoctorFinding::good(Area::Source, subject, format!("authenticated to AWS as {}", who.arn))];
     let own = who.account.parse().ok();
-    // Of something that speaks like AWS, too: what drctl would ask of AWS there.
+    // For an AWS-compatible service, too: the permissions that drctl would need at AWS.
     let document = match iam::document(&at_aws(policy), role, own.as_ref()) {
         Ok(document) => document,
         Err(error) => {
@@ -91,7 +91,7 @@ pub(super) async fn examine(
     findings
 }
 
-/// Those that are allowed anywhere, or are not somewhere.
+/// Returns the actions that are allowed somewhere, or denied somewhere.
 fn actions(decisions: Vec<Decision>, allowed: bool) -> Vec<String> {
     let such = decisions.into_iter().filter(|decision| decision.is_allowed == allowed);
     let mut actions: Vec<_> = such.map(|decision| decision.action).collect();
@@ -105,7 +105,7 @@ fn cannot_ask(subject: &str, role: IamRole, reason: &str) -> DoctorFinding {
     DoctorFinding::note(Area::Source, subject, message)
 }
 
-/// The policy with every place at AWS, so that its document names them.
+/// Returns the policy with every location at AWS, so that its document names them.
 fn at_aws(policy: &Policy) -> Policy {
     let mut policy = policy.clone();
     for source in &mut policy.sources {
@@ -116,7 +116,7 @@ fn at_aws(policy: &Policy) -> Policy {
     policy
 }
 
-/// A statement as requests that it would allow: patterns as one of the names they mean.
+/// Returns the requests that a statement would allow: patterns are replaced by a matching name.
 fn question(statement: &IamStatement) -> SimulationRequest {
     let context = statement.condition.iter().map(|(operator, key, values)| SimulationContext {
         key: key.to_owned(),
@@ -126,7 +126,7 @@ fn question(statement: &IamStatement) -> SimulationRequest {
             _ => ContextType::Text,
         },
         values: match operator {
-            // That it is there at all.
+            // The condition requires that it exists.
             "Null" => vec!["2000-01-01T00:00:00Z".to_owned()],
             _ => values.iter().map(|value| concrete(value)).collect(),
         },

@@ -11,12 +11,12 @@ use crate::source::postgres_dump::capture;
 use crate::source::postgres_dump::capture::{DumpCapture, LogicalError};
 use crate::text::error_chain;
 
-/// Connects as a backup would and looks at what it would need.
+/// Connects as a backup would, and checks what it would need.
 pub(super) async fn examine(policy: &Policy, source: &Source) -> Vec<DoctorFinding> {
     let subject = source.name.as_str();
     match &source.config {
         SourceConfig::Postgres(postgres) => examine_postgres(policy, &source.name, postgres).await,
-        // Of those it is asked what AWS keeps.
+        // AWS is queried for those separately.
         SourceConfig::AwsBackup(_) => vec![],
         other => vec![DoctorFinding::fault(
             Area::Source,
@@ -67,7 +67,7 @@ pub(super) async fn examine_postgres(
         match postgres_base::prepare(postgres, copy).await {
             Ok(prepared) => findings.push(describe_base(subject, &prepared)),
             Err(BaseError::Refused { server, mut list }) => {
-                // Those are told one by one, with what to do.
+                // Those are reported individually, with a remedy.
                 let is_of_set_up = |objection: &BasePreflight| {
                     use BasePreflight as O;
                     let own = copy.url.is_none() && copy.url_ref.is_none();
@@ -101,7 +101,7 @@ pub(super) async fn examine_postgres(
     findings
 }
 
-/// What the server is not set up for.
+/// Returns the server's configuration defects.
 async fn lacking(
     policy: &Policy,
     source: &SourceName,

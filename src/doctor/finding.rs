@@ -1,19 +1,19 @@
 use serde::Serialize;
 
-/// How bad a finding is. Sorted: the last is the worst.
+/// The severity of a finding. Ordered: the last is the worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FindingSeverity {
     Good,
-    /// Worth knowing; nothing to do.
+    /// Worth knowing; no action needed.
     Note,
-    /// Works today, and will not on a worse day.
+    /// Works now, but would fail under worse conditions.
     Warning,
     /// A backup or a restore will fail.
     Fault,
 }
 
-/// What was looked at.
+/// The area of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Area {
@@ -36,16 +36,16 @@ impl Area {
     }
 }
 
-/// One thing that was looked at.
+/// The result of a check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DoctorFinding {
     pub area: Area,
-    /// Which source or repository; empty where there is one only.
+    /// The source or repository; empty where there is only one.
     pub subject: String,
     pub severity: FindingSeverity,
-    /// A full sentence without the stop.
+    /// A full sentence without a full stop.
     pub message: String,
-    /// What to do; always there for a warning or a fault.
+    /// What to do; always present for a warning or a fault.
     pub remedy: Option<String>,
 }
 

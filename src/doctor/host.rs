@@ -4,7 +4,7 @@ use super::{Area, DoctorFinding};
 use crate::platform::{available_memory, free_space, scratch_directory};
 use crate::policy::{Encryption, Policy, WalMethod};
 
-/// What drctl itself and zstd need beside the parts.
+/// The memory of drctl itself and of zstd, in addition to the parts.
 const BASE_MEMORY: u64 = 72 << 20;
 /// The catalog and the journal of years are far smaller.
 const STATE_SPACE: u64 = 256 << 20;
@@ -56,8 +56,8 @@ pub(super) fn examine(policy: &Policy, state: &Path) -> Vec<DoctorFinding> {
     findings
 }
 
-/// Whether files can be made where drctl keeps its own, by making one that goes at once. What lies in a directory
-/// that is not there yet will lie in the nearest that is.
+/// Checks that drctl's directories are writable, by creating a file that is removed immediately. A missing
+/// directory is represented by its nearest existing parent.
 fn writable(state: &Path, policy: &Policy) -> Vec<DoctorFinding> {
     let mut findings = vec![];
     if let Err(error) = try_file(state) {
@@ -116,13 +116,13 @@ fn writable(state: &Path, policy: &Policy) -> Vec<DoctorFinding> {
 
 fn try_file(directory: &Path) -> std::io::Result<()> {
     let there = directory.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("/"));
-    // A relative path ends in nothing, which is here.
+    // A relative path has no further parent: that is the current directory.
     let there = if there.as_os_str().is_empty() { Path::new(".") } else { there };
     tempfile::tempfile_in(there).map(drop)
 }
 
-/// Reports who will be able to open the backups. The host needs public keys only, so there is nothing to try here
-/// (`drctl keys check` tries an identity where there is one); too few of them is the policy's warning.
+/// Reports who can decrypt the backups. The host needs public keys only, so nothing can be tried here (`drctl
+/// keys check` tries an identity); too few of them is a warning of the policy.
 pub(super) fn keys(policy: &Policy) -> Option<DoctorFinding> {
     let Encryption::Age { recipients } = &policy.encryption else { return None };
     let holders: Vec<_> =

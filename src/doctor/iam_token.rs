@@ -1,4 +1,4 @@
-//! Whether a token of IAM can let anybody in, as far as it is seen from outside.
+//! Whether a login with an IAM token is possible, as far as that is visible from outside.
 
 use super::{Area, DoctorFinding};
 use crate::aws::rds::Database;

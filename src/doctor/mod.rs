@@ -1,8 +1,8 @@
-//! Can this host do what its policy asks? Looks at everything a backup or restore will need, by trying
-//! it, and says what to do about what is wrong.
+//! Checks whether this host can do what its policy requires. Tries everything that a backup or restore will
+//! need, and returns remedies for what is wrong.
 //!
-//! *Invariants.* Every check ends in findings, also one that could not be made. What is written to a store
-//! to try it is deleted again. The database is only read.
+//! *Invariants.* Every check returns findings, including one that could not be made. Objects written to a
+//! store as a test are deleted again. The database is only read.
 //!
 //! *Not here.* Repairing anything.
 

@@ -1,4 +1,4 @@
-//! An RDS database and what AWS keeps of it, beside what the policy asks.
+//! An RDS database and its AWS-managed backups, compared with the policy.
 
 use std::time::Duration;
 
@@ -12,32 +12,32 @@ use crate::policy::{Policy, RdsDatabase, RdsRegion, RdsSource, Source};
 use crate::text::error_chain;
 use crate::text::format_duration;
 
-/// RDS uploads log every five minutes; so long behind, something holds it up.
+/// RDS uploads WAL every five minutes; a larger lag means that something blocks it.
 const LAG: Duration = Duration::from_secs(15 * 60);
 
-/// What its own region says of it.
+/// The answer of its own region.
 struct AtHome {
     database: Result<Option<Database>, String>,
-    /// The key that its snapshots are encrypted with, where these are shared; in words, why it is not known.
+    /// The KMS key of its snapshots, where these are shared; or why it is unknown, as text.
     shared_key: Option<Result<KmsKey, String>>,
     quota: Quota,
 }
 
-/// What another region of the policy says.
+/// The answer of another region of the policy.
 struct RegionFacts {
     /// RDS's automated backups there, of databases that have or had the name.
     kept: Vec<AutomatedBackup>,
-    /// Whether it has the groups that a restore there would use; of no name, nothing is known.
+    /// Whether it has the groups that a restore there would use; `None` where there is no name.
     has_subnet_group: Option<bool>,
     has_parameter_group: Option<bool>,
     quota: Quota,
 }
 
-/// Manual snapshots that there are, and may be; `None`: it cannot be asked, and that is told elsewhere.
+/// The number and the limit of manual snapshots; `None`: the query failed, which is reported separately.
 type Quota = Option<Option<(u64, u64)>>;
 
-/// All regions are asked at a time, each once: one that is gone keeps nobody waiting for longer than the policy's
-/// patience.
+/// Examines the database. All regions are queried concurrently, each once: a lost one delays the result by no
+/// more than the policy's patience.
 pub(super) async fn examine(
     policy: &Policy,
     source: &Source,
@@ -225,7 +225,7 @@ fn of_database(
     }
 }
 
-/// Whether snapshots under that key can be shared with other accounts.
+/// Reports whether snapshots with that KMS key can be shared with other accounts.
 fn sharing(found: &mut Findings<'_>, rds: &RdsSource, key: Result<KmsKey, String>) {
     let name = rds.database.identifier();
     match key {
@@ -247,7 +247,7 @@ fn sharing(found: &mut Findings<'_>, rds: &RdsSource, key: Result<KmsKey, String
     }
 }
 
-/// How far back any moment can be restored, beside what the policy wants.
+/// Compares how far back a point-in-time restore can go with the policy.
 fn retention(found: &mut Findings<'_>, policy: &Policy, source: &Source, database: &Database) {
     let rules = policy.retention.as_ref().map(|retention| retention.rules_for(&source.name));
     let wanted = rules.and_then(|rules| rules.pitr);
@@ -278,7 +278,7 @@ fn retention(found: &mut Findings<'_>, policy: &Policy, source: &Source, databas
     }
 }
 
-/// Warned of at three quarters of the objective, as for archived log.
+/// Warns at 75 % of the objective, as for archived WAL.
 fn lag(
     found: &mut Findings<'_>,
     policy: &Policy,
@@ -392,7 +392,7 @@ fn of_region(
     }
 }
 
-/// What makes an encrypted cluster of one that is not.
+/// Returns how to turn an unencrypted cluster into an encrypted one.
 fn encrypt_cluster(source: &str) -> String {
     format!(
         "`drctl restore {source} --backup latest --to-instance NEW --set kms_key=ARN` makes an encrypted one of a snapshot, and `drctl rds promote` puts it in its place"

@@ -12,7 +12,7 @@ use crate::text::error_chain;
 
 /// Few databases worth a backup fit into less.
 const LITTLE_SPACE: u64 = 1 << 30;
-/// A clock this far off will go on drifting; [`crate::backup`] refuses at five minutes.
+/// A clock that is off by this much will drift further; [`crate::backup`] refuses at five minutes.
 const SKEW: TimeDelta = TimeDelta::seconds(30);
 
 /// Tries one repository of the policy.
@@ -72,7 +72,7 @@ pub(super) async fn examine(
                     error_chain(&error),
                     "Give this system a bucket or prefix of its own, or use the version of drctl that wrote it.",
                 ));
-                // Someone else's: nothing is tried in it.
+                // It belongs to another system: nothing is tried in it.
                 return findings;
             }
         }
@@ -210,7 +210,7 @@ fn judge(config: &RepositoryConfig, found: &Capabilities) -> Vec<DoctorFinding> 
     findings
 }
 
-/// What the store proves of what arrives, beside the digests drctl compares itself.
+/// Reports what the store verifies on arrival, in addition to the digests that drctl compares itself.
 fn proof(config: &RepositoryConfig, found: &Capabilities) -> Option<DoctorFinding> {
     let RepositoryLocation::S3(place) = &config.place else { return None };
     checksum_finding(config.name.as_str(), place.checksum.as_str(), &found.checksums)
@@ -219,7 +219,8 @@ fn proof(config: &RepositoryConfig, found: &Capabilities) -> Option<DoctorFindin
 fn checksum_finding(name: &str, wanted: &str, found: &[ChecksumProbe]) -> Option<DoctorFinding> {
     let asked = found.iter().find(|checksum| checksum.checksum == wanted)?;
     let better = found.iter().find(|checksum| checksum.compared.is_yes());
-    // An answer that the store gives to any request, as when it is overloaded, says nothing about a checksum.
+    // An error that the store returns for any request, for example when it is overloaded, is no evidence
+    // about a checksum.
     let unknown = match (&asked.taken, &asked.compared) {
         (Capability::Unknown(reason), _) | (Capability::Yes, Capability::Unknown(reason)) => Some(reason),
         _ => None,

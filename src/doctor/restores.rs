@@ -1,5 +1,5 @@
-//! Whether the role that backs a database up could restore it on the same server: a role that may read everything
-//! may mostly make nothing.
+//! Whether the role that backs up a database could restore it on the same server: a role with full read
+//! access may often create nothing.
 
 use sqlx::PgConnection;
 
@@ -7,21 +7,21 @@ use super::{Area, DoctorFinding};
 use crate::postgres::{ConnectionParameters, close};
 use crate::text::error_chain;
 
-/// What the role may do there, and what the database needs.
+/// The role's privileges there, and the needs of the database.
 #[derive(Clone, Debug, Default, PartialEq, Eq, sqlx::FromRow)]
 struct RestorerFacts {
     role: String,
     superuser: bool,
     creates_databases: bool,
     creates_roles: bool,
-    /// Of the database that is backed up.
+    /// The owner of the database that is backed up.
     owner: String,
     is_of_owner: bool,
     is_standby: bool,
-    /// Whether Amazon RDS runs the server: it lets its administrators make some of what elsewhere only a
-    /// superuser makes.
+    /// Whether the server runs on Amazon RDS, whose administrators may create some objects that elsewhere
+    /// only a superuser may.
     is_rds: bool,
-    /// Extensions of the database that only a superuser makes.
+    /// Extensions of the database that only a superuser may create.
     extensions: Vec<String>,
 }
 
@@ -38,7 +38,7 @@ const FACTS: &str = "
       FROM pg_roles r, pg_database d JOIN pg_roles o ON o.oid = d.datdba
      WHERE r.rolname = current_user AND d.datname = current_database()";
 
-/// Asks what a restore on the source's own server would be refused.
+/// Checks which steps of a restore would be refused on the source's own server.
 pub(super) async fn examine(subject: &str, parameters: &ConnectionParameters) -> Vec<DoctorFinding> {
     let unknown = |why: String| {
         let message =

@@ -9,7 +9,7 @@ use crate::platform::{CancellationToken, Clock};
 use crate::policy::{self, Lint, Policy, Source};
 use crate::repository::Repositories;
 
-/// Looks at everything. `role`: what the caller's rights in AWS are compared with. Findings come in the order of the areas.
+/// Runs all checks. `role`: the role to compare the caller's permissions with. Findings are ordered by area.
 pub async fn examine(
     policy: &Policy,
     repositories: &Repositories,
@@ -43,7 +43,7 @@ pub async fn examine(
     findings.extend(join_all(vaults).await.into_iter().flatten());
     let logs = policy.sources.iter().map(|source| archiving::examine(&policy.system, source, repositories));
     findings.extend(join_all(logs).await.into_iter().flatten());
-    // One with itself under another name is not tried twice.
+    // A second name of the same location is not tried again.
     let repositories = &repositories.clone().without_twins().await;
     findings.extend(
         join_all(

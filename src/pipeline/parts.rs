@@ -9,16 +9,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::SealProgress;
 use crate::model::{Digest, Hasher};
 
-/// How a stream is cut.
+/// How a stream is split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartLayout {
-    /// Bytes of every part of an object but its last.
+    /// Bytes of every part of an object except the last one.
     pub part_size: usize,
-    /// Parts after which the artifact goes on in another object.
+    /// Parts after which the artifact continues in another object.
     pub parts_per_object: u32,
 }
 
-/// How many parts may be in memory at a time, in all hands together.
+/// The maximum number of parts in memory at a time, over all holders.
 #[derive(Clone, Debug)]
 pub struct Budget(Arc<Semaphore>);
 
@@ -27,7 +27,7 @@ impl Budget {
         Self(Arc::new(Semaphore::new(parts.max(1))))
     }
 
-    /// Makes a part of bytes that are there already, once there is room for it.
+    /// Creates a part from existing bytes, once the budget allows it.
     pub async fn part(&self, number: u32, bytes: Bytes) -> Option<SealedPart> {
         let permit = Arc::clone(&self.0).acquire_owned().await.ok()?;
         Some(SealedPart { number, bytes, permit: Arc::new(permit) })
@@ -44,22 +44,22 @@ pub struct SealedPart {
 }
 
 impl SealedPart {
-    /// The hold on the budget, to be kept as long as the bytes are.
+    /// Returns the permit of the budget, to be kept as long as the bytes.
     pub fn permit(&self) -> Arc<OwnedSemaphorePermit> {
         Arc::clone(&self.permit)
     }
 }
 
-/// What goes down the channel.
+/// A message on the channel.
 #[derive(Clone, Debug)]
 pub enum Piece {
     Part(SealedPart),
-    /// The object is whole with the parts since the last one. Of the last object it says too that the
-    /// producer ended well.
+    /// The object is complete with the parts since the previous one. For the last object this also confirms
+    /// that the producer succeeded.
     ObjectEnd(Digest),
 }
 
-/// Cuts what is written into parts and sends them; waits for the budget and for the channel.
+/// Splits the written bytes into parts and sends them; waits for the budget and for the channel.
 pub(super) struct PartWriter {
     shape: PartLayout,
     budget: Budget,
@@ -115,7 +115,7 @@ impl PartWriter {
         self.send(Piece::ObjectEnd(digest))
     }
 
-    /// Sends what is left. Gives each object's digest, in order.
+    /// Sends the rest. Returns each object's digest, in order.
     pub(super) fn finish(mut self) -> io::Result<Vec<Digest>> {
         self.send_part()?;
         if self.number > 1 || self.ended.is_empty() {
@@ -135,8 +135,8 @@ impl Write for PartWriter {
             return Ok(0);
         }
         if self.permit.is_none() {
-            // The object is ended only when more bytes come, so that an artifact never ends with an
-            // empty object.
+            // An object is ended only when more bytes follow, so that an artifact never ends with an empty
+            // object.
             if self.number > self.shape.parts_per_object {
                 self.end_object()?;
             }

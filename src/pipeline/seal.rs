@@ -10,18 +10,18 @@ use super::read_ahead::ReadAhead;
 use super::{Budget, PartLayout, Piece, Produce, Recipe, SealProgress};
 use crate::model::{Digest, Hasher};
 
-/// A stream that went through whole.
+/// A stream that was sealed completely.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sealed {
-    /// Of what the producer wrote.
+    /// The digest of the producer's output.
     pub plain: Digest,
-    /// Of each stored object, in order.
+    /// The digest of each stored object, in order.
     pub objects: Vec<Digest>,
-    /// The last lines the producer wrote on stderr.
+    /// The last lines of the producer's stderr.
     pub remarks: Vec<String>,
 }
 
-/// Why a stream did not go through. No last piece was sent.
+/// Why a stream was not sealed. No last piece was sent.
 #[derive(Debug, Error)]
 pub enum PipelineError {
     #[error("failed to read the data to store")]
@@ -36,8 +36,8 @@ pub enum PipelineError {
     Stopped,
 }
 
-/// Reads the producer to its end, on one thread, and sends the encoded pieces from another. Blocks: run it
-/// on a thread of its own, not on the runtime. When it returns an error the pieces that were sent are worthless.
+/// Reads the producer to its end, on one thread, and sends the encoded pieces from another. Blocks: run it on
+/// a thread of its own, not on the runtime. On an error the sent pieces must be discarded.
 pub fn seal(
     producer: Box<dyn Produce>,
     recipe: &Recipe,
@@ -72,7 +72,7 @@ pub fn seal(
     Ok(Sealed { plain: hasher.digest(), objects, remarks })
 }
 
-/// What the producer gives, hashed as it is read.
+/// The producer's output, hashed as it is read.
 struct Plain {
     producer: Box<dyn Produce>,
     hasher: Hasher,

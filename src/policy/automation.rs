@@ -23,7 +23,7 @@ impl CronLine {
         Self { text, cron }
     }
 
-    /// As the policy writes it.
+    /// Returns the text as written in the policy.
     pub fn as_str(&self) -> &str {
         &self.text
     }

@@ -38,7 +38,7 @@ const DORMANT: [Dormant; 3] = [
     },
 ];
 
-/// The sections of a policy that nothing acts on, in the order of the file.
+/// Returns the sections of a policy that have no effect yet, in the order of the file.
 pub(super) fn sections(table: &PolicyTable, log: &Diagnostics<'_>) -> Vec<(&'static str, TextPosition)> {
     let mut found: Vec<_> =
         DORMANT.iter().filter_map(|row| Some((row.section, log.position((row.spot)(table)?)))).collect();
@@ -46,7 +46,7 @@ pub(super) fn sections(table: &PolicyTable, log: &Diagnostics<'_>) -> Vec<(&'sta
     found
 }
 
-/// What nothing acts on, and what it would take.
+/// Returns a warning for each section without effect, and what it would need.
 pub fn dormant(policy: &Policy) -> Vec<Lint> {
     let row = |section: &str| DORMANT.iter().find(|row| row.section == section);
     let sections = policy.dormant.iter();

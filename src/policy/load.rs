@@ -43,7 +43,7 @@ fn kind_of(kind: std::fs::FileType) -> &'static str {
     }
 }
 
-/// The text of a file, or what is wrong with its bytes and what to do.
+/// Decodes the text of a file, or returns what is wrong with its bytes and a hint.
 fn text(bytes: Vec<u8>) -> Result<String, (String, &'static str)> {
     let utf_8 = "save it as UTF-8; `iconv -t UTF-8` converts it";
     let utf_16 = |order: &str| Err((format!("is UTF-16 ({order}), and a policy is UTF-8"), utf_8));

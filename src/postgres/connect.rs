@@ -12,15 +12,15 @@ use super::parameters::SYSTEM;
 use super::{ConnectError, ConnectionParameters, Password, SslMode};
 use crate::platform::Program;
 
-/// The other SQLSTATE of a login that is refused.
+/// The other SQLSTATE of a rejected login.
 const NOT_LET_IN: &str = "28000";
 
 impl ConnectionParameters {
-    /// For drctl's own connections. Statements are not logged: they may hold data.
+    /// Returns the options of drctl's own connections. Statements are not logged: they may contain data.
     pub(super) async fn options(&self, session: &str) -> Result<PgConnectOptions, ConnectError> {
         let password = self.password_now().await?;
-        // Only parsing a URL makes sqlx look into the password file, and everything that decides which
-        // line of that is meant has to be in it.
+        // sqlx reads the password file only when it parses a URL, and everything that selects a line of that
+        // file has to be in it.
         let mut url = Url::parse("postgres:///").map_err(ConnectError::Url)?;
         {
             let mut pairs = url.query_pairs_mut();
@@ -39,12 +39,12 @@ impl ConnectionParameters {
         let system = Path::new(SYSTEM);
         let verified_by = self.ssl_root_cert.as_deref().filter(|path| *path != system);
         options = options.application_name(&self.application_name).ssl_mode(match self.ssl_mode {
-            // libpq does not speak TLS over a Unix socket, whatever is asked for.
+            // libpq does not use TLS over a Unix socket, whatever is requested.
             _ if self.is_socket() => PgSslMode::Disable,
             SslMode::Disable => PgSslMode::Disable,
             SslMode::Allow => PgSslMode::Allow,
             SslMode::Prefer => PgSslMode::Prefer,
-            // As libpq: an authority to check against is checked against.
+            // As in libpq: where a CA is given, the certificate is verified.
             SslMode::Require if verified_by.is_some() => PgSslMode::VerifyCa,
             SslMode::Require => PgSslMode::Require,
             SslMode::VerifyCa => PgSslMode::VerifyCa,
@@ -59,7 +59,7 @@ impl ConnectionParameters {
         if let Some(path) = &self.ssl_key {
             options = options.ssl_client_key(path);
         }
-        // Poolers do not take it.
+        // Poolers do not accept it.
         Ok(options.extra_float_digits(None).disable_statement_logging())
     }
 
@@ -79,7 +79,7 @@ impl ConnectionParameters {
         }
     }
 
-    /// Gives a program that uses libpq everything it needs to connect now, through its environment.
+    /// Passes everything that a program using libpq needs to connect through its environment.
     pub async fn apply(&self, program: Program) -> Result<Program, ConnectError> {
         let address = self.address_of_children().await;
         let program = self.apply_to(program, self.password_now().await?.as_ref());
@@ -100,7 +100,7 @@ impl ConnectionParameters {
         program
     }
 
-    /// libpq's variables. One of them may be the password.
+    /// Returns libpq's environment variables. One of them may be the password.
     pub(super) fn environment(
         &self,
         password: Option<&SecretString>,
@@ -136,7 +136,7 @@ impl ConnectionParameters {
     }
 }
 
-/// Ends a connection politely, but does not wait for a server that is gone.
+/// Closes a connection gracefully, without waiting for a server that is gone.
 pub async fn close(connection: PgConnection) {
     let _ended = tokio::time::timeout(Duration::from_secs(5), connection.close()).await;
 }

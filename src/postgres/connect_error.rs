@@ -8,7 +8,7 @@ use crate::aws::rds::TokenError;
 use crate::platform::SecretError;
 use crate::text::format_duration;
 
-/// SQLSTATE of a login that is refused.
+/// SQLSTATE of a rejected password.
 pub(super) const WRONG_PASSWORD: &str = "28P01";
 
 /// Why a database could not be reached. Never holds a password.
@@ -109,7 +109,7 @@ pub enum ConnectError {
     Pooler { to: String },
 }
 
-/// What to look at. A role that RDS does not let in by IAM is asked for a password, and the token is a wrong one.
+/// Returns a hint. For a role without IAM authentication, RDS takes the token as a wrong password.
 fn refused_token(code: &str, said: &str) -> &'static str {
     if code == WRONG_PASSWORD || said.contains("password authentication failed") {
         return "RDS took it for a password: grant the role `rds_iam`";

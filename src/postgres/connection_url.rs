@@ -1,4 +1,5 @@
-//! What a URL of a database, libpq's environment variables and its service file say of a connection, in this order.
+//! Connection parameters from a database URL, libpq's service file and its environment variables, in this
+//! order of precedence.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,12 +21,12 @@ const APPLICATION: &str = "drctl";
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 const CONNECT_AT_LEAST: Duration = Duration::from_secs(2);
 const CONNECT_AT_MOST: Duration = Duration::from_secs(600);
-/// Debian's place of the server's socket, and so libpq's default there.
+/// Debian's directory of the server's socket, and so libpq's default there.
 const SOCKET_DIRECTORY: &str = "/var/run/postgresql";
-/// How messages name what gives a parameter.
+/// The name of the URL in messages.
 const URL: &str = "the URL of the database";
 impl ConnectionParameters {
-    /// Where a source of the policy is, with its secrets resolved.
+    /// Returns the connection parameters of a source in the policy, with its secrets resolved.
     pub async fn resolve(source: &PostgresSource) -> Result<Self, ConnectError> {
         let mut parameters = match (&source.url, &source.url_ref) {
             (_, Some(reference)) => {
@@ -49,13 +50,13 @@ impl ConnectionParameters {
         Ok(parameters)
     }
 
-    /// As [`Self::from_url`], of a text.
+    /// Parses a text like [`Self::from_url`].
     pub fn from_text(text: &str) -> Result<Self, ConnectError> {
         Self::from_url(&parse(text)?)
     }
 
-    /// Reads a `postgres://` URL, with a password where it holds one. What it does not say is as its
-    /// service, then libpq's environment variables have it.
+    /// Reads a `postgres://` URL, with a password where it contains one. What it omits is taken from its
+    /// service, then from libpq's environment variables.
     pub fn from_url(url: &Url) -> Result<Self, ConnectError> {
         Self::from_url_in(url, &Environment::of_process()?)
     }
@@ -78,7 +79,7 @@ impl ConnectionParameters {
             ssl_key: given.take("sslkey").map(PathBuf::from),
             connect_timeout: match seconds {
                 None => CONNECT_WITHIN,
-                // As libpq has it: without a limit.
+                // As in libpq: without a limit.
                 Some(0) => CONNECT_AT_MOST,
                 Some(seconds) => Duration::from_secs(seconds).clamp(CONNECT_AT_LEAST, CONNECT_AT_MOST),
             },
@@ -91,7 +92,7 @@ impl ConnectionParameters {
         Ok(parameters)
     }
 
-    /// The files that libpq takes where nothing names others.
+    /// Adds libpq's default certificate files where no others are given.
     fn take_default_files(&mut self, environment: &Environment) -> Result<(), ConnectError> {
         if self.is_socket() || self.ssl_mode == SslMode::Disable {
             return Ok(());
@@ -116,7 +117,7 @@ impl ConnectionParameters {
     }
 }
 
-/// What a URL says and, where it says nothing, the service and then the environment.
+/// The values of a URL, then of the service, then of the environment.
 struct Given<'a> {
     url: BTreeMap<&'static str, String>,
     service_name: String,
@@ -124,7 +125,7 @@ struct Given<'a> {
     environment: &'a Environment,
 }
 
-/// What a URL may say.
+/// The parameters that a URL may have.
 static PARAMETERS: [&str; 13] = [
     "host",
     "port",
@@ -140,7 +141,7 @@ static PARAMETERS: [&str; 13] = [
     "options",
     SERVICE,
 ];
-/// What a service may say that a URL does not.
+/// A parameter that a service may have and a URL may not.
 const HOST_ADDRESS: &str = "hostaddr";
 
 impl<'a> Given<'a> {
@@ -173,7 +174,7 @@ impl<'a> Given<'a> {
         let named = named.or_else(|| environment.parameter(SERVICE).map(|(_, name)| name));
         let service = named.map(|name| environment.service(name)).transpose()?.unwrap_or_default();
         let (service_name, service) = parameters_of(service)?;
-        // Whatever drctl's own sessions are given, they take those of the environment as well.
+        // drctl's own sessions also use those of the environment.
         let system = |path: &str| path == SYSTEM;
         let overridden = [
             ("options", given.contains_key("options") || service.contains_key("options")),
@@ -202,7 +203,7 @@ impl<'a> Given<'a> {
         self.url.get(keyword).or_else(|| self.service.get(keyword)).cloned().or_else(of_environment)
     }
 
-    /// That a parameter cannot be what it is, by the name it was given under.
+    /// Returns the error for an invalid parameter, by the name it was given under.
     fn refused(&self, keyword: &'static str) -> ConnectError {
         match (self.url.get(keyword), self.service.get(keyword), self.environment.parameter(keyword)) {
             (None, Some(value), _) => ConnectError::ServiceValue {
@@ -264,7 +265,7 @@ impl<'a> Given<'a> {
                 let mode = SslMode::ALL.into_iter().find(|mode| mode.as_str() == word);
                 mode.ok_or_else(|| self.refused("sslmode"))
             }
-            // As old scripts say it, and as libpq still reads it.
+            // The old form, which libpq still accepts.
             None if self.take("requiressl").is_some_and(|value| value.starts_with('1')) => {
                 Ok(SslMode::Require)
             }
@@ -273,10 +274,10 @@ impl<'a> Given<'a> {
     }
 }
 
-/// What a keyword is, of a URL or a service.
+/// How a keyword of a URL or a service is treated.
 enum Known {
     Parameter(&'static str),
-    /// Only libpq supports it, and with this value it changes nothing.
+    /// Only libpq supports it, and with this value it has no effect.
     AsksForNothing,
     Not,
 }
@@ -299,7 +300,7 @@ fn of_service(name: &str) -> String {
     format!("the service `{name}`")
 }
 
-/// The parameters of a service that drctl's own sessions can have, all of them.
+/// Returns the parameters of a service, if drctl's own sessions support all of them.
 fn parameters_of(
     Service { name, parameters }: Service,
 ) -> Result<(String, BTreeMap<&'static str, String>), ConnectError> {
@@ -315,7 +316,7 @@ fn parameters_of(
     Ok((name, understood))
 }
 
-/// Reads a URL. One with several hosts and ports is none to the reader of URLs.
+/// Parses a URL. One with several hosts and ports is invalid for the URL parser.
 fn parse(text: &str) -> Result<Url, ConnectError> {
     Url::parse(text).map_err(|error| {
         let authority =
@@ -329,7 +330,7 @@ fn parse(text: &str) -> Result<Url, ConnectError> {
 }
 
 fn default_user() -> String {
-    // sqlx asks the environment and then the system, as libpq does.
+    // sqlx reads the environment and then the system, as libpq does.
     PgConnectOptions::new_without_pgpass().get_username().to_owned()
 }
 

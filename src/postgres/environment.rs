@@ -1,8 +1,8 @@
-//! libpq's environment variables, and what each of them is to drctl.
+//! libpq's environment variables, and how drctl treats each of them.
 //!
-//! *Invariants.* One table decides, for drctl's own sessions and for its children. A variable that psql would
-//! obey counts for both, or is refused by its name before anything is connected to; none of them reaches a
-//! child but as [`super::ConnectionParameters`] resolved it.
+//! *Invariants.* One table applies to drctl's own sessions and to its child processes. A variable that psql
+//! obeys applies to both, or is rejected by name before any connection is made; it reaches a child process
+//! only as resolved by [`super::ConnectionParameters`].
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,16 +10,16 @@ use std::path::PathBuf;
 use super::ConnectError;
 use super::service_file::{SYSTEM_DIRECTORIES, Service, ServiceFiles};
 
-/// What a variable is.
+/// How a variable is treated.
 #[derive(Clone, Copy)]
 enum Meaning {
-    /// A parameter of the connection, where the URL does not give it.
+    /// A connection parameter, used where the URL does not have it.
     Parameter(&'static str),
-    /// Only libpq can do it, by this keyword: these values, which ask for nothing, are accepted.
+    /// Supported by libpq only, under this keyword: only these values, which have no effect, are accepted.
     Only(&'static str, &'static [&'static str], &'static str),
-    /// Both look at it themselves, and find the same.
+    /// Both sqlx and libpq read it, with the same result.
     Shared,
-    /// It changes neither which server is read nor how it is proven: drctl sets its own.
+    /// It affects neither which server is reached nor how it is verified: drctl sets its own.
     Own,
 }
 
@@ -35,7 +35,7 @@ pub(super) const SERVICE: &str = "service";
 const SERVICE_FILE: &str = "servicefile";
 const SYSTEM_DIRECTORY: &str = "sysconfdir";
 
-/// Every variable that libpq 18 or an older one reads.
+/// Every variable read by libpq 18 or an older version.
 static VARIABLES: [(&str, Meaning); 43] = [
     ("PGHOST", Parameter("host")),
     ("PGHOSTADDR", Parameter("hostaddr")),
@@ -61,7 +61,7 @@ static VARIABLES: [(&str, Meaning); 43] = [
     ("PGSSLCRL", Only("sslcrl", NOTHING, UNSET)),
     ("PGSSLCRLDIR", Only("sslcrldir", NOTHING, UNSET)),
     ("PGSSLSNI", Only("sslsni", &["1"], UNSET)),
-    // drctl's own sessions speak these two versions.
+    // drctl's own sessions support these two versions.
     ("PGSSLMINPROTOCOLVERSION", Only("ssl_min_protocol_version", &["TLSv1", "TLSv1.1", "TLSv1.2"], UNSET)),
     ("PGSSLMAXPROTOCOLVERSION", Only("ssl_max_protocol_version", &["TLSv1.3"], UNSET)),
     ("PGGSSENCMODE", Only("gssencmode", &["disable", "prefer"], UNSET)),
@@ -72,7 +72,7 @@ static VARIABLES: [(&str, Meaning); 43] = [
     ("PGSERVICEFILE", Parameter(SERVICE_FILE)),
     ("PGSYSCONFDIR", Parameter(SYSTEM_DIRECTORY)),
     ("PGSSLCOMPRESSION", Own),
-    // Neither speaks GSSAPI: `PGGSSENCMODE` is set for children.
+    // Neither uses GSSAPI: `PGGSSENCMODE` is set for child processes.
     ("PGKRBSRVNAME", Own),
     ("PGGSSLIB", Own),
     ("PGGSSDELEGATION", Own),
@@ -84,22 +84,22 @@ static VARIABLES: [(&str, Meaning); 43] = [
     ("PGLOCALEDIR", Shared),
 ];
 
-/// Names of those that no child inherits.
+/// Returns the names of variables that child processes do not inherit.
 pub(super) fn kept_from_children() -> impl Iterator<Item = &'static str> {
     VARIABLES.iter().filter(|(_, meaning)| !matches!(meaning, Shared)).map(|(name, _)| *name)
 }
 
-/// Those of the variables that are set, as far as they are parameters of a connection.
+/// The variables that are set, as far as they are connection parameters.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Environment {
-    /// By keyword: the variable's name and what it holds.
+    /// By keyword: the variable's name and value.
     parameters: BTreeMap<&'static str, (&'static str, String)>,
-    /// Where libpq looks for certificates that nothing names.
+    /// The directory with libpq's default certificate files.
     home: Option<PathBuf>,
 }
 
 impl Environment {
-    /// The one that drctl runs in.
+    /// Reads the environment of this process.
     pub(super) fn of_process() -> Result<Self, ConnectError> {
         let mut found = Vec::new();
         for (name, _) in &VARIABLES {
@@ -112,7 +112,7 @@ impl Environment {
         Ok(Self { home, ..Self::from_variables(found)? })
     }
 
-    /// One with these variables. An empty one counts as one that is not set.
+    /// Creates an environment with these variables. An empty one counts as unset.
     pub(super) fn from_variables(
         variables: impl IntoIterator<Item = (&'static str, String)>,
     ) -> Result<Self, ConnectError> {
@@ -132,12 +132,12 @@ impl Environment {
         Ok(Self { parameters, home: None })
     }
 
-    /// What a parameter is by them, and the name of the variable.
+    /// Returns the name of the variable and the value of a parameter.
     pub(super) fn parameter(&self, keyword: &str) -> Option<(&'static str, &str)> {
         self.parameters.get(keyword).map(|(name, value)| (*name, value.as_str()))
     }
 
-    /// Returns the parameters of a service, by the files that libpq would read.
+    /// Looks up a service in the files that libpq would read.
     pub(super) fn service(&self, name: &str) -> Result<Service, ConnectError> {
         let named = self.parameter(SERVICE_FILE).map(|(_, path)| PathBuf::from(path));
         let own = named.clone().or_else(|| Some(self.home.as_ref()?.join(".pg_service.conf")));
@@ -153,7 +153,7 @@ impl Environment {
         files.read(name)
     }
 
-    /// A file that libpq takes where nothing names another.
+    /// Returns a file that libpq uses by default.
     pub(super) fn default_file(&self, name: &str) -> Option<PathBuf> {
         Some(self.home.as_ref()?.join(".postgresql").join(name)).filter(|path| path.exists())
     }
@@ -163,8 +163,8 @@ fn is_among(accepted: &[&str], value: &str) -> bool {
     accepted.iter().any(|one| one.eq_ignore_ascii_case(value))
 }
 
-/// Returns whether a parameter that only libpq supports asks for nothing with this value, and what to do where it
-/// asks for something; `None` where the parameter is another.
+/// Returns whether a parameter supported by libpq only has no effect with this value, and a hint where it
+/// has; `None` for other parameters.
 pub(super) fn only_libpq(keyword: &str, value: &str) -> Option<Result<(), &'static str>> {
     VARIABLES.iter().find_map(|(_, meaning)| match meaning {
         Only(known, accepted, remedy) if *known == keyword => {

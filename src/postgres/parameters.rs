@@ -8,7 +8,7 @@ use secrecy::SecretString;
 
 use crate::aws::rds::TokenSigner;
 
-/// As `sslrootcert`: the host's own authorities.
+/// For `sslrootcert`: the host's own CAs.
 pub(super) const SYSTEM: &str = "system";
 
 /// libpq's `sslmode`.
@@ -38,28 +38,28 @@ impl SslMode {
     }
 }
 
-/// What a connection proves itself with.
+/// How a connection authenticates.
 #[derive(Clone)]
 pub enum Password {
     Known(SecretString),
-    /// Signed anew for each connection.
+    /// A new token is signed for each connection.
     IamToken(Box<TokenSigner>),
 }
 
-/// What a session found about the server that it reached.
+/// The facts about the server that a session reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerSession {
     pub major: u32,
-    /// Through a pooler that keeps a connection for as long as a session lasts.
+    /// The connection uses a pooler that assigns it for the whole session.
     pub pooled: bool,
-    /// The server's own address, as it says.
+    /// The server's own address, as reported by it.
     pub address: Option<IpAddr>,
 }
 
-/// How a database is reached, for drctl's own connections and for the children that use libpq: both are
-/// told the same.
+/// How to connect to a database, for drctl's own connections and for child processes that use libpq: both get
+/// the same parameters.
 ///
-/// Without a password of its own it leaves that to `PGPASSWORD`, `PGPASSFILE` and `~/.pgpass`, as libpq does.
+/// Without a password of its own, `PGPASSWORD`, `PGPASSFILE` and `~/.pgpass` apply, as in libpq.
 #[derive(Clone)]
 pub struct ConnectionParameters {
     /// A name, an address, or the directory of a Unix socket.
@@ -69,28 +69,28 @@ pub struct ConnectionParameters {
     pub database: String,
     pub password: Option<Password>,
     pub ssl_mode: SslMode,
-    /// `system` is the host's own authorities.
+    /// `system` stands for the host's own CAs.
     pub ssl_root_cert: Option<PathBuf>,
     pub ssl_cert: Option<PathBuf>,
     pub ssl_key: Option<PathBuf>,
     pub connect_timeout: Duration,
     pub application_name: String,
-    /// Of the server's command line, as in `PGOPTIONS`.
+    /// Options of the server's command line, as in `PGOPTIONS`.
     pub options: Option<String>,
-    /// Settings of the session beside those that every session of drctl has.
+    /// Settings of the session in addition to those of every session of drctl.
     pub settings: Vec<(&'static str, String)>,
-    /// What the last session found; it is shared by those made from these for the same server.
+    /// The result of the last session; shared with copies of these parameters for the same server.
     pub(super) reached: Arc<Mutex<Option<ServerSession>>>,
 }
 
 impl ConnectionParameters {
-    /// The same server and role, another database.
+    /// Returns the parameters of another database with the same server and role.
     #[must_use]
     pub fn with_database(&self, name: &str) -> Self {
         Self { database: name.to_owned(), ..self.clone() }
     }
 
-    /// The same role and database, at another address, which may be in another region.
+    /// Returns the parameters of the same role and database at another address, possibly in another region.
     #[must_use]
     pub fn at(&self, host: &str, port: u16, region: &str) -> Self {
         let reached = Arc::default();
@@ -101,7 +101,8 @@ impl ConnectionParameters {
         there
     }
 
-    /// The same role and database on a server of this host, which need not have a certificate for that name.
+    /// Returns the parameters of the same role and database on a server of this host, whose certificate need
+    /// not have that name.
     pub fn locally(&self, host: &str, port: u16) -> Self {
         let ssl_mode = match self.ssl_mode {
             SslMode::Disable | SslMode::Allow => self.ssl_mode,
@@ -110,7 +111,7 @@ impl ConnectionParameters {
         Self { host: host.to_owned(), port, ssl_mode, reached: Arc::default(), ..self.clone() }
     }
 
-    /// Whether `host` is the directory of a Unix socket.
+    /// Returns whether `host` is the directory of a Unix socket.
     pub fn is_socket(&self) -> bool {
         self.host.starts_with('/')
     }

@@ -12,14 +12,14 @@ use super::{ConnectError, ConnectionParameters, Password, SslMode};
 use crate::platform::Program;
 use crate::text::error_chain;
 
-/// A token opens connections for a quarter of an hour.
+/// A token is valid for opening connections for 15 minutes.
 const RENEWED_EVERY: Duration = Duration::from_secs(5 * 60);
 const TRIED_AGAIN_AFTER: Duration = Duration::from_secs(20);
-/// From then on libpq takes lines of any length out of a password file.
+/// From this major on libpq accepts lines of any length in a password file.
 const LONG_LINES: u32 = 14;
 
 impl ConnectionParameters {
-    /// The password of a connection that is opened now. A token is signed only for a server that will be verified.
+    /// Returns the password of a new connection. A token is signed only for a server that will be verified.
     pub(super) async fn password_now(&self) -> Result<Option<SecretString>, ConnectError> {
         match &self.password {
             None => Ok(None),
@@ -34,13 +34,14 @@ impl ConnectionParameters {
         }
     }
 
-    /// Whether it has what it would prove itself with; nobody is connected to.
+    /// Checks that the password or token can be obtained; no connection is made.
     pub async fn prove(&self) -> Result<(), ConnectError> {
         self.password_now().await.map(drop)
     }
 
-    /// As [`Self::apply`], for a program of this major that connects again long after it began, as `pg_restore
-    /// --jobs` does when its workers are done: there is a valid token for each.
+    /// Prepares a program like [`Self::apply`], for one of this major that reconnects long after it was
+    /// started, as `pg_restore --jobs` does when its workers are done: there is a valid token for each
+    /// connection.
     pub async fn apply_lasting(&self, program: Program, major: u32) -> Result<Program, ConnectError> {
         let token = match &self.password {
             Some(Password::IamToken(_)) if major >= LONG_LINES => self.password_now().await?,
@@ -54,7 +55,7 @@ impl ConnectionParameters {
     }
 }
 
-/// A password file that always has a token which is still good. It has no name, and goes with its last holder.
+/// An unlinked password file that always has a valid token. It disappears with its last holder.
 struct PasswordFile {
     file: Arc<File>,
     renewing: JoinHandle<()>,
@@ -63,7 +64,7 @@ struct PasswordFile {
 impl PasswordFile {
     fn create(parameters: ConnectionParameters, token: &SecretString) -> std::io::Result<Self> {
         let file = tempfile::tempfile()?;
-        // libpq reads no password file that others may read.
+        // libpq ignores a password file that other users may read.
         file.set_permissions(Permissions::from_mode(0o600))?;
         (&file).write_all(line(token).as_bytes())?;
         let file = Arc::new(file);
@@ -88,7 +89,7 @@ async fn renew(parameters: ConnectionParameters, file: Arc<File>) {
         tokio::time::sleep(next).await;
         next = RENEWED_EVERY;
         let written = match parameters.password_now().await {
-            // One write over the old line, so that nobody reads half of each.
+            // One write over the old line, so that no reader sees parts of both.
             Ok(Some(token)) => {
                 file.write_all_at(line(&token).as_bytes(), 0).map_err(|error| error_chain(&error))
             }
@@ -102,7 +103,8 @@ async fn renew(parameters: ConnectionParameters, file: Arc<File>) {
     }
 }
 
-/// One line for every server: the program has the one. Empty lines behind it hide what is left of a longer one.
+/// Returns one line for every server: the program has only one. Empty lines after it overwrite the rest of a
+/// longer one.
 fn line(token: &SecretString) -> String {
     let escaped = token.expose_secret().replace('\\', "\\\\").replace(':', "\\:");
     let line = format!("*:*:*:*:{escaped}\n");

@@ -8,7 +8,7 @@ use super::ConnectError;
 /// Where packages of libpq look for the system's file: Debian's, and those of the PGDG for Red Hat.
 pub(super) const SYSTEM_DIRECTORIES: [&str; 2] = ["/etc/postgresql-common", "/etc/sysconfig/pgsql"];
 
-/// A service, as its file has it.
+/// A service, as defined in its file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Service {
     pub(super) name: String,
@@ -43,7 +43,8 @@ impl ServiceFiles {
     }
 }
 
-/// Returns the service of that name. As in libpq, the first group of the name is the one, and blanks count.
+/// Returns the service of that name. As in libpq, the first group with the name is used, and whitespace is
+/// significant.
 fn find(name: &str, text: &str, path: &Path) -> Result<Option<Service>, ConnectError> {
     let wrong =
         |line: usize, reason| ConnectError::ServiceLine { path: path.to_owned(), line: line + 1, reason };

@@ -1,10 +1,9 @@
-//! How a session of drctl, or of a child, is opened: with settings of its own, and not through what would give
-//! them to others.
+//! How a session of drctl, or of a child process, is opened: with its own settings, and not through a pooler
+//! that would leak them to other sessions.
 //!
-//! *Invariants.* The settings come with the first message of a session, so that nothing that a role, a database
-//! or the server sets by default ever holds for it. A pooler does not take them. Through one that gives each
-//! transaction another connection nothing is done: `pg_dump` sets its session outside of any transaction, and
-//! that would stay on the connections of the application.
+//! *Invariants.* The settings are sent with the startup message, so that no default of a role, a database or
+//! the server ever applies. A pooler rejects them. A pooler in transaction mode is refused: `pg_dump` sets
+//! its session outside of any transaction, and that would stay on the connections of the application.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -16,12 +15,12 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection, Row as _};
 use super::{ConnectError, ConnectionParameters, ServerSession, literal};
 use crate::platform::seed;
 
-/// What drctl's own sessions have beside what all have: a query finds nothing by a name alone. It is set when the
-/// session is there, so that `DEFAULT` is still what an application has.
+/// Settings of drctl's own sessions in addition to those of all: no name resolves without its schema. Set
+/// after the session was opened, so that `DEFAULT` is still what an application has.
 const OWN: [(&str, &str); 1] = [("search_path", "")];
 
-/// What every session has, whatever the role, the database and the server say. All are known to every server
-/// that can be dumped.
+/// Settings of every session, whatever the defaults of the role, the database and the server. Known to every
+/// server that can be dumped.
 const EVERY: [(&str, &str); 6] = [
     ("statement_timeout", "0"),
     ("lock_timeout", "0"),
@@ -31,24 +30,24 @@ const EVERY: [(&str, &str); 6] = [
     ("default_transaction_deferrable", "off"),
 ];
 
-/// The same of newer servers, with their first major.
+/// Settings of newer servers, with their first major.
 const NEWER: [(u32, &str, &str); 2] = [(14, "idle_session_timeout", "0"), (17, "transaction_timeout", "0")];
 
-/// Set where it is known: a server notices within seconds that nobody waits for a long query any more.
+/// Set where it is known: the server detects within seconds that the client of a long query is gone.
 const NOTICE: &str = "SELECT pg_catalog.set_config(name, '10s', false) FROM pg_catalog.pg_settings
       WHERE name = 'client_connection_check_interval' AND pg_catalog.version() LIKE '%linux%'";
 
-/// Any server shows it only to the session that was opened with it.
+/// A server shows it only to the session that was opened with it.
 const MARK: &str = "drctl.session";
 
-/// SQLSTATEs of one that does not take settings with the first message: poolers, proxies.
+/// SQLSTATEs of poolers and proxies that reject settings in the startup message.
 const NOT_TAKEN: [&str; 4] = ["08P01", "0A000", "42704", "22023"];
 
-/// How often two sessions are asked for what serves them.
+/// How often two sessions are compared for their backend process.
 const LOOKS: u32 = 3;
 
 impl ConnectionParameters {
-    /// What the last session found; `None` where there was none yet.
+    /// Returns the facts of the last session; `None` before the first one.
     pub fn reached(&self) -> Option<ServerSession> {
         *self.reached.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -89,7 +88,7 @@ impl ConnectionParameters {
         Ok(connection)
     }
 
-    /// What is left to set when the server is known. The session is drctl's alone.
+    /// Returns the settings to apply once the server is known. The session is drctl's alone.
     fn statements(&self, reached: ServerSession) -> String {
         let newer = newer(reached.major).into_iter();
         let first = EVERY.into_iter().filter(|_| reached.pooled);
@@ -101,8 +100,8 @@ impl ConnectionParameters {
         statements.chain([NOTICE.to_owned()]).collect()
     }
 
-    /// Whether two sessions that are open at a time are served by one connection. The statements are the
-    /// simple ones, which leave nothing behind.
+    /// Returns whether two concurrent sessions share one server connection. The statements use the simple
+    /// protocol, which leaves nothing behind.
     async fn is_shared(&self, first: &mut PgConnection) -> Result<bool, ConnectError> {
         let refused = |source| self.refused(source);
         let plain: PgConnectOptions = self.options("").await?;
@@ -119,8 +118,8 @@ impl ConnectionParameters {
         Ok(false)
     }
 
-    /// The address that children take, where the name of the host has several: a name may be that of several
-    /// servers, and they are to go where the session went.
+    /// Returns the address for child processes, where the host name has several: they may be different
+    /// servers, and child processes must connect to the same one as the session.
     pub(super) async fn address_of_children(&self) -> Option<IpAddr> {
         let server = self.reached()?.address;
         if server.is_none() || self.is_socket() || self.host.parse::<IpAddr>().is_ok() {
@@ -131,7 +130,7 @@ impl ConnectionParameters {
         one_of(&found.map(|address| address.ip()).collect(), server)
     }
 
-    /// What a child's session has; `None` where nothing is to be said.
+    /// Returns the options of a child's session; `None` where there are none.
     pub(super) fn options_of_children(&self) -> Option<String> {
         let reached = self.reached();
         let ours = match reached {
@@ -151,7 +150,7 @@ fn newer(major: u32) -> Vec<(&'static str, &'static str)> {
     NEWER.into_iter().filter(|(first, ..)| major >= *first).map(|(_, name, value)| (name, value)).collect()
 }
 
-/// Settings as the server's command line has them.
+/// Formats settings as options of the server's command line.
 fn command_line<'a>(settings: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let escaped = |value: &str| value.replace('\\', r"\\").replace(' ', r"\ ");
     settings.map(|(name, value)| format!("-c {name}={}", escaped(value))).collect::<Vec<_>>().join(" ")
@@ -162,7 +161,7 @@ fn is_not_taken(error: &sqlx::Error) -> bool {
     code.is_some_and(|code| NOT_TAKEN.contains(&&*code))
 }
 
-/// The server's major, its address, and the mark that this session has.
+/// Queries the server's major version, its address, and the marker of this session.
 async fn look(connection: &mut PgConnection) -> Result<(u32, Option<IpAddr>, Option<String>), sqlx::Error> {
     let query = format!(
         "SELECT pg_catalog.current_setting('server_version_num'),
@@ -175,12 +174,12 @@ async fn look(connection: &mut PgConnection) -> Result<(u32, Option<IpAddr>, Opt
     Ok((number.parse::<u32>().unwrap_or_default() / 10_000, address, row.try_get(2)?))
 }
 
-/// Which of several addresses of a name is the server's; `None` where there is no choice.
+/// Returns the server's address among several of a name; `None` where there is no choice.
 fn one_of(addresses: &BTreeSet<IpAddr>, server: Option<IpAddr>) -> Option<IpAddr> {
     server.filter(|server| addresses.len() > 1 && addresses.contains(server))
 }
 
-/// The server's process behind a session now.
+/// Returns the process id of the session's current backend.
 async fn serving(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
     sqlx::raw_sql("SELECT pg_catalog.pg_backend_pid()").fetch_one(connection).await?.try_get(0)
 }

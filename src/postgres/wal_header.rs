@@ -132,7 +132,7 @@ impl Fields<'_> {
     }
 }
 
-/// A segment without records, of system identifier 7300000000000000001.
+/// Returns a segment without records, of system identifier 7300000000000000001.
 #[cfg(test)]
 pub(crate) fn segment_for_tests(timeline: u32, begin: u64, size: u32) -> Vec<u8> {
     let mut bytes = tests::header(timeline, begin, size, false);

@@ -13,7 +13,7 @@ use crate::platform::CancellationToken;
 use crate::policy::{AwsLocation, Policy, RdsDatabase};
 use crate::text::error_chain;
 
-/// A temporary resource, and whether it is to be deleted.
+/// A temporary resource, and whether it will be deleted.
 #[derive(Clone, Debug)]
 pub struct TemporaryLeftover {
     pub region: String,

@@ -5,12 +5,12 @@ use crate::postgres::{ConnectError, ConnectionParameters, identifier};
 
 const APPLICATION: &str = include_str!("application.sql");
 
-/// One table as it was: what two databases have to agree on.
+/// The contents of a table, to compare two databases.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct DemoTable {
     pub(super) name: String,
     pub(super) rows: i64,
-    /// Of every row's text, whatever order they are in.
+    /// Of the text of every row, independent of their order.
     digest: String,
 }
 
@@ -24,7 +24,7 @@ pub(super) async fn connect(url: &str) -> Result<PgConnection, CommandError> {
     Ok(connection)
 }
 
-/// Makes the application's tables and fills them.
+/// Creates the application's tables and fills them.
 pub(super) async fn fill(connection: &mut PgConnection) -> Result<(), CommandError> {
     run(connection, APPLICATION).await
 }
@@ -37,7 +37,7 @@ pub(super) async fn run(connection: &mut PgConnection, statements: &str) -> Resu
     Ok(())
 }
 
-/// Runs a query that gives one text.
+/// Runs a query that returns one text.
 pub(super) async fn text(connection: &mut PgConnection, query: &'static str) -> Result<String, CommandError> {
     sqlx::query_scalar(query).fetch_one(connection).await.map_err(CommandError::failed)
 }

@@ -11,8 +11,8 @@ use crate::platform::{CancellationToken, Program};
 /// The first of these that exists runs the demo for root.
 const USERS: [&str; 2] = ["postgres", "nobody"];
 
-/// Replaces this process by the same command run as another user, in a folder made for it. Comes back only
-/// where that fails.
+/// Replaces this process by the same command run as another user, in a folder created for it. Returns only on
+/// an error.
 pub(super) async fn go_on(cancel: &CancellationToken) -> CommandError {
     match replace(cancel).await {
         Ok(never) => match never {},
@@ -47,7 +47,7 @@ async fn replace(cancel: &CancellationToken) -> Result<std::convert::Infallible,
     Err(CommandError::failed(error).context("failed to run `setpriv`"))
 }
 
-/// The program itself may lie where only root gets to.
+/// The program itself may be accessible to root only.
 fn make(folder: &Path, program: &Path, user: u32, group: u32) -> std::io::Result<()> {
     let this = std::env::current_exe()?;
     if std::fs::hard_link(&this, program).is_err() {

@@ -1,11 +1,11 @@
-//! `drctl demo`: a database is backed up, lost, and restored, twice, before one's eyes.
+//! `drctl demo`: a database is backed up, lost, and restored, twice, while the user watches.
 //!
-//! *Invariants.* Nothing is pretended: each command it shows is parsed and run as if it had been typed, and
-//! whether the data came back is asked of the databases themselves. Everything lies in one temporary folder,
-//! which is gone at the end, and so is the server, unless `--keep` was given.
+//! *Invariants.* Nothing is simulated: each command it shows is parsed and run as if it had been typed, and
+//! whether the data came back is verified in the databases themselves. Everything is in one temporary folder,
+//! which is removed at the end together with the server, unless `--keep` was given.
 //!
-//! PostgreSQL refuses to run as root, and what it archives and fetches it does as its own user: started by
-//! root, the demo goes on as that user ([`drop_privileges`]).
+//! PostgreSQL refuses to run as root, and archives and fetches WAL as its own user: started by root, the demo
+//! continues as that user ([`drop_privileges`]).
 
 mod database;
 mod drop_privileges;
@@ -36,10 +36,10 @@ pub struct DemoArgs {
     within: Option<PathBuf>,
 }
 
-/// A command on its way, which ends with its exit status.
+/// A running command, which returns its exit status.
 pub(super) type RunCommand<'a> = Pin<Box<dyn Future<Output = Result<Exit, CommandError>> + 'a>>;
 
-/// Parses the words after `drctl` and runs them: given by the dispatcher, which knows all verbs.
+/// Parses the words after `drctl` and runs them: passed by the dispatcher, which knows all verbs.
 pub(super) type RunTyped = for<'a> fn(&[&str], &'a Context) -> RunCommand<'a>;
 
 pub(super) async fn run(args: DemoArgs, context: &Context, drctl: RunTyped) -> Result<Exit, CommandError> {
@@ -55,7 +55,7 @@ pub(super) async fn run(args: DemoArgs, context: &Context, drctl: RunTyped) -> R
         stage.leave();
         return Ok(Exit::Done);
     }
-    // The server ends before its files go, whatever happened.
+    // The server is stopped before its files are removed, whatever happened.
     let torn_down = stage.teardown().await;
     told?;
     torn_down?;

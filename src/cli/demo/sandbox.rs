@@ -10,9 +10,9 @@ use crate::cli::exit::Exit;
 use crate::cli::style;
 use crate::cli::{Context, Global};
 
-/// The folder, the servers, and how commands are run.
+/// The folder and the servers, and the means to run commands.
 pub(super) struct DemoSandbox {
-    // Dropped after the servers have ended.
+    // Dropped after the servers were stopped.
     pub(super) server: DemoServer,
     /// Data directories of servers that a restore started.
     recovered: Vec<PathBuf>,
@@ -21,7 +21,7 @@ pub(super) struct DemoSandbox {
     folder: Folder,
 }
 
-/// Is gone with this value, unless it was kept.
+/// Removed with this value, unless it is kept.
 struct Folder {
     path: PathBuf,
     is_kept: bool,
@@ -98,7 +98,7 @@ impl DemoSandbox {
         self.recovered.push(data);
     }
 
-    /// Makes the places of the backups and of the keys, which a person would have.
+    /// Creates the directories of the backups and of the keys, which a user would have.
     pub(super) fn make_places(&self) -> Result<(), CommandError> {
         let mut private = DirBuilder::new();
         private.mode(0o700);
@@ -160,7 +160,7 @@ impl DemoSandbox {
         self.say(format!("{}${:#} {command}", style::FAINT, style::FAINT));
     }
 
-    /// Ends the server, and everything is gone.
+    /// Stops the server and removes everything.
     pub(super) async fn teardown(mut self) -> Result<(), CommandError> {
         let mut stopped = Ok(());
         for data in &self.recovered {
@@ -173,7 +173,7 @@ impl DemoSandbox {
         stopped
     }
 
-    /// Leaves it all, and says how to go on and how to end it.
+    /// Keeps everything, and prints how to continue and how to remove it.
     pub(super) fn leave(mut self) {
         self.folder.is_kept = true;
         let folder = self.folder.path.clone();
@@ -203,7 +203,7 @@ impl DemoSandbox {
     }
 }
 
-/// A command as one would type it, a long one in several lines.
+/// Formats a command as typed, a long one in several lines.
 fn typed(arguments: &[&str]) -> String {
     let mut text = "drctl".to_owned();
     for argument in arguments {

@@ -9,9 +9,9 @@ use crate::text::count;
 
 /// The application's database.
 const DATABASE: &str = "shop";
-/// What `drctl init` calls the source.
+/// The name that `drctl init` gives the source.
 const SOURCE: &str = "database";
-/// The database it comes back as.
+/// The name of the restored database.
 const FROM_COPY: &str = "shop_from_the_copy";
 const ARCHIVED_WITHIN: Duration = Duration::from_secs(60);
 const STEP: Duration = Duration::from_millis(100);
@@ -21,7 +21,7 @@ pub(super) async fn tell(stage: &mut DemoSandbox) -> Result<(), CommandError> {
     policy(stage).await?;
 
     stage.heading("3. Can this host do what the policy asks?");
-    // It warns, and rightly: two directories on one disk are no disaster recovery.
+    // It rightly warns: two directories on one disk are no disaster recovery.
     stage.drctl_ending(&["doctor"], &[Exit::Done, Exit::Partly]).await?;
 
     stage.heading("4. A dump and a base backup of the cluster, to both regions at once");
@@ -125,7 +125,7 @@ const ONE_MORE_DAY: &str = "
     INSERT INTO payments (\"order\", paid, cents, reference)
     SELECT id, now(), cents, 'demo-' || id FROM placed";
 
-/// Waits until the server has handed over everything it has written so far.
+/// Waits until the server has archived everything written so far.
 async fn archived(connection: &mut sqlx::PgConnection) -> Result<(), CommandError> {
     let written = database::text(connection, "SELECT pg_walfile_name(pg_current_wal_lsn())").await?;
     let deadline = tokio::time::Instant::now() + ARCHIVED_WITHIN;
@@ -143,7 +143,7 @@ async fn archived(connection: &mut sqlx::PgConnection) -> Result<(), CommandErro
     }
 }
 
-/// Recovers to the second before, beside the server that keeps running.
+/// Recovers to the second before, next to the server that keeps running.
 async fn recover(stage: &mut DemoSandbox, before: &[DemoTable], moment: &str) -> Result<(), CommandError> {
     stage.heading("7. Point-in-time recovery to the second before, on a separate server");
     let (data, identity) = (stage.recovered(), stage.operational());
@@ -172,7 +172,7 @@ async fn recover(stage: &mut DemoSandbox, before: &[DemoTable], moment: &str) ->
     compare(stage, &url, "the recovered server", before, "just before").await
 }
 
-/// Whether the databases hold the same is asked of them, not of drctl.
+/// Compares the databases by querying them, not drctl.
 async fn compare(
     stage: &DemoSandbox,
     url: &str,

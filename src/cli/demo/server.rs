@@ -12,7 +12,7 @@ const ROLE: &str = "postgres";
 const INITDB_WITHIN: Duration = Duration::from_secs(120);
 const PG_CTL_WITHIN: Duration = Duration::from_secs(90);
 
-/// A throw-away PostgreSQL server that listens on a socket only this user (and its own) can reach.
+/// A temporary PostgreSQL server that listens on a socket accessible to this user (and its own) only.
 pub(super) struct DemoServer {
     directory: PathBuf,
     tools: Tools,
@@ -20,7 +20,7 @@ pub(super) struct DemoServer {
 }
 
 impl DemoServer {
-    /// Makes a cluster in `directory`, which must not exist, and starts it.
+    /// Creates a cluster in `directory`, which must not exist, and starts it.
     pub(super) async fn start(directory: &Path, cancel: &CancellationToken) -> Result<Self, CommandError> {
         let tools = Tools::find_server().await.map_err(CommandError::failed)?;
         std::fs::create_dir(directory)
@@ -44,7 +44,7 @@ impl DemoServer {
             .run(INITDB_WITHIN, cancel)
             .await
             .map_err(CommandError::failed)?;
-        // From here on it may run, also when pg_ctl is stopped on its way.
+        // From here on it may be running, even if pg_ctl is interrupted.
         server.started = true;
         let settings = format!(
             "-c listen_addresses='' -c fsync=off -c wal_level=replica -c archive_mode=on -k '{}'",
@@ -70,7 +70,7 @@ impl DemoServer {
         }
     }
 
-    /// `pg_dump (PostgreSQL) 15.18` and the like: what the server's programs say they are.
+    /// Returns the major version of the server's programs.
     pub(super) fn major(&self) -> u32 {
         self.tools.major
     }
@@ -84,7 +84,7 @@ impl DemoServer {
         stop_command(&self.data())
     }
 
-    /// Runs also after an interruption, so it has its own deadline and no cancellation.
+    /// Stops the server. Runs also after an interruption, so it has its own deadline and no cancellation.
     pub(super) async fn stop(&mut self) -> Result<(), CommandError> {
         if !std::mem::take(&mut self.started) {
             return Ok(());
@@ -102,7 +102,7 @@ impl DemoServer {
             .await;
         match stopped {
             Ok(_) => Ok(()),
-            // It never got as far as running.
+            // It never started.
             Err(_) if !data.join("postmaster.pid").exists() => Ok(()),
             Err(error) => {
                 Err(CommandError::failed(error).context("failed to stop the throw-away PostgreSQL"))

@@ -12,7 +12,7 @@ impl Hints for DumpRestoreRequest {
                 Exit::CannotDecrypt,
                 "Name the file that holds an identity with `--identity`; `drctl show` says whose recipients the backup has.",
             ),
-            // What a dump is compared with is lost; the dump itself may be whole.
+            // The recorded facts are lost; the dump itself may be intact.
             DumpRestoreError::Details { .. } => (
                 Exit::Failed,
                 "`drctl verify` says what is left of it; `drctl show` has the commands that restore the dump manually.",

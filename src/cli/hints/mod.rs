@@ -1,4 +1,4 @@
-//! What a person may do next, by the code of what went wrong: only the command line knows its commands.
+//! Hints for an operator, by error code: only the command line knows its commands.
 
 mod aws_backup;
 mod logical;
@@ -11,12 +11,12 @@ pub(super) use refusal::{exit_of_refusals, hints_for_refusals};
 use super::exit::Exit;
 use crate::restore::{RestoreError, RestoreFailed, Restorer};
 
-/// The advice of one method of restore.
+/// The hints of one method of restore.
 pub(super) trait Hints: Restorer {
-    /// Of what ended it before anything was touched, beside refusals.
+    /// Returns the hints for an error before anything was changed, other than refusals.
     fn before(error: &Self::Error) -> (Exit, Vec<String>);
 
-    /// Of what ended it on the way.
+    /// Returns the hints for an error during the restore.
     fn after(plan: &Self::Plan, failed: &RestoreFailed<Self::Error, Self::Aftermath>) -> Vec<String>;
 }
 

@@ -50,7 +50,7 @@ impl Hints for PhysicalRestoreRequest {
             "Install the packages of the libraries that the server loads when it starts, or name those that it is to load with `--preload-libraries LIST`."
                 .to_owned()
         });
-        // What is damaged is damaged the next time, too.
+        // Damage persists on the next attempt.
         let is_damaged =
             matches!(failed.error, PhysicalRestoreError::Fetch { .. } | PhysicalRestoreError::Unpack { .. });
         let another = is_damaged.then(|| {

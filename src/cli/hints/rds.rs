@@ -1,4 +1,4 @@
-//! What to set otherwise where AWS refuses what was recorded.
+//! Which settings to override where AWS refuses the recorded ones.
 
 use super::Hints;
 use crate::aws::{AwsFailure, PollError};
@@ -6,7 +6,7 @@ use crate::cli::exit::Exit;
 use crate::restore::rds::{OverrideKey, RdsAftermath, RdsRestorePlan, RdsRestoreRequest};
 use crate::restore::{AwsRestoreError, RestoreFailed};
 
-/// Makes an instance of a cluster that stands.
+/// Creates an instance of an existing cluster.
 const MEMBER: &str = "CreateDBInstance";
 const RESTORES: [&str; 4] = [
     "RestoreDBInstanceFromDBSnapshot",
@@ -20,7 +20,7 @@ impl Hints for RdsRestoreRequest {
         (Exit::Failed, vec![])
     }
 
-    /// Nothing where no setting helps.
+    /// Returns no hints where no setting helps.
     fn after(plan: &RdsRestorePlan, failed: &RestoreFailed<AwsRestoreError, RdsAftermath>) -> Vec<String> {
         match &failed.error {
             AwsRestoreError::Aws(refused) if refused.operation == MEMBER => of_member(plan, refused),
@@ -33,7 +33,7 @@ impl Hints for RdsRestoreRequest {
     }
 }
 
-/// AWS's word for it, and whether its message has one of some words.
+/// Returns AWS's error code, and a test whether its message has one of some words.
 fn words(refused: &AwsFailure) -> (&str, impl Fn(&[&str]) -> bool) {
     let code = refused.code.as_deref().unwrap_or_default().trim_end_matches("Fault");
     let detail = refused.detail.to_ascii_lowercase();
@@ -44,7 +44,7 @@ const CERTIFICATE: [&str; 4] = ["cacertificate", "ca certificate", "certificate 
 const CLASS: [&str; 2] = ["instanceclass", "instance class"];
 const ZONE: [&str; 2] = ["availability zone", "availabilityzone"];
 
-/// The cluster has its network, key and version by then.
+/// The cluster already has its network, key and version.
 fn of_member(plan: &RdsRestorePlan, refused: &AwsFailure) -> Vec<String> {
     let (code, says) = words(refused);
     match code {
@@ -75,7 +75,7 @@ fn of_refusal(plan: &RdsRestorePlan, refused: &AwsFailure) -> Vec<String> {
         "NetworkTypeNotSupported" => {
             vec!["The same command with `--set network_type=IPV4` goes on.".to_owned()]
         }
-        // The words are AWS's, and the code is the same for all of them.
+        // AWS uses the same code for all of them; only the messages differ.
         code if code.starts_with("Invalid") => match () {
             () if says(&CERTIFICATE) => certificate(),
             () if says(&["kms"]) => key(plan),
@@ -184,7 +184,7 @@ fn storage() -> Vec<String> {
     vec!["The same command with `--set storage_type=gp3` takes storage that every zone has, without the speed that was bought.".to_owned()]
 }
 
-/// Where else the policy has backups of it.
+/// Returns the other regions of the policy with backups of it.
 fn elsewhere(plan: &RdsRestorePlan, why: &str) -> Vec<String> {
     let other = plan.elsewhere.iter().map(|region| format!("`--from {region}`")).collect::<Vec<_>>();
     if other.is_empty() {

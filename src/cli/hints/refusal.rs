@@ -4,7 +4,7 @@ use crate::restore::{Refusal, RefusalClass};
 const ANOTHER_DATABASE: &str =
     "Name a database that does not exist with `--to`, and rename the two manually once you have checked it.";
 
-/// By code, in order; `{name}` is a fact of the refusal. What needs no advice is not in it.
+/// By code, in order; `{name}` is a fact of the refusal. Codes without hints are omitted.
 const HINTS: &[(&str, &str)] = &[
     (
         "all-bad",

@@ -85,7 +85,7 @@ pub(super) async fn run(args: InitArgs, context: &Context) -> Result<Exit, Comma
     let answers = questions::complete(args, context).await?;
     let keys = answers.keys_plan()?;
     let mut draft = answers.draft;
-    // Whatever the keys will be, the rest must be right before anything is made.
+    // Everything else must be valid before keys are created.
     if keys.is_some() {
         draft.recipients = STAND_INS.map(|key| (None, key.to_owned())).into();
     }
@@ -116,7 +116,7 @@ fn next(path: &Path, policy: &Policy) -> String {
         _ => None,
     });
     let mut text = format!("\nNext: read {}", path.display());
-    // Unasked drctl creates none: a disk that is not mounted must not be taken for an empty repository.
+    // Directories are created on request only: an unmounted disk must not be taken for an empty repository.
     for directory in directories {
         text.push_str(&format!(", make the directory {directory} or mount its file system"));
     }
@@ -124,7 +124,7 @@ fn next(path: &Path, policy: &Policy) -> String {
     text
 }
 
-/// Creates what is missing of the repositories' directories.
+/// Creates the missing directories of repositories.
 fn create_directories(policy: &Policy, context: &Context) -> Result<(), CommandError> {
     use std::os::unix::fs::DirBuilderExt as _;
     for repository in &policy.repositories {
@@ -148,7 +148,7 @@ const STAND_INS: [&str; 2] = [
     "age1e7f99awn9x7yz9jxqgjp5tavtvc3fqwgzyv9g20gqz3f8yqg6unsdrgttq",
 ];
 
-/// The draft as a policy, or its faults by key: its lines mean nothing to a user who gave flags.
+/// Validates the draft, and reports faults by key: its line numbers mean nothing to a user who gave flags.
 fn checked(path: &Path, draft: &PolicyTemplate) -> Result<Policy, CommandError> {
     policy::parse(path, &draft.text()).map_err(|faults| {
         let mut text = "the answers do not form a valid policy".to_owned();
@@ -201,7 +201,7 @@ fn report(found: &ProbeResult, context: &Context) {
     }
 }
 
-/// Keys first, since the policy names them; if the policy then cannot be written, they go again.
+/// Writes the keys first, since the policy names them; if writing the policy fails, they are removed again.
 fn write(
     path: &Path,
     mut draft: PolicyTemplate,

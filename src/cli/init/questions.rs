@@ -8,11 +8,11 @@ use crate::cli::exit::Exit;
 use crate::cli::keys::refused;
 use crate::init::{KeysError, KeysPlan, PolicyTemplate, TemplateRepository};
 
-/// Everything `init` has to know.
+/// All answers that `init` needs.
 #[derive(Debug)]
 pub(super) struct Answers {
     pub(super) draft: PolicyTemplate,
-    /// Where new identities go; `None` with recipients of one's own.
+    /// The paths of new identities; `None` with existing recipients.
     identities: Option<(PathBuf, PathBuf)>,
     danger_same_place: bool,
     pub(super) no_probe: bool,
@@ -32,7 +32,7 @@ impl Answers {
 pub(super) async fn complete(args: InitArgs, context: &Context) -> Result<Answers, CommandError> {
     if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
         let questions = tokio::task::spawn_blocking(move || until_right(args, &mut PromptTerminal));
-        // A question that nobody answers must not keep Ctrl-C from ending the program.
+        // An unanswered question must not prevent Ctrl-C from ending the program.
         return tokio::select! {
             answers = questions => answers.map_err(CommandError::failed)?,
             () = context.cancel.cancelled() => Err(CommandError::new(Exit::Interrupted, "interrupted at a prompt")),
@@ -41,17 +41,18 @@ pub(super) async fn complete(args: InitArgs, context: &Context) -> Result<Answer
     answers(args, &mut Unattended::default())
 }
 
-/// Who is asked for what the flags leave out.
+/// Asks for values that the flags omit.
 trait Ask {
-    /// `flag` answers the question without asking. An empty answer is `default`; `None` must be answered.
+    /// Asks a question; `flag` is the option that gives the answer. An empty answer is `default`; `None`
+    /// requires one.
     fn ask(&mut self, question: &str, flag: &str, default: Option<&str>) -> Result<String, CommandError>;
 
-    /// Says why the answer to the next question was refused.
+    /// Shows why the answer to the next question was rejected.
     fn refuse(&mut self, _why: &str) -> Result<(), CommandError> {
         Ok(())
     }
 
-    /// After the last question: whether all of them had answers.
+    /// Checks, after the last question, whether all of them had answers.
     fn end(&mut self) -> Result<(), CommandError> {
         Ok(())
     }
@@ -84,7 +85,7 @@ impl Ask for PromptTerminal {
     }
 }
 
-/// Without a terminal: what has no default is missing.
+/// Without a terminal: values without a default are missing.
 #[derive(Default)]
 struct Unattended {
     missing: Vec<String>,
@@ -108,14 +109,14 @@ impl Ask for Unattended {
     }
 }
 
-/// Asks, and asks what was answered wrongly again, and nothing else: until the answers make a policy, or what is
-/// wrong is no answer.
+/// Asks, and repeats only the questions with invalid answers, until the answers make a valid policy, or no
+/// answer is at fault.
 fn until_right(mut args: InitArgs, ask: &mut impl Ask) -> Result<Answers, CommandError> {
     loop {
         let answers = answers(args.clone(), ask)?;
         let wrong = answers.wrong();
         if wrong.is_empty() || wrong.iter().any(|(question, _)| question.is_none()) {
-            // What is left is told with its hints by whoever looks at all of it.
+            // The remaining faults are reported with their hints by the caller.
             return Ok(answers);
         }
         args = answers.given(args);
@@ -139,7 +140,7 @@ fn until_right(mut args: InitArgs, ask: &mut impl Ask) -> Result<Answers, Comman
     }
 }
 
-/// What is asked.
+/// The questions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Question {
     Database,
@@ -156,7 +157,7 @@ enum Question {
 }
 
 impl Question {
-    /// By the setting that a fault is at.
+    /// Returns the question for the setting of a fault.
     fn from_key(key: &str) -> Option<Self> {
         if let Some(setting) = key.strip_prefix("repository.primary") {
             return Some(match setting {
@@ -183,7 +184,7 @@ impl Question {
 }
 
 impl Answers {
-    /// What is wrong with which answer; `None` where no question would correct it.
+    /// Returns which answers are invalid, and why; `None` where no question would correct it.
     fn wrong(&self) -> Vec<(Option<Question>, String)> {
         let mut draft = self.draft.clone();
         if self.identities.is_some() {
@@ -217,11 +218,11 @@ impl Answers {
         wrong
     }
 
-    /// Flags that give these answers.
+    /// Returns the flags for these answers.
     fn given(self, args: InitArgs) -> InitArgs {
         let copy = self.draft.copies.into_iter().next().map(|(_, place)| place).unwrap_or_default();
         let primary = self.draft.primary;
-        // With a region, an endpoint that is empty was left out, and is not to be asked for again.
+        // With a region, an empty endpoint was omitted on purpose, and is not asked again.
         let endpoint = |place: &TemplateRepository| {
             place.endpoint.clone().or_else(|| place.region.is_some().then(String::new))
         };
@@ -341,17 +342,18 @@ where
     Ok(TemplateRepository { place, mount: false, region: Some(region), endpoint })
 }
 
-/// Whether it is written almost like a bucket. `s3:/bucket` is no directory of this shell's: the policy says so.
+/// Returns whether it looks like a misspelled bucket. `s3:/bucket` is not a directory: the policy's fault
+/// explains it.
 fn is_slip(place: &str) -> bool {
     place.split_once(":/").is_some_and(|(scheme, _)| scheme.len() > 1 && !scheme.contains('/'))
 }
 
-/// A directory that is not there.
+/// Returns whether it is a directory that does not exist.
 fn is_missing(place: &str) -> bool {
     !place.is_empty() && !is_slip(place) && !std::path::Path::new(place).exists()
 }
 
-/// A directory given here is one of this shell's; in the policy it would begin at the policy file.
+/// Resolves a directory relative to the current one; in the policy it would be relative to the policy file.
 fn absolute(directory: String) -> Result<String, CommandError> {
     if directory.is_empty() {
         return Ok(directory);
@@ -363,7 +365,7 @@ fn absolute(directory: String) -> Result<String, CommandError> {
     Ok(path.to_string_lossy().into_owned())
 }
 
-/// The database's name, where it can be a system's.
+/// Returns the database's name, where it is valid as a system's name.
 fn name_in(database: &str) -> Option<String> {
     let url = url::Url::parse(database).ok().filter(|url| url.scheme().starts_with("postgres"))?;
     let name = url.path().trim_matches('/').replace('_', "-");

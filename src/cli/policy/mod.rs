@@ -59,7 +59,7 @@ pub(super) fn run(args: PolicyArgs, context: &Context) -> Result<Exit, CommandEr
     }
 }
 
-/// What came out for one file.
+/// The result for one file.
 #[derive(Serialize)]
 struct CheckedPolicy<'a> {
     path: &'a Path,

@@ -134,7 +134,7 @@ fn place(place: &RepositoryLocation) -> String {
     text
 }
 
-/// A line for what it is, and one for each method.
+/// Returns a line for the kind, and one for each method.
 fn source(source: &Source) -> Vec<String> {
     match &source.config {
         SourceConfig::Postgres(postgres) => self::postgres(postgres),
@@ -312,7 +312,7 @@ fn notify(notify: &Notify) -> Vec<(String, String)> {
         .collect()
 }
 
-/// The same for programs. Sections that a later version acts on are as short as here for people.
+/// Returns the same for programs. Sections without an effect yet are as short as for people.
 pub(super) fn document(policy: &Policy) -> Value {
     let recipients = match &policy.encryption {
         Encryption::None => Value::Null,

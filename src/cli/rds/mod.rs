@@ -1,4 +1,4 @@
-//! `drctl rds`: what only RDS needs.
+//! `drctl rds`: commands that exist for RDS only.
 
 mod cleanup;
 mod promote;

@@ -115,7 +115,7 @@ pub(super) async fn run(args: PromoteArgs, context: &Context) -> Result<Exit, Co
             context.output.note("note: login not verified");
         }
     }
-    // As for a restore: nobody has seen that it can be used.
+    // As for a restore: it was not verified to be usable.
     Ok(if plan.logs_in() { Exit::Done } else { Exit::Undetermined })
 }
 
@@ -153,7 +153,8 @@ fn show_done(output: &Output, done: &CompletedStep) {
     }
 }
 
-/// Who promotes may be allowed to read the repositories only; it is said, and changes nothing.
+/// Writes the record. The role that promotes may have read access only; a failure is reported without
+/// consequences.
 async fn record(
     context: &Context,
     policy: &crate::policy::Policy,

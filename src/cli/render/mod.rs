@@ -1,4 +1,4 @@
-//! How plans and reports look on a terminal.
+//! Human-readable plans and reports.
 
 mod duration;
 pub(super) mod restore;

@@ -1,4 +1,4 @@
-//! How the plan and the report of a restore look, whatever the method.
+//! The human-readable plan and report of a restore, for any method.
 
 use super::super::output::Output;
 use super::super::style;
@@ -8,24 +8,24 @@ use crate::model::{Judgement, Reason};
 use crate::restore::{PreparedRestore, RestoreReport, Restorer};
 use crate::text::approximate_duration;
 
-/// Reasons that a person is shown.
+/// The maximum number of reasons shown to a person.
 const REASONS: usize = 200;
 
-/// How one method shows what only it has.
+/// Renders the parts that only one method has.
 pub(crate) trait Render: Restorer {
-    /// A row each: what, and in words.
+    /// Returns a row each: the label and the text.
     fn plan_rows(plan: &Self::Plan) -> Vec<(&'static str, String)>;
 
-    /// What was restored, to follow "restored"; then a line each.
+    /// Returns what was restored, to follow "restored"; then further lines.
     fn report_lines(report: &RestoreReport<Self::Details>) -> (String, Vec<String>);
 
-    /// What a person has to do now.
+    /// Returns what an operator has to do now.
     fn warnings(_report: &RestoreReport<Self::Details>) -> Vec<String> {
         vec![]
     }
 }
 
-/// The plan: the result of `--plan`, otherwise said beside it.
+/// Shows the plan: as the result with `--plan`, otherwise as notes.
 pub(crate) fn show_plan<M: Render>(output: &Output, prepared: &PreparedRestore<'_, M>, is_result: bool) {
     if output.is_json() {
         output.document("restore-plan", &prepared.document());
@@ -42,7 +42,7 @@ pub(crate) fn show_plan<M: Render>(output: &Output, prepared: &PreparedRestore<'
     }
 }
 
-/// The rows that come last.
+/// The label of the last rows.
 pub(crate) const NOTE: &str = "Note";
 
 pub(crate) fn notes(notes: &[String]) -> impl Iterator<Item = (&'static str, String)> {

@@ -1,4 +1,4 @@
-//! How the plan and the report of a resource's restore look.
+//! The human-readable plan and report of a resource's restore.
 
 use super::duration::seconds;
 use super::restore::{Render, notes};

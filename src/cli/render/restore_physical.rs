@@ -1,4 +1,4 @@
-//! How the plan and the report of a recovery look.
+//! The human-readable plan and report of a physical restore.
 
 use super::super::style;
 use super::restore::{Render, notes};

@@ -1,4 +1,4 @@
-//! How the plan and the report of a restore into an RDS instance look.
+//! The human-readable plan and report of a restore into an RDS instance.
 
 use super::duration::seconds;
 use super::restore::{Render, notes};
@@ -79,7 +79,7 @@ impl Render for RdsRestoreRequest {
     }
 }
 
-/// `class=db.r6g.large, and not db.m7g.large`
+/// Returns text like `class=db.r6g.large, and not db.m7g.large`.
 fn told(changed: &Changed) -> String {
     let was = changed.was.as_ref().filter(|was| **was != changed.value);
     let was = was.map(|was| format!(", and not {was}"));
@@ -87,7 +87,7 @@ fn told(changed: &Changed) -> String {
 }
 
 fn unvalidated(report: &RestoreReport<RdsDetails>) -> String {
-    // The login is one of them.
+    // The login is one of the checks.
     match (report.details.server.is_some(), report.checks.len() < 2) {
         (false, _) => "not known".to_owned(),
         (true, true) => "not asked: the policy's drill has no queries for this source".to_owned(),

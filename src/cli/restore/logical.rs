@@ -15,7 +15,7 @@ use crate::restore::logical::{
 use crate::run::RunContext;
 use crate::text::error_chain;
 
-/// How far back earlier restores are looked at, for how long this one will take.
+/// The age up to which earlier restores are used to estimate the duration.
 const MEASURED_WITHIN: Days = Days::new(180);
 
 pub(super) async fn begin(
@@ -72,7 +72,7 @@ fn request(
     })
 }
 
-/// The name of what is not complete, unless another is given.
+/// Returns the default name of an incomplete database.
 fn incomplete_name(database: &str) -> String {
     format!("{database}_incomplete")
 }
@@ -81,7 +81,7 @@ fn default_jobs() -> u32 {
     std::thread::available_parallelism().map_or(2, |n| u32::try_from(n.get()).unwrap_or(4)).clamp(1, 4)
 }
 
-/// `schema.table`, each in double quotes where it has a dot in it; without a schema it is `public`.
+/// Parses `schema.table`, each in double quotes where it contains a dot; the default schema is `public`.
 fn table(text: &str) -> Result<(String, String), CommandError> {
     let parts = split_quoted(text, '.').unwrap_or_default();
     match &parts[..] {
@@ -92,7 +92,7 @@ fn table(text: &str) -> Result<(String, String), CommandError> {
     }
 }
 
-/// The server and role to restore with, and the name of the database that is to be.
+/// Returns the server and role to restore with, and the name of the database to create.
 async fn target(command: &RestoreCommand<'_>) -> Result<ConnectionParameters, CommandError> {
     let (args, source) = (command.args, command.source);
     let is_reference =
@@ -132,8 +132,8 @@ fn parse_url(text: &str) -> Result<ConnectionParameters, CommandError> {
     ConnectionParameters::from_text(text).map_err(CommandError::usage)
 }
 
-/// What the catalog knows: copies that were found bad, how fast earlier restores were. It helps, and a restore goes
-/// on without it.
+/// Returns the catalog's facts: damaged copies, and the speed of earlier restores. They are optional: a
+/// restore continues without them.
 async fn known(catalog: &Catalog, context: &Context, run: &RunContext, source: &SourceName) -> CatalogHints {
     let entries = catalog.backups(&Filter { source: Some(source.clone()), vanished: false }).await;
     let since = context.clock.now().checked_sub_days(MEASURED_WITHIN);

@@ -141,7 +141,7 @@ pub(super) async fn run(args: RestoreArgs, context: &Context) -> Result<Exit, Co
     }
 }
 
-/// What a restore is asked for with.
+/// The context of a restore command.
 struct RestoreCommand<'a> {
     args: &'a RestoreArgs,
     source: &'a SourceName,
@@ -150,7 +150,7 @@ struct RestoreCommand<'a> {
 }
 
 impl RestoreCommand<'_> {
-    /// One way for every method: a plan that nothing stands against, shown, carried out, and its report.
+    /// Runs the restore of any method: shows the accepted plan, executes it, and reports.
     async fn carry_out<M: Render + Hints>(
         &self,
         (run, request): (RunContext, M),
@@ -191,7 +191,7 @@ impl RestoreCommand<'_> {
         }
     }
 
-    /// The repositories that are read, and what this run works with.
+    /// Opens the repositories to read, and creates the context of the run.
     async fn open(&self, identities: Identities) -> Result<RunContext, CommandError> {
         let context = self.context;
         let from = self.args.from.as_ref();
@@ -219,7 +219,7 @@ impl RestoreCommand<'_> {
         )
     }
 
-    /// Returns what the policy says of the source, which must be of this kind.
+    /// Returns the policy's settings of the source, which must be of this kind.
     fn config<T>(&self, kind: &str, pick: fn(&Source) -> Option<&T>) -> Result<&T, CommandError> {
         let name = self.source;
         let usage = |words| CommandError::usage(words).hint("`drctl policy show` lists the sources.");
@@ -236,11 +236,11 @@ impl RestoreCommand<'_> {
     }
 }
 
-/// The options that say to which moment, for messages.
+/// The options for a recovery target, for messages.
 const MOMENTS: &str = "`--point-in-time`, `--to-lsn`, `--to-xid`, `--to-name` or `--latest`";
 
 impl RestoreArgs {
-    /// What the options, without a source, say is restored.
+    /// Returns the method that the options imply, regardless of the source.
     fn method(&self) -> RestoreMethod {
         match () {
             () if self.instance.is_given() => RestoreMethod::Instance,
@@ -250,12 +250,12 @@ impl RestoreArgs {
         }
     }
 
-    /// Empty only where it is not needed.
+    /// Empty only where it is not required.
     fn to(&self) -> &str {
         self.to.as_deref().unwrap_or_default()
     }
 
-    /// Options that are given, of those that not every method takes, each with the methods that take it.
+    /// Returns the given options that not every method takes, each with the methods that take it.
     fn given(&self) -> impl Iterator<Item = (&'static str, &'static [RestoreMethod])> {
         use RestoreMethod::{Directory, Dump};
         let own: [(&'static str, bool, &'static [RestoreMethod]); 16] = [
@@ -283,7 +283,7 @@ impl RestoreArgs {
         own.chain(of_moment).chain(of_instance)
     }
 
-    /// Whether every option that is given is one of this method.
+    /// Checks that every given option is one of this method.
     fn check_options(&self, method: RestoreMethod) -> Result<(), CommandError> {
         let of_others: Vec<_> =
             self.given().filter(|(_, takes)| !takes.contains(&method)).map(|(name, _)| name).collect();
@@ -355,11 +355,11 @@ impl RestoreArgs {
     }
 }
 
-/// For what the journal says of copies that were read again.
+/// The time limit for the journal's records of verified copies.
 const CHECKS_WITHIN: Duration = Duration::from_secs(20);
 
-/// Copies that were found bad, or incomplete, and not good since: by what the catalog of this host knows, and by what
-/// the journal says of other hosts' checks.
+/// Returns copies found damaged or incomplete, and not intact since: according to this host's catalog, and to
+/// the journal for other hosts' checks.
 async fn doubtful(run: &RunContext, entries: &[BackupEntry]) -> BTreeSet<(BackupId, RepositoryName)> {
     let of_journal = run_record::recent_checks(&run.repositories, &run.system);
     let of_journal = tokio::time::timeout(CHECKS_WITHIN, of_journal).await.unwrap_or_default();

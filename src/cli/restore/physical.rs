@@ -73,7 +73,7 @@ pub(super) struct MomentArgs {
 }
 
 impl MomentArgs {
-    /// Returns whether the recovery target is one that only WAL knows.
+    /// Returns whether the recovery target can be found only in the WAL.
     pub(super) fn is_position(&self) -> bool {
         self.to_lsn.is_some() || self.to_xid.is_some() || self.to_name.is_some()
     }
@@ -86,7 +86,7 @@ impl MomentArgs {
         self.latest || self.is_time() || self.is_position()
     }
 
-    /// Returns an option that means nothing without a recovery target.
+    /// Returns an option that is meaningless without a recovery target.
     pub(super) fn needs_moment(&self) -> Option<&'static str> {
         let given = [
             ("--exclusive", self.exclusive),
@@ -126,7 +126,7 @@ pub(super) async fn begin(
     command: &RestoreCommand<'_>,
 ) -> Result<(RunContext, PhysicalRestoreRequest), CommandError> {
     let context = command.context;
-    // The restored server opens its WAL with them, and no passphrase can be asked for then.
+    // The restored server decrypts its WAL with them, and cannot prompt for a passphrase.
     let identities = Identities::read(&command.args.identity).map_err(no_identity)?;
     let mut request = request(command).await?;
     let run = command.open(identities).await?;
@@ -213,7 +213,7 @@ fn mapping(text: &str) -> Result<TablespaceMapping, CommandError> {
     }
 }
 
-/// Variables that the stores' credentials are read from.
+/// Returns the variables with the stores' credentials.
 fn environment(policy: &Policy) -> Vec<String> {
     let mut names = BTreeSet::new();
     for repository in &policy.repositories {

@@ -1,4 +1,4 @@
-//! What RDS keeps of a database, into a new instance.
+//! AWS-managed backups of RDS, into a new instance.
 
 use std::time::Duration;
 
@@ -41,8 +41,8 @@ impl InstanceArgs {
         self.to_instance.is_some()
     }
 
-    /// Those that are given. The parser lets them pass beside `--to`, since that goes with no `--to-instance` that they
-    /// need.
+    /// Returns the given options. The parser accepts them next to `--to`, since that excludes
+    /// `--to-instance`, which they require.
     pub(super) fn options(&self) -> Vec<&'static str> {
         let all = [
             ("--set", !self.set.is_empty()),

@@ -1,10 +1,10 @@
-//! Which source is meant where none is named.
+//! The source to restore where none is named.
 
 use super::super::error::CommandError;
 use crate::model::SourceName;
 use crate::policy::{Policy, Source, SourceConfig};
 
-/// What is restored into what.
+/// The kind of backup and of its destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RestoreMethod {
     Dump,
@@ -26,7 +26,7 @@ impl RestoreMethod {
         }
     }
 
-    /// What the backups are of those that it takes.
+    /// Describes the backups that it restores.
     fn needs(self) -> &'static str {
         match self {
             Self::Dump => "has dumps (`methods = [\"logical\"]`)",
@@ -37,15 +37,15 @@ impl RestoreMethod {
     }
 }
 
-/// A source that was taken because there is no other.
+/// A source that was selected because there is no other.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct SelectedSource {
     pub(super) name: SourceName,
-    /// For the plan.
+    /// The reason, for the plan.
     pub(super) why: String,
 }
 
-/// The only source that can be restored so; where a backup is named, the one that its id names.
+/// Returns the only source that this method can restore; where a backup is named, the source in its id.
 pub(super) fn only(
     policy: &Policy,
     way: RestoreMethod,
@@ -53,7 +53,7 @@ pub(super) fn only(
 ) -> Result<SelectedSource, CommandError> {
     let all: Vec<&Source> = policy.sources.iter().filter(|source| way.takes(source)).collect();
     let named = |source: &&&Source| backup.is_some_and(|id| names(id, &source.name));
-    // `shop-orders` is of `shop` too, by its beginning: the longest name is the one.
+    // `shop-orders` also begins with `shop`: the longest name is the right one.
     if let Some(source) = all.iter().filter(named).max_by_key(|source| source.name.as_str().len()) {
         return Ok(SelectedSource {
             name: source.name.clone(),
@@ -73,7 +73,8 @@ pub(super) fn only(
     }
 }
 
-/// Whether an id, or the beginning of one, is of a backup of this source: `20261120T220251Z-database-logical-7f3k`.
+/// Returns whether an id, or its prefix, is of a backup of this source:
+/// `20261120T220251Z-database-logical-7f3k`.
 fn names(id: &str, source: &SourceName) -> bool {
     let rest = id.split_once("Z-").map(|(_, rest)| rest);
     rest.and_then(|rest| rest.strip_prefix(source.as_str())).is_some_and(|rest| rest.starts_with('-'))

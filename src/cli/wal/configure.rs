@@ -102,7 +102,7 @@ fn postgres<'p>(policy: &'p Policy, source: &SourceName) -> Result<&'p PostgresS
     postgres.ok_or_else(|| CommandError::usage(format!("{source} is not PostgreSQL")))
 }
 
-/// What the server is to run: this program, with this policy.
+/// Returns the command that the server should run: this program, with this policy.
 fn push_line(policy: &Policy, source: &SourceName, context: &Context) -> Result<String, CommandError> {
     let own = |error: std::io::Error| {
         CommandError::failed(error).context("failed to find the paths of this drctl and its policy")

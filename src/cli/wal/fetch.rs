@@ -99,7 +99,7 @@ pub(super) async fn run(args: FetchArgs, context: &Context) -> Result<Exit, Comm
     }
 }
 
-/// PostgreSQL runs the command in its data directory.
+/// Returns the system identifier of the data directory, in which PostgreSQL runs the command.
 fn of_data_directory(target: &Path) -> Option<SystemIdentifier> {
     let above = target.parent().and_then(Path::parent).filter(|above| !above.as_os_str().is_empty());
     system_identifier_in(above.unwrap_or(Path::new("."))).ok()
@@ -124,7 +124,7 @@ fn told(context: &Context, name: WalName, fetched: &Fetched) -> Exit {
             ));
             Exit::Done
         }
-        // PostgreSQL asks for more than there is as a matter of course: not a word.
+        // PostgreSQL regularly requests files that do not exist: this is not reported.
         Fetched::Absent => Exit::Failed,
     }
 }

@@ -48,7 +48,7 @@ pub(super) async fn run(args: WalArgs, context: &Context) -> Result<Exit, Comman
     }
 }
 
-/// The chosen source, and how its WAL is archived.
+/// Returns the selected source, and its WAL archiving.
 fn archived<'p>(
     policy: &'p Policy,
     named: Option<&SourceName>,
@@ -72,7 +72,7 @@ fn archived<'p>(
     }
 }
 
-/// What archives the WAL of a source.
+/// Creates the pusher for the WAL of a source.
 async fn pusher(
     context: &Context,
     policy: &Policy,
@@ -96,7 +96,7 @@ async fn pusher(
     })
 }
 
-/// What the catalog knows of the policy's repositories: opened only where one seems to be new.
+/// The catalog's facts about the policy's repositories: opened only where one seems to be new.
 #[derive(Debug)]
 struct CatalogMemory(Policy);
 
@@ -135,8 +135,8 @@ impl CatalogMemory {
     }
 }
 
-/// PostgreSQL calls again by itself when a push fails, and a fetch has other copies to ask: neither waits
-/// long for a store that is in trouble.
+/// Returns shorter timeouts: PostgreSQL retries a failed push itself, and a fetch can query other copies, so
+/// neither waits long for a failing store.
 fn patience() -> S3Timeouts {
     S3Timeouts { attempts: 5, slowest: 128 << 10, ..S3Timeouts::within(Duration::from_secs(40)) }
 }

@@ -9,7 +9,7 @@ use crate::model::{Lsn, SourceName, WalName};
 use crate::text::{approximate_duration, count, format_size};
 use crate::wal::{Backlog, PushError, PushResult};
 
-/// For how long other files are begun after the one that was asked for.
+/// The time during which further files are started after the requested one.
 const BACKLOG_TIME: Duration = Duration::from_secs(30);
 
 const HELP: &str = "\
@@ -43,7 +43,7 @@ pub(super) async fn run(args: PushArgs, context: &Context) -> Result<Exit, Comma
     let pushed = pusher.push(&args.path).await;
     let pg_wal = args.path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let backlog = Backlog::read(pg_wal.unwrap_or(Path::new(".")));
-    // A file that stood there was archived together with others: they come next, and stand there too.
+    // An existing file was archived together with others: they follow, and exist, too.
     let is_new = pushed.as_ref().is_ok_and(|pushed| !pushed.stored.is_empty());
     if (is_new || pushed.is_err())
         && let Ok(backlog) = &backlog
@@ -83,7 +83,8 @@ fn said(context: &Context, pushed: &PushResult) {
     }
 }
 
-/// The server archives what it has: keeping it back would fill its disk, and what comes before the damage is needed.
+/// Warns of damaged WAL. The server archives it nevertheless: keeping it back would fill its disk, and the
+/// WAL before the damage is needed.
 fn warn_of_damage(context: &Context, damaged: impl IntoIterator<Item = (WalName, Lsn)>) {
     for (name, at) in damaged {
         context.output.warn(format!(
@@ -141,7 +142,7 @@ fn hints(error: &PushError) -> Vec<String> {
     hints
 }
 
-/// What the server's disk has to do with it.
+/// Describes the effect on the server's disk.
 fn disk_pressure_hint(backlog: &Backlog, context: &Context) -> String {
     let waits = backlog.oldest().and_then(|oldest| (context.clock.now() - oldest).to_std().ok());
     let mut words = format!(

@@ -170,7 +170,7 @@ fn show_server(
     };
     let role = if facts.is_standby { "standby " } else { "" };
     output.line(format!("server: {role}at {} on timeline {}", facts.lsn, facts.timeline));
-    // A server that is followed hands nothing over itself, and keeps for the slot what was not taken yet.
+    // A streamed server does not archive itself, and retains what the slot has not received yet.
     if let WalMethod::Stream { slot: name } = through {
         if let Some(slot) = facts.slots.iter().find(|slot| slot.name == *name) {
             let status = slot.wal_status.as_deref().unwrap_or("not used yet");

@@ -41,7 +41,7 @@ pub(super) async fn run(args: StreamArgs, context: &Context) -> Result<Exit, Com
     let Some(postgres) = policy.source(source).and_then(Source::postgres) else {
         return Err(CommandError::usage(format!("{source} is not PostgreSQL")));
     };
-    // What is received last is still archived after the end was asked for.
+    // The last received WAL is still archived after the end was requested.
     let pusher = super::pusher(context, &policy, source, archiving, CancellationToken::new()).await?;
     let directory = state_directory().join("stream").join(policy.system.as_str()).join(source.as_str());
     let directory = std::path::absolute(directory).map_err(CommandError::failed)?;

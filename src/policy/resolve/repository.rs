@@ -66,7 +66,7 @@ fn same_place(one: &RepositoryLocation, other: &RepositoryLocation) -> bool {
     }
 }
 
-/// Whether one directory is in the other.
+/// Returns whether one directory is inside of the other.
 fn is_nested(one: &RepositoryLocation, other: &RepositoryLocation) -> bool {
     match (one, other) {
         (RepositoryLocation::Directory(one), RepositoryLocation::Directory(other)) => {
@@ -77,7 +77,7 @@ fn is_nested(one: &RepositoryLocation, other: &RepositoryLocation) -> bool {
     }
 }
 
-/// The first repository that is inside of a directory.
+/// Returns the first repository inside of a directory.
 pub(super) fn inside<'r>(
     directory: &Path,
     repositories: &'r [RepositoryConfig],
@@ -89,7 +89,8 @@ pub(super) fn inside<'r>(
     })
 }
 
-/// The server by one of its names: an address of this host, and AWS's own endpoints, have several.
+/// Returns the address of the server, under one of its names: a host of this machine, or an endpoint of AWS,
+/// has several.
 fn server(place: &S3Location) -> Option<(String, u16)> {
     let endpoint = place.endpoint.as_ref()?;
     let host = endpoint.host_str()?.trim_end_matches('.').to_ascii_lowercase();

@@ -68,7 +68,7 @@ pub(super) fn preserves_wal(directory: &Path) -> bool {
     entries.any(|entry| entry.file_name().to_string_lossy().starts_with(LOG_ASIDE))
 }
 
-/// Marks a directory that is to be changed, and locks it. `None`: another run has it.
+/// Marks a directory for a delta restore, and locks it. `None`: another run has it.
 ///
 /// The marker is written atomically, since it is what says that nothing may be removed there.
 pub(super) fn mark(
