@@ -35,11 +35,7 @@ pub struct Refreshed {
     pub found: BTreeSet<(RepositoryName, BackupId)>,
     /// Those of them that had been there before, and had vanished.
     pub returned: BTreeSet<(RepositoryName, BackupId)>,
-<<<<<<< HEAD
-    /// Copies that were known and are gone, but for those that retention removed.
-=======
-    /// Known copies that have vanished.
->>>>>>> w2
+    /// Known copies that have vanished, but for those that retention removed.
     pub vanished: Vec<(RepositoryName, BackupId)>,
     /// Rejected manifests: not backups of this system.
     pub refused: Vec<RejectedManifest>,
