@@ -319,6 +319,15 @@ async fn a_tombstone_is_written_before_anything_goes_and_names_what_goes() {
         assert_eq!(named.get(&(removed.repository.clone(), removed.backup.clone())), Some(&2), "{removed:?}");
     }
     assert_eq!(named.len(), report.removed.len());
+    // So that no copy of them is missed, or copied back.
+    let repositories = Repositories::new(world.repositories(None)).for_reading(&system(), None).await;
+    let catalog = Catalog::open(&CatalogLocation::Memory, &system()).await.unwrap();
+    let catalog = catalog.of_repository(repositories.id());
+    refresh(&catalog, &system(), &repositories, Depth::New, world.now).await.unwrap();
+    let history = catalog.history().await.unwrap();
+    for removed in &report.removed {
+        assert!(history.is_removed(&removed.backup, &removed.repository), "{removed:?}");
+    }
     let last = last.unwrap();
     assert_eq!((last.verb.as_str(), last.outcome), (VERB, Outcome::Succeeded));
     assert!(last.detail.rules.is_some());
