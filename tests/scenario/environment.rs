@@ -35,7 +35,7 @@ async fn keys_that_end_with_a_newline_are_keys_and_others_are_refused_by_name() 
     system.set("AWS_ACCESS_KEY_ID", &format!("{ACCESS_KEY}\n"));
     system.set("AWS_SECRET_ACCESS_KEY", &format!("{SECRET_KEY}\r\n"));
     let run = system.expect(0, &["list"]).await?;
-    assert!(!run.stderr.contains("could not be asked"), "{run:?}");
+    assert!(!run.stderr.contains("failed to query"), "{run:?}");
 
     for (name, value, words) in [
         ("AWS_ACCESS_KEY_ID", "AK\nIA", "the access key id holds a newline"),
@@ -162,7 +162,7 @@ async fn requests_go_through_the_proxy_that_is_named_and_past_it_where_that_is_s
     let mut system = self::system(&format!("http://{}", server.address))?;
     system.set("HTTP_PROXY", &proxy);
     let run = system.expect(0, &["list"]).await?;
-    assert!(!run.stderr.contains("could not be asked") && first().is_empty(), "{run:?}");
+    assert!(!run.stderr.contains("failed to query") && first().is_empty(), "{run:?}");
 
     let mut system = self::system("https://store.invalid")?;
     system.set("HTTPS_PROXY", "socks5://127.0.0.1:1");

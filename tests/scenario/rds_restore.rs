@@ -259,7 +259,7 @@ async fn what_must_be_true_of_the_data_is_asked_and_said() -> Outcome<()> {
     board.system.expect(0, &promote("short")).await?.says("2 of 2 checks of its data passed")?;
     board.system.append(&check("gone", "sql = \"SELECT count(*) FROM teachers\"\nat_least = 1"))?;
     let run = board.system.expect(22, &restore("unclear").each_ref().map(String::as_str)).await?;
-    run.says("check `gone` could not be asked")?.says("\"teachers\" does not exist")?;
+    run.says("failed to run check `gone`")?.says("\"teachers\" does not exist")?;
     // A query that writes is refused by the database itself.
     board.system.rewrite("SELECT count(*) FROM teachers", "DELETE FROM pupils RETURNING 1")?;
     board.system.expect(22, &restore("unharmed").each_ref().map(String::as_str)).await?;

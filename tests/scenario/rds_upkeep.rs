@@ -53,8 +53,8 @@ async fn status_says_of_each_region_what_it_could_give_back() -> Outcome<()> {
 
     board.server.lose_region(AWAY, Gone::Unavailable);
     let run = board.system.expect(3, &["status"]).await?;
-    run.says("RDS in us-west-2 could not be asked about instance")?.says("not reached")?;
-    run.says("you would have us-west-2, which could not be asked")?;
+    run.says("failed to query RDS in us-west-2 about instance")?.says("not reached")?;
+    run.says("you would have us-west-2, which could not be queried")?;
     board.server.find_region_again(AWAY);
 
     board.server.fail(When::any(), Fault::DENIED);

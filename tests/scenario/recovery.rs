@@ -312,15 +312,15 @@ async fn verify_reads_the_log_too() -> Outcome<()> {
     let system = &history.archiving.system;
     let identity = system.operational.display().to_string();
     let good = system.expect(0, &["verify"]).await?;
-    good.says("good    log of database in primary")?.says("good    log of database in west")?;
+    good.says("good    WAL of database in primary")?.says("good    WAL of database in west")?;
     let open = system.expect(0, &["verify", "--latest", "--identity", &identity]).await?;
     assert_eq!(open.stdout.lines().filter(|line| line.ends_with(", decrypted")).count(), 4, "{open:#?}");
 
     let segment = &history.rows[1].0;
     let (path, bytes) = take_segment(&history.archiving, "west", segment)?;
     let gap = system.expect(1, &["verify"]).await?;
-    gap.says("bad     log of database in west")?.says(&format!("segment {segment} is missing"))?;
-    gap.says("good    log of database in primary")?.says("drctl copies sync")?;
+    gap.says("bad     WAL of database in west")?.says(&format!("segment {segment} is missing"))?;
+    gap.says("good    WAL of database in primary")?.says("drctl copies sync")?;
     system.expect(0, &["verify", "--from", "primary"]).await?;
 
     system.expect(0, &["copies", "sync"]).await?;
@@ -339,7 +339,7 @@ async fn verify_reads_the_log_too() -> Outcome<()> {
     let middle = altered.len() / 2;
     altered[middle] ^= 1;
     std::fs::write(&path, &altered)?;
-    system.expect(3, &["verify"]).await?.says("unknown log of database in west")?;
+    system.expect(3, &["verify"]).await?.says("unknown WAL of database in west")?;
     let opened = ["verify", "--identity", &identity, "--output", "json"];
     let document = system.expect(1, &opened).await?.document()?;
     let west = &document["logs"].as_array().and_then(|logs| logs.last()).ok_or("no logs")?;
@@ -359,7 +359,7 @@ async fn without_the_primary_a_copy_is_enough() -> Outcome<()> {
     let restored = archiving.recovered("automatic", &["--latest"]).await?;
     let restored = insists(restored, &history.numbers(5)).await?;
     let notes = restored.report["notes"].to_string();
-    assert!(notes.contains("primary cannot be used and may have newer log"), "{notes}");
+    assert!(notes.contains("primary cannot be used and may have newer WAL"), "{notes}");
     drop(restored);
     let moment = time(history.rows[2].2);
     let restored = archiving.recovered("asked", &["--point-in-time", &moment, "--from", "west"]).await?;

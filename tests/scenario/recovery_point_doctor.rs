@@ -108,7 +108,7 @@ async fn status_counts_the_newest_of_each_region() -> Outcome<()> {
     assert!(!run.stdout.contains("primary"), "{run:#?}");
     stage.aws.world().fail(Fault::of("ListRecoveryPointsByBackupVault", usize::MAX, Trouble::AccessDenied));
     let run = stage.system.expect(3, &["status"]).await?;
-    run.says("AWS Backup in us-west-2 could not be asked about database")?;
+    run.says("failed to query AWS Backup in us-west-2 about database")?;
     Ok(())
 }
 

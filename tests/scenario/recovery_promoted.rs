@@ -346,6 +346,6 @@ async fn a_strangers_cluster_is_neither_copied_nor_in_the_way() -> Outcome<()> {
     let restored = archiving.recovered("ours", &["--latest"]).await?;
     insists(restored, &history.numbers(5)).await?;
     let plan = archiving.unrecovered(0, &["--latest", "--plan"]).await?;
-    plan.says("there is no log of its cluster, 7000000000000000007")?;
+    plan.says("there is no WAL of its cluster, 7000000000000000007")?;
     Ok(())
 }

@@ -51,7 +51,7 @@ async fn a_restored_dump_is_published_and_what_does_not_hold_is_the_exit_status(
     system.rewrite("at_least = 4", "at_least = 1")?;
     system.rewrite("FROM t\"\nat_least = 1", "FROM gone\"\nat_least = 1")?;
     let run = system.restore(22, &["--to", "unclear"]).await?;
-    run.says("check `many rows` could not be asked")?.says("\"gone\" does not exist")?;
+    run.says("failed to run check `many rows`")?.says("\"gone\" does not exist")?;
     // The data is what was dumped, and whoever needs it has it.
     assert_eq!(databases(&cluster).await?, "short sound unclear");
     // Of a part nothing is asked.

@@ -246,7 +246,7 @@ async fn a_copy_that_may_lag_holds_nobody_up() -> Outcome<()> {
     archiving.system.hand_to_server()?;
     archiving.compare(&[primary.clone(), west])?;
     let again = archiving.system.expect(0, &["copies", "sync"]).await?;
-    assert!(again.stdout.contains("No write-ahead log of database is lacking"), "{}", again.stdout);
+    assert!(again.stdout.contains("No WAL of database is missing"), "{}", again.stdout);
     // The one that may not lag is needed all the same.
     std::fs::rename(&primary, archiving.system.path().join("gone"))?;
     let archived = format!("pg_wal/{}", archiving.archived()?[0]);

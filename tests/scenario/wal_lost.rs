@@ -71,7 +71,7 @@ async fn what_is_not_where_the_server_was_told_is_seen_by_everyone_who_looks() -
     let taken = take_segment(archiving, "west", middle)?;
     assert_eq!(verdicts(archiving, 21).await?, ["ok", "gap"]);
     let status = shown(archiving, 21, &["status"]).await?;
-    status.says(&format!("west: later log is there and of no use: segment {middle} is missing before it"))?;
+    status.says(&format!("west: later WAL is of no use: segment {middle} is missing before it"))?;
     shown(archiving, 21, &["wal", "status"]).await?.says(&format!("west: missing {middle} (1 segment)"))?;
     put_back(taken)?;
 
