@@ -190,7 +190,8 @@ async fn list(context: &Context) -> Result<Exit, CommandError> {
     if context.output.is_json() {
         context.output.document("holds", &HoldsDocument { holds: rows });
     } else if rows.is_empty() {
-        context.output.line("There are no holds.");
+        let line = if is_whole { "There are no holds." } else { "No hold could be read." };
+        context.output.line(line);
     } else {
         let mut table = TextTable::head(["HOLD", "ON", "STATE", "BY", "UNTIL", "REASON"].map(Cell::new));
         for HoldRow { hold, state, .. } in &rows {

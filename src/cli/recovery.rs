@@ -68,6 +68,11 @@ pub(super) async fn run(args: RecoveryArgs, context: &Context) -> Result<Exit, C
     for setting in &released.settings {
         output.line(format!("{colour}{word}{colour:#}  {setting}"));
     }
+    if released.settings.iter().any(|setting| setting.contains("shared_preload_libraries")) {
+        output.note(
+            "The jobs of pg_cron run again after a restart, in the server that `nodename` and `nodeport` of `cron.job` name: where that is still production, change them first.",
+        );
+    }
     if released.applied {
         output.note("Restart the server, and take a base backup at once: `drctl backup SOURCE --kind base`.");
     } else {

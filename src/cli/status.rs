@@ -411,7 +411,7 @@ fn not_counted(place: &LocationStatus) -> Vec<String> {
         } else {
             ", and an older one is used before it"
         };
-        format!("  {name}: {backup} holds pages that were damaged when they were copied{but}")
+        format!("  {name}: {backup} holds data that was damaged when it was copied{but}")
     }));
     lines.extend(
         place

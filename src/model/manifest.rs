@@ -68,9 +68,12 @@ impl Manifest {
         self.server.as_ref()?.system_identifier.as_ref()?.parse().ok()
     }
 
-    /// Whether it is a base backup with pages whose checksums did not fit when they were copied.
-    pub fn has_damaged_pages(&self) -> bool {
-        self.physical.as_ref().is_some_and(|physical| !physical.damaged.is_empty())
+    /// Returns whether it is a base backup of damaged data: with pages whose checksums did not match when they were
+    /// copied, or without files that the server had lost.
+    pub fn is_damaged(&self) -> bool {
+        self.physical
+            .as_ref()
+            .is_some_and(|physical| !physical.damaged.is_empty() || !physical.missing_files.is_empty())
     }
 
     /// An artifact by the name it has without the endings of its encoding.

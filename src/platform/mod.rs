@@ -21,6 +21,7 @@ mod prompt;
 mod resolved_path;
 mod secret;
 mod secrets_manager;
+mod server_process;
 mod sighup;
 mod signing;
 
@@ -38,6 +39,7 @@ pub use prompt::ask_hidden;
 pub use resolved_path::resolved_path;
 pub use secret::{SecretError, SecretRef};
 pub use secrets_manager::SecretsManagerError;
+pub use server_process::server_process;
 pub use sighup::hangup_is_ignored;
 pub use signing::{UnusableKey, Usable};
 

@@ -313,20 +313,6 @@ fn routine(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
             "add a `[retention]`, like `daily = \"30d\"` and `weekly = \"6mo\"`",
         );
     }
-    // An ignored rule would be a defect.
-    let is_managed = |source: &&Source| source.kinds.iter().any(|kind| kind.is_managed());
-    let managed: Vec<&str> =
-        policy.sources.iter().filter(is_managed).map(|source| source.name.as_str()).collect();
-    if policy.retention.is_some() && !managed.is_empty() {
-        lint(
-            "retention".to_owned(),
-            format!(
-                "this version removes no snapshot and no recovery point: those of {} are kept for ever",
-                managed.join(", ")
-            ),
-            "delete old snapshots yourself; give the vault's plan a lifecycle",
-        );
-    }
     if policy.notify.routes.iter().take(2).all(Vec::is_empty) {
         let message = "no notification is set for a backup that fails";
         lint("notify".to_owned(), message.to_owned(), "name channels in `p1` and `p2`");
@@ -388,23 +374,6 @@ mod tests {
         assert!(of_regions(""), "one region");
         assert!(of_regions("copy_to = { us-west-2 = {} }"), "snapshots only");
         assert!(!of_regions("copy_to = { us-west-2 = { automated_backups = true } }"));
-    }
-
-    #[test]
-    fn rules_that_do_not_remove_what_aws_keeps_are_warned_of() {
-        let of = |kind: &str| {
-            let source = format!("[sources.instance]\nkind = \"rds\"\nregion = \"us-east-1\"\n{kind}");
-            let text = format!("{POLICY}\n{source}\n").replace("[drill]", "[drill]\nsource = \"database\"");
-            let lints = lint(&parse(Path::new("shop.toml"), &text).unwrap());
-            lints.iter().any(|lint| {
-                lint.key == "retention" && lint.message.ends_with("of instance are kept for ever")
-            })
-        };
-        assert!(of("instance = \"shop\""));
-        assert!(!of(
-            "instance = \"shop\"\nmethods = [\"logical\"]\nurl = \"postgres://a@h/d?sslmode=verify-full\""
-        ));
-        assert!(!keys(POLICY).contains(&"retention".to_owned()));
     }
 
     #[test]

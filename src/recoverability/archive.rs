@@ -1,5 +1,6 @@
 //! The state of a cluster's WAL in one repository, timeline by timeline. Pure.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -99,12 +100,27 @@ pub fn base_after_gaps<'b>(
     reach: &ReplayRange,
     bases: impl Iterator<Item = &'b Manifest>,
 ) -> Option<&'b BackupId> {
-    let mut bases = bases.filter_map(|base| Some((base, leads_to(base, archive, held, reach)?)));
+    let known: BTreeMap<&BackupId, &Manifest> = bases.map(|base| (&base.id, base)).collect();
+    // Of what an incremental backup builds on, only the files are needed, and no WAL.
+    let has_parents = |base: &Manifest| {
+        let parent = |base: &Manifest| base.physical.as_ref().and_then(|physical| physical.parent.clone());
+        let mut next = parent(base);
+        while let Some(id) = next {
+            let Some(link) = known.get(&id) else { return false };
+            next = parent(link);
+        }
+        true
+    };
+    let mut bases = known
+        .values()
+        .rev()
+        .filter(|base| has_parents(base))
+        .filter_map(|base| Some((*base, leads_to(base, archive, held, reach)?)));
     // Backups older than one that does not lead there are before the gap, too.
     bases.next().filter(|(_, leads)| *leads).map(|(base, _)| &base.id)
 }
 
-/// `None`: it is not a base backup of the cluster, or not one that is restorable by itself.
+/// `None`: it is not a base backup of the cluster, or lacks WAL of its own.
 fn leads_to(
     manifest: &Manifest,
     archive: &Archive,
@@ -112,7 +128,7 @@ fn leads_to(
     reach: &ReplayRange,
 ) -> Option<bool> {
     let physical = manifest.physical.as_ref().filter(|_| manifest.cluster() == Some(archive.cluster))?;
-    if physical.parent.is_some() || held.lacks(physical).is_some() {
+    if held.lacks(physical).is_some() {
         return None;
     }
     let begin = ReplayPosition { timeline: physical.timeline, lsn: physical.start };

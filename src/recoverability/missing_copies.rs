@@ -52,6 +52,8 @@ pub fn missing_copies(
 ) -> Vec<MissingCopy> {
     let known: BTreeMap<&BackupId, &BackupEntry> = entries.iter().map(|entry| (entry.id(), entry)).collect();
     let ids: BTreeSet<&BackupId> = known.keys().copied().chain(&history.taken).collect();
+    // Removed wherever it was: a repository that never had it does not lack it.
+    let removed: BTreeSet<&BackupId> = history.removed.iter().map(|(id, _)| id).collect();
     // A repository that could not be queried may hold it.
     let all_reached = repositories.iter().all(|repository| repository.reached);
     let mut missing = Vec::new();
@@ -62,8 +64,9 @@ pub fn missing_copies(
             let copy = entry.and_then(|entry| entry.copy(&repository.name));
             let since = copy.and_then(|copy| copy.vanished);
             let is_held = copy.is_some_and(|copy| copy.is_held());
-            if is_held || history.is_removed(id, &repository.name) || (since.is_none() && !repository.reached)
-            {
+            let was_removed = history.is_removed(id, &repository.name)
+                || (since.is_none() && is_lost && removed.contains(id));
+            if is_held || was_removed || (since.is_none() && !repository.reached) {
                 continue;
             }
             let (backup, repository) = (id.clone(), repository.name.clone());

@@ -37,7 +37,7 @@ pub struct WalStatus {
     pub beside: Option<TimelineDivergence>,
     /// Files to be replayed that were damaged when they were last read, and have not been written since.
     pub bad: BTreeSet<String>,
-    /// Base backups there with pages that were damaged when they were copied, or with such a parent: as new
+    /// Base backups there with data that was damaged when it was copied, or with such a parent: as new
     /// as the one that counts, or that one itself.
     pub damaged: Vec<BackupId>,
 }
@@ -126,8 +126,8 @@ fn is_of_later_timeline(base: &Manifest, server: Option<&ArchiverFacts>) -> bool
 fn is_damaged(base: &Manifest, bases: &[&Manifest]) -> bool {
     let find = |id: &BackupId| bases.iter().copied().find(|other| other.id == *id);
     match chain(base, find) {
-        Ok(chain) => chain.iter().any(|link| link.has_damaged_pages()),
-        Err(_) => base.has_damaged_pages(),
+        Ok(chain) => chain.iter().any(|link| link.is_damaged()),
+        Err(_) => base.is_damaged(),
     }
 }
 

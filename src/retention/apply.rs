@@ -532,8 +532,16 @@ async fn sweep(
         all.into_iter().any(|refusal| !(is_confirmed && refusal.code.can_be_confirmed()))
     };
     for repository in run.repositories.writable().filter(|repository| !is_blocked(&repository.name)) {
+        let is_refused = |source: &SourceName| {
+            let mut own = plan.sources.iter().filter(|own| own.repository == repository.name);
+            own.any(|own| own.source == *source && !own.refusals.is_empty())
+        };
         let due = surveyed.leftovers.iter().filter(|left| {
-            left.repository == repository.name && left.is_due && leased.contains(left.backup.source())
+            let source = left.backup.source();
+            left.repository == repository.name
+                && left.is_due
+                && leased.contains(source)
+                && (left.has_tombstone || !is_refused(source))
         });
         for left in due {
             if run.cancel.is_cancelled() {

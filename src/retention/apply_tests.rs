@@ -82,7 +82,9 @@ impl World {
             for taken in &backups {
                 let taken = Manifest { repository_id: id.clone(), ..taken.clone() };
                 for object in taken.artifacts.iter().flat_map(|artifact| &artifact.objects) {
-                    world.put(store, &layout::object(&system(), &taken.id, &object.name), "bytes").await;
+                    let key = layout::object(&system(), &taken.id, &object.name);
+                    let body = "x".repeat(usize::try_from(object.stored.size).unwrap());
+                    world.put(store, &key, &body).await;
                 }
                 let bytes = manifest::serialise(&taken).unwrap();
                 let options = PutOptions::default();
@@ -451,4 +453,27 @@ async fn a_repository_that_cannot_be_listed_keeps_everything_and_the_others_do_n
     let report = world.apply(Some(&fortune)).await.unwrap();
     assert!(report.removed.iter().all(|removed| removed.repository.as_str() == "primary"));
     assert!(!report.removed.is_empty());
+}
+
+#[tokio::test]
+async fn a_backup_that_lost_an_object_stands_for_none_and_nothing_goes_beside_it() {
+    let world = World::new(SystemClock.now()).await;
+    let newest = world.manifest(1, BackupKind::Base, None);
+    let store = &world.stores[0];
+    let mut ids: Vec<BackupId> = Vec::new();
+    for object in list_all(store, "").await.unwrap() {
+        ids.extend(layout::parse_manifest(&object.key));
+    }
+    ids.sort();
+    let last = ids.last().unwrap_or(&newest.id).clone();
+    let (taken, _) = manifest::read(store, &system(), &last).await.unwrap();
+    let object = &taken.artifacts[0].objects[0];
+    let key = layout::object(&system(), &last, &object.name);
+    store.delete(&[key]).await.into_iter().collect::<Result<Vec<_>, _>>().unwrap();
+    let before: Vec<_> =
+        world.keys().await.into_iter().filter(|key| key.starts_with(&store.location())).collect();
+    world.apply(None).await.unwrap();
+    let after: Vec<_> =
+        world.keys().await.into_iter().filter(|key| key.starts_with(&store.location())).collect();
+    assert_eq!(before, after);
 }

@@ -28,11 +28,12 @@ pub struct Leftover {
 }
 
 /// Returns what of no backup there is. `objects`: of backups without a manifest, each: name, size, and when it was
-/// written.
+/// written. `is_backup`: tells backups that were committed, or are on hold: their objects go with a tombstone only.
 pub(super) fn leftovers(
     repository: &RepositoryName,
     objects: BTreeMap<BackupId, Vec<(String, u64, DateTime<Utc>)>>,
     runs: &[JournalRecord],
+    is_backup: impl Fn(&BackupId) -> bool,
     now: DateTime<Utc>,
 ) -> Vec<Leftover> {
     let mut tombstones: BTreeMap<&BackupId, &[String]> = BTreeMap::new();
@@ -50,6 +51,7 @@ pub(super) fn leftovers(
         };
         let ours: Vec<_> = objects.into_iter().filter(|(name, ..)| is_ours(name)).collect();
         let Some(newest) = ours.iter().map(|(.., at)| *at).max() else { continue };
+        let is_due = tombstone.is_some() || (newest < now - GRACE && !is_backup(&backup));
         found.push(Leftover {
             repository: repository.clone(),
             backup,
@@ -57,7 +59,7 @@ pub(super) fn leftovers(
             objects: ours.into_iter().map(|(name, ..)| name).collect(),
             newest,
             has_tombstone: tombstone.is_some(),
-            is_due: tombstone.is_some() || newest < now - GRACE,
+            is_due,
         });
     }
     found
@@ -91,6 +93,8 @@ mod tests {
             (id(2), vec![object("notes.txt", 18), object("database.dump.zst.age.bak", 18)]),
             (id(18), vec![object("base.tar.zst.age", 2)]),
             (id(19), vec![object("base.tar.zst.age", 1), object("other.tar.zst.age", 1)]),
+            // Its manifest was lost.
+            (id(3), vec![object("base.tar.zst.age", 17)]),
         ]);
         let removal = Removal {
             backup: id(19),
@@ -107,8 +111,8 @@ mod tests {
             Outcome::Succeeded,
             detail,
         );
-        let found = leftovers(&repository, objects, &[record], now);
+        let found = leftovers(&repository, objects, &[record], |backup| *backup == id(3), now);
         let told: Vec<_> = found.iter().map(|left| (&left.backup, left.objects.len(), left.is_due)).collect();
-        assert_eq!(told, [(&id(1), 2, true), (&id(18), 1, false), (&id(19), 1, true)]);
+        assert_eq!(told, [(&id(1), 2, true), (&id(3), 1, false), (&id(18), 1, false), (&id(19), 1, true)]);
     }
 }

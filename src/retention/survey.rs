@@ -12,10 +12,12 @@ use super::holding::{
 };
 use super::leftover::{Leftover, leftovers};
 use super::refusal::{Refusal, RefusalCode};
-use crate::catalog::BackupEntry;
+use crate::catalog::{BackupEntry, BackupHistory};
 use crate::model::{
     BackupId, Manifest, RepositoryName, RunId, SourceName, SystemIdentifier, SystemName, Timeline, WalName,
 };
+use crate::recoverability::assess::KnownRepository;
+use crate::recoverability::missing_copies::{MissingCopy, missing_copies};
 use crate::repository::journal::JournalRecord;
 use crate::repository::{Repositories, Repository, layout, lease};
 use crate::store::{StoreError, require_admin};
@@ -29,6 +31,7 @@ pub use crate::repository::journal::RETENTION as VERB;
 /// What the catalog knows, brought up to the repositories.
 #[derive(Clone, Copy, Debug)]
 pub struct KnownBackups<'c> {
+    /// Newest first; also those that no repository has any more.
     pub entries: &'c [BackupEntry],
     pub runs: &'c [JournalRecord],
     /// Manifests that cannot be accepted.
@@ -51,7 +54,7 @@ pub struct Surveyed {
 #[derive(Debug, Default)]
 struct ListedKeys {
     manifests: BTreeSet<BackupId>,
-    /// Objects of backups, of those without a manifest only.
+    /// Objects of backups, beside the manifest: name, size, and when it was written.
     objects: BTreeMap<BackupId, Vec<(String, u64, DateTime<Utc>)>>,
     wal: BTreeMap<(SourceName, SystemIdentifier), Vec<WalFile>>,
     unencrypted: Vec<(SourceName, SystemIdentifier, WalName)>,
@@ -67,6 +70,7 @@ pub async fn survey(
     now: DateTime<Utc>,
 ) -> Surveyed {
     let mut surveyed = Surveyed::default();
+    let history = BackupHistory::from_records(known.runs);
     let mut holds = Holds::default();
     for name in names {
         let Some(repository) = repositories.find(name) else {
@@ -76,7 +80,7 @@ pub async fn survey(
             continue;
         };
         let is_writable = repositories.writable().any(|writable| writable.name == *name);
-        match survey_one(repository, system, known, own, now, &mut surveyed, &mut holds).await {
+        match survey_one(repository, system, (known, &history), own, now, &mut surveyed, &mut holds).await {
             Ok(mut holdings) => {
                 // One that is still empty holds nothing to remove.
                 if !is_writable && !holdings.sources.is_empty() {
@@ -111,7 +115,7 @@ fn unlisted(name: &RepositoryName, why: &str) -> RepositoryHoldings {
 async fn survey_one(
     repository: &Repository,
     system: &SystemName,
-    known: KnownBackups<'_>,
+    (known, history): (KnownBackups<'_>, &BackupHistory),
     own: &RunId,
     now: DateTime<Utc>,
     surveyed: &mut Surveyed,
@@ -140,7 +144,7 @@ async fn survey_one(
         }
     }
     holds.merge(hold_store::read(store, system).await.map_err(|error| error_chain(&error))?);
-    let listed = list(repository, system).await.map_err(in_words)?;
+    let mut listed = list(repository, system).await.map_err(in_words)?;
     let mut sources: BTreeMap<SourceName, SourceHoldings> = BTreeMap::new();
     for id in &listed.manifests {
         let holdings = sources.entry(id.source().clone()).or_default();
@@ -148,7 +152,12 @@ async fn survey_one(
         let copy = entry.and_then(|entry| entry.copy(name)).filter(|copy| copy.is_held());
         match (entry, copy) {
             (Some(entry), Some(copy)) => {
-                let is_bad = copy.last_check.as_ref().is_some_and(|check| !check.is_good());
+                let lacks = missing_object(&entry.manifest, listed.objects.get(id));
+                // An intact backup is never removed for one of damaged data.
+                let is_bad = lacks.is_some()
+                    || entry.manifest.is_damaged()
+                    || copy.last_check.as_ref().is_some_and(|check| !check.is_good());
+                holdings.refusals.extend(lacks.map(|object| incomplete(id, name, object)));
                 holdings.backups.push(held_backup(&entry.manifest, copy.state, is_bad));
             }
             _ if known.refused.contains(&(name.clone(), id.clone())) => holdings.refusals.push(Refusal::new(
@@ -166,6 +175,13 @@ async fn survey_one(
         let holdings = sources.entry(entry.manifest.source.clone()).or_default();
         holdings.refusals.push(changed(entry.id(), name, "went"));
     }
+    for missing in gone(known.entries, history, name) {
+        // What went while it was listed is refused above.
+        if !listed.manifests.contains(&missing.backup) {
+            let holdings = sources.entry(missing.backup.source().clone()).or_default();
+            holdings.refusals.push(vanished(&missing));
+        }
+    }
     for ((source, cluster), files) in listed.wal {
         let holdings = sources.entry(source.clone()).or_default();
         match held_wal(repository, system, &source, cluster, files).await {
@@ -180,7 +196,14 @@ async fn survey_one(
     for (source, cluster, file) in listed.unencrypted {
         surveyed.unencrypted.insert((name.clone(), source, cluster, file.to_string()));
     }
-    surveyed.leftovers.extend(leftovers(name, listed.objects, known.runs, now));
+    listed.objects.retain(|id, _| !listed.manifests.contains(id));
+    // Data of a backup that was committed is no leftover, whatever became of its manifest.
+    let is_backup = |id: &BackupId| {
+        history.taken.contains(id)
+            || find(known.entries, id).is_some()
+            || holds.in_force().any(|hold| hold.keeps(id))
+    };
+    surveyed.leftovers.extend(leftovers(name, listed.objects, known.runs, is_backup, now));
     Ok(RepositoryHoldings { name: name.clone(), sources, refusals })
 }
 
@@ -188,6 +211,45 @@ fn find<'e>(entries: &'e [BackupEntry], id: &BackupId) -> Option<&'e BackupEntry
     // The newest first.
     let at = entries.partition_point(|entry| entry.id() > id);
     entries.get(at).filter(|entry| entry.id() == id)
+}
+
+/// Returns an object of the backup that is not listed, or has another size than its manifest records.
+fn missing_object<'m>(
+    manifest: &'m Manifest,
+    listed: Option<&Vec<(String, u64, DateTime<Utc>)>>,
+) -> Option<&'m str> {
+    let is_there = |name: &str, size: u64| {
+        listed.into_iter().flatten().any(|(object, bytes, _)| object == name && *bytes == size)
+    };
+    let mut objects = manifest.artifacts.iter().flat_map(|artifact| &artifact.objects);
+    objects.find(|object| !is_there(&object.name, object.stored.size)).map(|object| object.name.as_str())
+}
+
+fn incomplete(id: &BackupId, name: &RepositoryName, object: &str) -> Refusal {
+    Refusal::new(
+        RefusalCode::ListingIncomplete,
+        format!("{id} in `{name}` is incomplete: its object `{object}` is missing or has another size"),
+        "`drctl verify` names what is missing, and `drctl copies sync` repairs it from an intact copy",
+    )
+}
+
+/// Returns the backups that were in the repository and vanished.
+fn gone(
+    entries: &[BackupEntry],
+    history: &BackupHistory,
+    name: &RepositoryName,
+) -> impl Iterator<Item = MissingCopy> {
+    let repository = KnownRepository { name: name.clone(), reached: true };
+    missing_copies(entries, history, &[repository]).into_iter().filter(MissingCopy::is_gone)
+}
+
+fn vanished(missing: &MissingCopy) -> Refusal {
+    let MissingCopy { backup, repository, .. } = missing;
+    Refusal::new(
+        RefusalCode::ListingIncomplete,
+        format!("{backup} in `{repository}`: {missing}"),
+        "`drctl copies sync` copies it back from another repository; `drctl copies forget` records that it was removed on purpose",
+    )
 }
 
 fn clock_skew(name: &RepositoryName, skew: TimeDelta) -> Refusal {
@@ -228,7 +290,6 @@ async fn list(repository: &Repository, system: &SystemName) -> Result<ListedKeys
             None => break,
         }
     }
-    listed.objects.retain(|id, _| !listed.manifests.contains(id));
     Ok(listed)
 }
 

@@ -281,7 +281,7 @@ async fn a_chain_that_lost_a_link_is_refused_with_what_is_left() -> Outcome<()> 
     let refused = archiving.unrecovered(10, &["--latest", "--backup", ids[2]]).await?;
     refused.says(&format!("its parent `{}` is missing", ids[1]))?;
     refused.says("`primary` has everything from")?;
-    let status = archiving.system.expect(0, &["status"]).await?;
+    let status = archiving.system.expect(3, &["status"]).await?;
     status.says(&format!("{} and WAL", ids[0]))?;
     // The full one and its log lead to the same moment, and it is said why.
     let restored = archiving.recovered("instead", &["--to-lsn", &chain.marks[1].lsn]).await?;

@@ -90,7 +90,7 @@ async fn what_is_not_where_the_server_was_told_is_seen_by_everyone_who_looks() -
     archiving.cluster.execute("postgres", &lie).await?;
     let lost = end_segments_until(archiving, false).await?;
     assert_eq!(verdicts(archiving, 21).await?, ["lost", "lost"]);
-    let words = format!("the server was told that {lost} is archived");
+    let words = format!("{lost} is missing, which the server counts as archived");
     shown(archiving, 21, &["status"]).await?.says(&words)?.says("--kind base")?;
     shown(archiving, 1, &["doctor"]).await?.says(&format!("archive_command reported {lost} as archived"))?;
     let wal = shown(archiving, 21, &["wal", "status"]).await?;

@@ -152,7 +152,9 @@ fn show_leftovers(output: &Output, leftovers: &[Leftover]) {
         let what = match (left.has_tombstone, left.is_due) {
             (true, _) => "a removal that was stopped; it goes",
             (false, true) => "it has no manifest; it goes",
-            (false, false) => "it has no manifest; an interrupted run may still be resumed",
+            (false, false) => {
+                "it has no manifest, and stays: a backup that lost it, or a run that may be resumed"
+            }
         };
         let objects = count(left.objects.len() as u64, "object");
         output.line(format!(

@@ -31,12 +31,12 @@ impl RetentionView {
         let repositories = repositories.for_reading(&policy.system, None).await;
         let (catalog, refreshed) = brought_up(context, &policy, catalog, &repositories).await?;
         warn(context, &refreshed);
-        let entries = catalog.backups(&Filter::default()).await?;
+        let all = catalog.backups(&Filter { vanished: true, ..Filter::default() }).await?;
         let runs = catalog.runs(None).await?;
         let refused: Vec<(RepositoryName, BackupId)> =
             refreshed.refused.iter().map(|one| (one.repository.clone(), one.backup.clone())).collect();
         let known = KnownBackups {
-            entries: &entries,
+            entries: &all,
             runs: &runs,
             refused: &refused,
             is_journal_whole: refreshed.unread.is_empty(),
@@ -49,6 +49,7 @@ impl RetentionView {
             return Err(CommandError::usage("the policy has no `[retention]`: nothing is ever removed"));
         };
         let plan = plan(&planned, &surveyed.survey, now);
+        let entries = all.into_iter().filter(BackupEntry::is_held).collect();
         Ok(Self { policy, repositories, catalog, entries, surveyed, plan })
     }
 }

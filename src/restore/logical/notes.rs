@@ -67,7 +67,7 @@ fn naming_notes(request: &DumpRestoreRequest, situation: &DumpSurvey) -> Vec<Str
     }
     if request.keeps_name && is_named(PG_CRON) {
         notes.push(
-            "the jobs of pg_cron run as soon as they are loaded; `cron.launch_active_jobs = off` keeps them from it"
+            "the jobs of pg_cron run as soon as they are loaded, in the server that `nodename` and `nodeport` of `cron.job` name, which may be production; `cron.launch_active_jobs = off` keeps them from it"
                 .to_owned(),
         );
     }

@@ -14,6 +14,7 @@ use super::directory_lock::{DirectoryLock, DirectoryMarker};
 use super::layout::{CONTROL, MARKER};
 use super::owned_file::create;
 use crate::model::SystemIdentifier;
+use crate::platform::server_process;
 use crate::postgres::system_identifier_in;
 
 const LOG: &str = "pg_wal";
@@ -47,12 +48,13 @@ impl ReuseState {
     }
 }
 
-/// Returns the file that a server keeps in its directory while it runs, and leaves after a crash. Whether the
-/// process named in it still runs cannot be determined here: it may be in another container. An operator has
-/// to confirm it.
+/// Returns the file that a server keeps in its directory while it runs, and leaves after a crash; or, if that was
+/// removed, the entry in `/proc` of a server that runs there. Whether the process named in the file still runs cannot
+/// be determined here: it may be in another container. An operator has to confirm it.
 pub(super) fn process_file(directory: &Path) -> Option<PathBuf> {
     let path = directory.join(PROCESS);
-    fs::symlink_metadata(&path).is_ok().then_some(path)
+    let of_process = || server_process(directory).map(|id| PathBuf::from(format!("/proc/{id}")));
+    fs::symlink_metadata(&path).is_ok().then_some(path).or_else(of_process)
 }
 
 /// Returns whether a link in the directory points to this path, which makes it a tablespace of the existing

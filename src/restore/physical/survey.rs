@@ -186,12 +186,11 @@ pub(super) async fn survey(
                     doubted.get_or_insert((base, parents, reach));
                     continue;
                 }
-                let with_damage = links().find(|base| base.manifest.has_damaged_pages());
+                let with_damage = links().find(|base| base.manifest.is_damaged());
                 let with_damage = with_damage.map(|base| base.manifest.id.clone());
                 match with_damage {
                     Some(with_damage) if is_free => {
-                        let why =
-                            format!("{with_damage} holds pages that were damaged when they were copied");
+                        let why = format!("{with_damage} holds data that was damaged when it was copied");
                         not_good.push((base.manifest.id.clone(), why.clone()));
                         passed.push((base.manifest.id.clone(), why));
                         damaged.get_or_insert((base, parents, reach));
@@ -199,7 +198,7 @@ pub(super) async fn survey(
                     with_damage => {
                         if let Some(with_damage) = with_damage {
                             run.events.warning(format!(
-                                "{with_damage} holds pages that were damaged when they were copied"
+                                "{with_damage} holds data that was damaged when it was copied"
                             ));
                         }
                         chosen = Some((base, parents, reach));
@@ -215,7 +214,7 @@ pub(super) async fn survey(
     }
     if let (None, Some((base, ..))) = (&chosen, &damaged) {
         run.events.warning(format!(
-            "{} is used, although it, or one that it builds on, holds pages that were damaged when they were copied: nothing else leads there",
+            "{} is used, although it, or one that it builds on, holds data that was damaged when it was copied: nothing else leads there",
             base.manifest.id
         ));
         passed.retain(|(id, _)| *id != base.manifest.id);
