@@ -24,7 +24,7 @@ pub struct SettingFacts {
     pub tls: bool,
     /// Whether the role can open replication connections.
     pub access: Access,
-    /// The effect of [`Self::archive_command`]; `None` where there is none to judge.
+    /// The effect of the `archive_command`; `None` where there is none to judge.
     pub push: Option<CommandVerdict>,
 }
 
