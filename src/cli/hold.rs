@@ -195,7 +195,7 @@ async fn list(context: &Context) -> Result<Exit, CommandError> {
     } else {
         let mut table = TextTable::head(["HOLD", "ON", "STATE", "BY", "UNTIL", "REASON"].map(Cell::new));
         for HoldRow { hold, state, .. } in &rows {
-            let until = hold.until.map_or("released".to_owned(), format_time);
+            let until = hold.until.map_or("it is released".to_owned(), format_time);
             table.row(
                 [&hold.id, &describe(&hold.on), &(*state).to_owned(), &hold.by, &until, &hold.reason]
                     .map(Cell::new),
@@ -210,13 +210,23 @@ async fn list(context: &Context) -> Result<Exit, CommandError> {
 }
 
 async fn release(args: ReleaseArgs, context: &Context) -> Result<Exit, CommandError> {
-    let (policy, repositories, holds, _) = opened(context).await?;
-    if !holds.in_force().any(|hold| hold.id == args.hold) {
+    let (policy, repositories, holds, is_whole) = opened(context).await?;
+    if !holds.all.iter().any(|hold| hold.id == args.hold) {
         let error = hold_store::HoldError::Unknown(args.hold);
-        return Err(CommandError::usage(error).hint("`drctl hold list` shows what there is."));
+        let hint = match is_whole {
+            true => "`drctl hold list` shows what there is.",
+            false => "Not every repository could be read. Repeat it when they can be reached.",
+        };
+        return Err(CommandError::usage(error).hint(hint));
     }
-    let release =
-        Release { hold: args.hold, by: person(args.by), reason: args.reason, released: context.clock.now() };
+    // Repeated, it completes what a repository has missed.
+    let known = holds.released.into_iter().find(|release| release.hold == args.hold);
+    let release = known.unwrap_or_else(|| Release {
+        hold: args.hold,
+        by: person(args.by),
+        reason: args.reason,
+        released: context.clock.now(),
+    });
     let lost = hold_store::release(&repositories, &policy.system, &release).await;
     let lost = lost.map_err(CommandError::failed)?;
     if context.output.is_json() {

@@ -9,12 +9,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::holding::{HeldPhysical, SourceHoldings};
+use super::hold_store;
+use super::holding::{HeldWal, SourceHoldings};
 use super::leftover::GRACE;
 use super::plan::RetentionPlan;
 use super::refusal::{Refusal, RefusalCode};
 use super::source_plan::{Fate, PlannedBackup, SourcePlan};
 use super::survey::{Surveyed, VERB};
+use super::wal_plan::{WalPlan, WalRule, plan_wal};
 use crate::catalog::BackupEntry;
 use crate::event::Event;
 use crate::model::{BackupId, Manifest, Outcome, RepositoryName, RunId, SourceName};
@@ -22,7 +24,7 @@ use crate::platform::seed;
 use crate::repository::journal::{Detail, JournalRecord, Removal, TOMBSTONES, WalRemoval};
 use crate::repository::{Repository, Unavailable, layout, run_record};
 use crate::run::RunContext;
-use crate::store::{StoreError, StoreErrorKind, require_admin};
+use crate::store::{StoreError, StoreErrorKind, StoreProtection, require_admin};
 use crate::text::{count, error_chain};
 use crate::wal::Archive;
 
@@ -45,7 +47,11 @@ pub struct ApplyReport {
     pub aborted_uploads: u64,
     /// The store keeps them: they are tried again by the next run.
     pub locked: Vec<LockedBackup>,
+    /// The same of WAL.
+    pub locked_wal: Vec<LockedWal>,
     pub refused: Vec<RefusedSource>,
+    /// Repositories whose sources are not known, so that nothing could be planned there.
+    pub skipped: Vec<SkippedRepository>,
     pub failed: Vec<FailedRemoval>,
     pub interrupted: bool,
     #[serde(skip)]
@@ -76,9 +82,24 @@ pub struct LockedBackup {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LockedWal {
+    pub repository: RepositoryName,
+    pub source: SourceName,
+    pub files: u64,
+    /// Of the oldest of them; `None`: until a hold is taken off, or the store does not say.
+    pub until: Option<DateTime<Utc>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RefusedSource {
     pub repository: RepositoryName,
     pub source: SourceName,
+    pub refusals: Vec<Refusal>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SkippedRepository {
+    pub repository: RepositoryName,
     pub refusals: Vec<Refusal>,
 }
 
@@ -96,7 +117,7 @@ pub struct FailedRemoval {
 impl ApplyReport {
     /// Returns whether everything that the plan names was removed.
     pub fn is_complete(&self) -> bool {
-        self.refused.is_empty() && self.failed.is_empty() && !self.interrupted
+        self.refused.is_empty() && self.skipped.is_empty() && self.failed.is_empty() && !self.interrupted
     }
 
     pub fn removed_anything(&self) -> bool {
@@ -116,10 +137,16 @@ impl ApplyReport {
             };
             refused.refusals.iter().map(told).collect::<Vec<_>>()
         });
+        let skipped = self.skipped.iter().flat_map(|skipped| {
+            let told = |refusal: &Refusal| {
+                format!("{}: {}: {}", skipped.repository, refusal.code.as_str(), refusal.message)
+            };
+            skipped.refusals.iter().map(told).collect::<Vec<_>>()
+        });
         let failed = self.failed.iter();
         let failed =
             failed.map(|failed| format!("{} in {}: {}", failed.what, failed.repository, failed.reason));
-        let mut reasons: Vec<String> = refused.chain(failed).collect();
+        let mut reasons: Vec<String> = refused.chain(skipped).chain(failed).collect();
         if reasons.len() > REASONS {
             let more = reasons.len() - REASONS;
             reasons.truncate(REASONS);
@@ -152,7 +179,7 @@ pub async fn execute(
     is_confirmed: bool,
 ) -> ApplyReport {
     run.events.emit(&Event::RunBegan { run: run.id.clone(), verb: VERB });
-    let mut report = ApplyReport::default();
+    let mut report = ApplyReport { skipped: skipped(plan), ..ApplyReport::default() };
     let manifests: HashMap<&BackupId, &Manifest> =
         entries.iter().map(|entry| (entry.id(), &entry.manifest)).collect();
     let mut all = Vec::new();
@@ -177,7 +204,7 @@ pub async fn execute(
         let found = run.repositories.writable().find(|one| one.name == repository).zip(holdings);
         match found {
             Some((repository, holdings)) => {
-                all.push(removing(run, source, repository, holdings, &manifests, &mut report).await);
+                all.extend(removing(run, source, repository, holdings, &manifests, &mut report).await);
             }
             None => report.failed.push(FailedRemoval {
                 repository,
@@ -186,6 +213,11 @@ pub async fn execute(
                 is_denied: false,
             }),
         }
+    }
+    hold_store::complete(&run.repositories, &run.system, &surveyed.holds).await;
+    if run.cancel.is_cancelled() {
+        // What is not removed gets no tombstone.
+        all.clear();
     }
     write_tombstones(run, &mut all, &mut report).await;
     for one in &mut all {
@@ -197,7 +229,7 @@ pub async fn execute(
     }
     sweep(run, plan, surveyed, leased, is_confirmed, &mut report).await;
     report.interrupted = run.cancel.is_cancelled();
-    let is_applied = !plan.refusals.iter().any(|refusal| !(is_confirmed && refusal.code.can_be_confirmed()));
+    let is_applied = is_confirmed || surveyed.survey.applied_rules.as_ref() == Some(&plan.rules_digest);
     let detail = Detail {
         backups: report
             .removed
@@ -220,7 +252,18 @@ pub async fn execute(
     report
 }
 
-/// What the store has locked, and what that builds on, is left out.
+/// Returns the repositories that refuse everything and of which no source is planned: they could not be listed.
+fn skipped(plan: &RetentionPlan) -> Vec<SkippedRepository> {
+    let is_planned = |name: &RepositoryName| plan.sources.iter().any(|source| source.repository == *name);
+    let unknown =
+        plan.repositories.iter().filter(|(name, refusals)| !refusals.is_empty() && !is_planned(name));
+    unknown
+        .map(|(name, refusals)| SkippedRepository { repository: name.clone(), refusals: refusals.clone() })
+        .collect()
+}
+
+/// What the store has locked, and what that builds on, is left out. `None`: how the store protects objects is not known,
+/// and a deletion might hide what is locked.
 async fn removing<'p>(
     run: &RunContext,
     plan: &'p SourcePlan,
@@ -228,10 +271,25 @@ async fn removing<'p>(
     holdings: &'p SourceHoldings,
     manifests: &HashMap<&BackupId, &'p Manifest>,
     report: &mut ApplyReport,
-) -> Removing<'p> {
+) -> Option<Removing<'p>> {
     let protection = match require_admin(&*repository.store) {
-        Ok(admin) => admin.protection().await.unwrap_or_default(),
-        Err(_) => Default::default(),
+        Ok(admin) => admin.protection().await,
+        Err(_) => Ok(StoreProtection::default()),
+    };
+    let protection = match protection {
+        Ok(protection) => protection,
+        Err(error) => {
+            report.failed.push(FailedRemoval {
+                repository: repository.name.clone(),
+                what: format!("backups of {}", plan.source),
+                reason: format!(
+                    "whether the store keeps versions and locks is not known: {}",
+                    error_chain(&error)
+                ),
+                is_denied: false,
+            });
+            return None;
+        }
     };
     let mut removing = Removing {
         plan,
@@ -266,10 +324,25 @@ async fn removing<'p>(
     // A backup that is not there builds on none, so the newest come first.
     removing.backups.sort_by(|(a, _), (b, _)| (b.recovery_point, &b.id).cmp(&(a.recovery_point, &a.id)));
     removing.spare_parents();
-    removing
+    Some(removing)
 }
 
 impl Removing<'_> {
+    /// Returns what goes of the WAL, without what spared base backups need.
+    fn wal_plans(&self) -> Vec<WalPlan> {
+        let planned = self.plan.wal.iter().zip(&self.holdings.wal);
+        planned.map(|(plan, wal)| plan_wal(wal, self.wal_rule(plan, wal))).collect()
+    }
+
+    /// Returns the plan's rule, which keeps also what base backups need that are still there, whatever the plan said.
+    fn wal_rule(&self, plan: &WalPlan, wal: &HeldWal) -> WalRule {
+        let spared = self.holdings.backups.iter().filter(|held| self.spared.contains(&held.id));
+        let of_cluster = spared.filter(|held| held.cluster == Some(wal.cluster));
+        let mut rule = plan.rule.clone();
+        rule.require(of_cluster.filter_map(|held| held.physical.as_ref()));
+        rule
+    }
+
     /// What a spared backup builds on stays too.
     fn spare_parents(&mut self) {
         let parents: HashMap<&BackupId, &BackupId> = self
@@ -325,7 +398,7 @@ async fn write_tombstones(run: &RunContext, all: &mut Vec<Removing<'_>>, report:
                 },
             }
         }));
-        for wal in &one.plan.wal {
+        for wal in one.wal_plans() {
             wal_removals.extend(wal.remove.iter().map(|range| WalRemoval {
                 source: one.plan.source.clone(),
                 repository: one.repository.name.clone(),
@@ -446,9 +519,10 @@ async fn spare(
     report: &mut ApplyReport,
 ) {
     one.spared.insert(id.clone());
-    let key = layout::manifest(&run.system, id);
-    let locked = match require_admin(&*one.repository.store) {
-        Ok(admin) if error.kind == StoreErrorKind::Forbidden => admin.locked_until(&key).await.ok().flatten(),
+    let locked = match error.kind {
+        StoreErrorKind::Forbidden => {
+            locked_until(one.repository, &layout::manifest(&run.system, id), run.clock.now()).await
+        }
         _ => None,
     };
     match locked {
@@ -461,17 +535,16 @@ async fn spare(
     }
 }
 
+/// Returns until when the store keeps an object, if it is locked now.
+async fn locked_until(repository: &Repository, key: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let admin = require_admin(&*repository.store).ok()?;
+    admin.locked_until(key).await.ok().flatten().filter(|until| *until > now)
+}
+
 /// What base backups need that are still there, whatever the plan said, stays.
 async fn remove_wal(run: &RunContext, one: &Removing<'_>, surveyed: &Surveyed, report: &mut ApplyReport) {
-    let of_spared = |one: &Removing<'_>, wal: &super::holding::HeldWal| -> Vec<HeldPhysical> {
-        let held = one.holdings.backups.iter().filter(|held| one.spared.contains(&held.id));
-        held.filter(|held| held.cluster == Some(wal.cluster))
-            .filter_map(|held| held.physical.clone())
-            .collect()
-    };
     for (plan, wal) in one.plan.wal.iter().zip(&one.holdings.wal) {
-        let mut rule = plan.rule.clone();
-        rule.require(of_spared(one, wal).iter());
+        let rule = one.wal_rule(plan, wal);
         let archive =
             Archive { system: run.system.clone(), source: one.plan.source.clone(), cluster: wal.cluster };
         let is_unencrypted = |name: String| {
@@ -487,7 +560,7 @@ async fn remove_wal(run: &RunContext, one: &Removing<'_>, surveyed: &Surveyed, r
             files: 0,
             bytes: 0,
         };
-        let mut failed: Vec<StoreError> = Vec::new();
+        let mut failed: Vec<(String, StoreError)> = Vec::new();
         for some in going.chunks(AT_ONCE) {
             if run.cancel.is_cancelled() {
                 break;
@@ -497,20 +570,35 @@ async fn remove_wal(run: &RunContext, one: &Removing<'_>, surveyed: &Surveyed, r
                 archive.key(file.name, suffix)
             };
             let keys: Vec<String> = some.iter().map(key).collect();
-            for (file, outcome) in some.iter().zip(one.delete(&keys).await) {
+            for ((file, key), outcome) in some.iter().zip(&keys).zip(one.delete(&keys).await) {
                 match outcome {
                     Ok(()) => {
                         removed.files += 1;
                         removed.bytes += file.bytes;
                     }
-                    Err(error) => failed.push(error),
+                    Err(error) => failed.push((key.clone(), error)),
                 }
             }
         }
         if removed.files > 0 {
             report.wal.push(removed);
         }
-        if let Some(error) = failed.first() {
+        // They are locked from their upload on, so the oldest says it of all.
+        let locked = match failed.iter().find(|(_, error)| error.kind == StoreErrorKind::Forbidden) {
+            Some((key, _)) => locked_until(one.repository, key, run.clock.now()).await,
+            None => None,
+        };
+        if let Some(until) = locked {
+            let all = failed.len();
+            failed.retain(|(_, error)| error.kind != StoreErrorKind::Forbidden);
+            report.locked_wal.push(LockedWal {
+                repository: one.repository.name.clone(),
+                source: one.plan.source.clone(),
+                files: (all - failed.len()) as u64,
+                until: Some(until).filter(|until| *until != DateTime::<Utc>::MAX_UTC),
+            });
+        }
+        if let Some((_, error)) = failed.first() {
             let what = format!("{} of {}", count(failed.len() as u64, "WAL file"), one.plan.source);
             one.fail(report, what, error);
         }
@@ -549,14 +637,19 @@ async fn sweep(
             }
             let keys: Vec<String> =
                 left.objects.iter().map(|name| layout::object(&run.system, &left.backup, name)).collect();
-            let outcomes = match require_admin(&*repository.store) {
-                Ok(admin) if admin.protection().await.unwrap_or_default().keeps_versions == Some(true) => {
-                    admin.purge(&keys).await
+            let error = delete_leftover(repository, &keys).await.err();
+            let locked = match (&error, keys.first()) {
+                (Some(error), Some(key)) if error.kind == StoreErrorKind::Forbidden => {
+                    locked_until(repository, key, run.clock.now()).await
                 }
-                _ => repository.store.delete(&keys).await,
+                _ => None,
             };
-            let error = outcomes.iter().find_map(|outcome| outcome.as_ref().err());
             match error {
+                _ if locked.is_some() => report.locked.push(LockedBackup {
+                    repository: repository.name.clone(),
+                    backup: left.backup.clone(),
+                    until: locked.filter(|until| *until != DateTime::<Utc>::MAX_UTC),
+                }),
                 None => {
                     report.leftover_objects += keys.len() as u64;
                     report.leftover_bytes += left.bytes;
@@ -564,7 +657,7 @@ async fn sweep(
                 Some(error) => report.failed.push(FailedRemoval {
                     repository: repository.name.clone(),
                     what: format!("objects of {}, which has no manifest", left.backup),
-                    reason: error_chain(error),
+                    reason: error_chain(&error),
                     is_denied: error.kind == StoreErrorKind::Forbidden,
                 }),
             }
@@ -577,6 +670,18 @@ async fn sweep(
             }
         }
     }
+}
+
+async fn delete_leftover(repository: &Repository, keys: &[String]) -> Result<(), StoreError> {
+    let keeps_versions = match require_admin(&*repository.store) {
+        Ok(admin) => admin.protection().await?.keeps_versions == Some(true),
+        Err(_) => false,
+    };
+    let outcomes = match require_admin(&*repository.store) {
+        Ok(admin) if keeps_versions => admin.purge(keys).await,
+        _ => repository.store.delete(keys).await,
+    };
+    outcomes.into_iter().collect()
 }
 
 async fn abort_uploads(

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -50,6 +51,8 @@ struct World {
     stores: [MemoryStore; 2],
     /// How often retention ran: its records have times of their own.
     runs: std::sync::atomic::AtomicI64,
+    /// Whether an operator saw the plan and confirmed it.
+    is_confirmed: std::sync::atomic::AtomicBool,
 }
 
 /// Where the WAL was so many hours ago.
@@ -64,6 +67,7 @@ impl World {
             now,
             stores: [MemoryStore::new("primary"), MemoryStore::new("copy")],
             runs: Default::default(),
+            is_confirmed: true.into(),
         };
         let repositories =
             Repositories::new(world.repositories(None)).for_writing(&system(), None, now).await.unwrap();
@@ -181,7 +185,7 @@ impl World {
         let refreshed = refresh(&catalog, &system(), &repositories, Depth::New, self.now).await.unwrap();
         let entries = catalog.backups(&Filter::default()).await.unwrap();
         let runs = catalog.runs(None).await.unwrap();
-        let nth = self.runs.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        let nth = self.runs.fetch_add(1, SeqCst);
         let clock: Arc<dyn Clock> = Arc::new(FixedClock::at(self.now + TimeDelta::seconds(nth)));
         let run = RunContext::begin(system(), repositories, Some(catalog), clock, Events::default(), cancel);
         let known = KnownBackups {
@@ -195,7 +199,7 @@ impl World {
         let retention = Retention { rules: RULES, sources: vec![], copies: vec![] };
         let policy = PlannedPolicy { retention: &retention, sources: vec![(source(), vec![])] };
         let plan = plan(&policy, &surveyed.survey, self.now);
-        let report = execute(&run, &plan, &surveyed, &entries, leased, true).await;
+        let report = execute(&run, &plan, &surveyed, &entries, leased, self.is_confirmed.load(SeqCst)).await;
         run.close().await;
         report
     }
@@ -383,8 +387,12 @@ async fn what_the_store_has_locked_waits_with_all_that_it_builds_on() {
     let until = world.now + TimeDelta::days(20);
     for store in &world.stores {
         store.lock(locked.as_str(), until);
+        store.lock("/wal/", until);
     }
     let report = world.apply(None).await.unwrap();
+    assert!(report.wal.is_empty(), "{:?}", report.wal);
+    assert_eq!(report.locked_wal.len(), 2);
+    assert!(report.locked_wal.iter().all(|one| one.files > 0 && one.until == Some(until)));
     assert!(report.is_complete(), "a lock is no failure: {report:?}");
     let told: BTreeSet<_> = report.locked.iter().map(|one| (&one.backup, one.until)).collect();
     assert_eq!(told, BTreeSet::from([(&locked, Some(until))]));
@@ -453,19 +461,49 @@ async fn a_repository_that_cannot_be_listed_keeps_everything_and_the_others_do_n
     let report = world.apply(Some(&fortune)).await.unwrap();
     assert!(report.removed.iter().all(|removed| removed.repository.as_str() == "primary"));
     assert!(!report.removed.is_empty());
+    assert_eq!(report.skipped.iter().map(|one| one.repository.as_str()).collect::<Vec<_>>(), ["copy"]);
+    assert!(!report.is_complete(), "{report:?}");
+}
+
+#[tokio::test]
+async fn without_a_confirmation_nothing_goes_while_a_hold_may_be_out_of_reach() {
+    let world = World::new(SystemClock.now()).await;
+    let store = &world.stores[0];
+    let listed = list_all(store, "").await.unwrap();
+    let oldest = listed.iter().filter_map(|object| layout::parse_manifest(&object.key)).min().unwrap();
+    // Placed while the first repository was away.
+    let hold = Hold {
+        id: RunId::new(world.now, 5).to_string(),
+        on: HeldScope::Backup(oldest.clone()),
+        reason: "audit".to_owned(),
+        by: "a".to_owned(),
+        placed: world.now,
+        until: None,
+    };
+    let copy = Repositories::new(vec![world.repositories(None).remove(1)]);
+    hold_store::add(&copy, &system(), &hold).await.unwrap();
+    world.is_confirmed.store(false, SeqCst);
+    let fortune = Fortune::of_store(6, Mishap::DownFromHere, world.stores[1].location());
+    let before = world.keys().await;
+    let report = world.apply(Some(&fortune)).await.unwrap();
+    let codes: Vec<_> = report.refused.iter().flat_map(|one| &one.refusals).map(|one| one.code).collect();
+    assert!(codes.contains(&RefusalCode::HoldsUnknown), "{codes:?}");
+    assert_eq!(world.keys().await, before);
+    // With both there, it is kept, and the first repository gets its record.
+    world.is_confirmed.store(true, SeqCst);
+    world.apply(None).await.unwrap();
+    for store in &world.stores {
+        assert!(store.head(&layout::manifest(&system(), &oldest)).await.unwrap().is_some());
+        assert_eq!(hold_store::read(store, &system()).await.unwrap().all, std::slice::from_ref(&hold));
+    }
 }
 
 #[tokio::test]
 async fn a_backup_that_lost_an_object_stands_for_none_and_nothing_goes_beside_it() {
     let world = World::new(SystemClock.now()).await;
-    let newest = world.manifest(1, BackupKind::Base, None);
     let store = &world.stores[0];
-    let mut ids: Vec<BackupId> = Vec::new();
-    for object in list_all(store, "").await.unwrap() {
-        ids.extend(layout::parse_manifest(&object.key));
-    }
-    ids.sort();
-    let last = ids.last().unwrap_or(&newest.id).clone();
+    let listed = list_all(store, "").await.unwrap();
+    let last = listed.iter().filter_map(|object| layout::parse_manifest(&object.key)).max().unwrap();
     let (taken, _) = manifest::read(store, &system(), &last).await.unwrap();
     let object = &taken.artifacts[0].objects[0];
     let key = layout::object(&system(), &last, &object.name);

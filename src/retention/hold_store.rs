@@ -102,7 +102,8 @@ pub async fn add(
     put(repositories, &layout::hold(system, &id), bytes.into()).await
 }
 
-/// Writes down everywhere that a hold was released. Returns the repositories that did not take it: there it holds on.
+/// Writes everywhere that a hold was released. Returns the repositories that did not take it: where one of them alone
+/// can be read, the hold counts still.
 pub async fn release(
     repositories: &Repositories,
     system: &SystemName,
@@ -111,6 +112,20 @@ pub async fn release(
     let id = run_id(&release.hold)?;
     let bytes = serde_json::to_vec_pretty(release).map_err(HoldError::Write)?;
     put(repositories, &layout::hold_release(system, &id), bytes.into()).await
+}
+
+/// Writes holds and releases into every repository that lacks them, as far as it takes them: the next run tries again.
+pub(super) async fn complete(repositories: &Repositories, system: &SystemName, holds: &Holds) {
+    for hold in &holds.all {
+        if let Err(error) = add(repositories, system, hold).await {
+            tracing::info!("{}", crate::text::error_chain(&error));
+        }
+    }
+    for released in &holds.released {
+        if let Err(error) = release(repositories, system, released).await {
+            tracing::info!("{}", crate::text::error_chain(&error));
+        }
+    }
 }
 
 /// Returns the repositories that did not take the record.

@@ -22,6 +22,8 @@ pub struct RetentionSurvey {
     pub active: Vec<ActiveRun>,
     /// The digest of the rules that were applied last; `None`: none ever were.
     pub applied_rules: Option<String>,
+    /// Why nothing may be removed anywhere.
+    pub refusals: Vec<Refusal>,
 }
 
 /// One repository.

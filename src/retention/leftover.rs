@@ -12,6 +12,16 @@ use crate::repository::journal::JournalRecord;
 /// resumed until then.
 pub(super) const GRACE: TimeDelta = TimeDelta::days(7);
 
+/// What is known of a backup whose manifest is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Claim {
+    None,
+    /// It was a backup once, whatever became of its manifest: its objects go with a tombstone only.
+    Committed,
+    /// It is on hold: its objects stay.
+    Held,
+}
+
 /// Objects of one backup that has no manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Leftover {
@@ -28,12 +38,12 @@ pub struct Leftover {
 }
 
 /// Returns what of no backup there is. `objects`: of backups without a manifest, each: name, size, and when it was
-/// written. `is_backup`: tells backups that were committed, or are on hold: their objects go with a tombstone only.
+/// written.
 pub(super) fn leftovers(
     repository: &RepositoryName,
     objects: BTreeMap<BackupId, Vec<(String, u64, DateTime<Utc>)>>,
     runs: &[JournalRecord],
-    is_backup: impl Fn(&BackupId) -> bool,
+    claim: impl Fn(&BackupId) -> Claim,
     now: DateTime<Utc>,
 ) -> Vec<Leftover> {
     let mut tombstones: BTreeMap<&BackupId, &[String]> = BTreeMap::new();
@@ -51,7 +61,11 @@ pub(super) fn leftovers(
         };
         let ours: Vec<_> = objects.into_iter().filter(|(name, ..)| is_ours(name)).collect();
         let Some(newest) = ours.iter().map(|(.., at)| *at).max() else { continue };
-        let is_due = tombstone.is_some() || (newest < now - GRACE && !is_backup(&backup));
+        let is_due = match claim(&backup) {
+            Claim::Held => false,
+            Claim::Committed => tombstone.is_some(),
+            Claim::None => tombstone.is_some() || newest < now - GRACE,
+        };
         found.push(Leftover {
             repository: repository.clone(),
             backup,
@@ -111,8 +125,12 @@ mod tests {
             Outcome::Succeeded,
             detail,
         );
-        let found = leftovers(&repository, objects, &[record], |backup| *backup == id(3), now);
+        let lost = |backup: &BackupId| if *backup == id(3) { Claim::Committed } else { Claim::None };
+        let found = leftovers(&repository, objects.clone(), std::slice::from_ref(&record), lost, now);
         let told: Vec<_> = found.iter().map(|left| (&left.backup, left.objects.len(), left.is_due)).collect();
         assert_eq!(told, [(&id(1), 2, true), (&id(3), 1, false), (&id(18), 1, false), (&id(19), 1, true)]);
+        // On hold, it stays also where it was to go.
+        let found = leftovers(&repository, objects, &[record], |_| Claim::Held, now);
+        assert!(found.iter().all(|left| !left.is_due), "{found:?}");
     }
 }

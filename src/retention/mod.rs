@@ -34,7 +34,8 @@ mod wal_plan;
 mod wal_runs;
 
 pub use apply::{
-    ApplyReport, FailedRemoval, LockedBackup, RefusedSource, RemovedBackup, RemovedWal, execute,
+    ApplyReport, FailedRemoval, LockedBackup, LockedWal, RefusedSource, RemovedBackup, RemovedWal,
+    SkippedRepository, execute,
 };
 pub use calendar::{Bucket, Period};
 pub use holding::{

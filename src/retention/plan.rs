@@ -66,9 +66,8 @@ pub fn plan(policy: &PlannedPolicy<'_>, survey: &RetentionSurvey, now: DateTime<
     let mut lines: Vec<String> = sources.iter().flat_map(SourcePlan::digest_lines).collect();
     lines.sort();
     lines.insert(0, rules_digest.clone());
-    let mut refusals = Vec::new();
-    let removes = sources.iter().any(SourcePlan::removes_anything);
-    if removes && survey.applied_rules.as_ref() != Some(&rules_digest) {
+    let mut refusals = survey.refusals.clone();
+    if survey.applied_rules.as_ref() != Some(&rules_digest) {
         let message = match &survey.applied_rules {
             None => "these rules were never applied",
             Some(_) => "the rules are not those that were applied last",

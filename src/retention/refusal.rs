@@ -34,6 +34,8 @@ pub enum RefusalCode {
     SourceBusy,
     /// The proof does not hold.
     ProofFailed,
+    /// A repository cannot be read, and may have a hold that no other one has.
+    HoldsUnknown,
 }
 
 impl RefusalCode {
@@ -49,12 +51,13 @@ impl RefusalCode {
             Self::RulesChanged => "rules-changed",
             Self::SourceBusy => "source-busy",
             Self::ProofFailed => "proof-failed",
+            Self::HoldsUnknown => "holds-unknown",
         }
     }
 
     /// Returns whether someone who has seen the plan may say that it is meant (`--confirm DIGEST`).
     pub fn can_be_confirmed(self) -> bool {
-        matches!(self, Self::LargeShare | Self::RulesChanged)
+        matches!(self, Self::LargeShare | Self::RulesChanged | Self::HoldsUnknown)
     }
 }
 

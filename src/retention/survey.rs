@@ -10,7 +10,7 @@ use super::holding::{
     ActiveRun, HeldBackup, HeldPhysical, HeldWal, RepositoryHoldings, RetentionSurvey, SourceHoldings,
     WalFile,
 };
-use super::leftover::{Leftover, leftovers};
+use super::leftover::{Claim, Leftover, leftovers};
 use super::refusal::{Refusal, RefusalCode};
 use crate::catalog::{BackupEntry, BackupHistory};
 use crate::model::{
@@ -48,14 +48,19 @@ pub struct Surveyed {
     pub unencrypted: BTreeSet<(RepositoryName, SourceName, SystemIdentifier, String)>,
     /// Objects of no backup, by repository.
     pub leftovers: Vec<Leftover>,
+    /// Holds and releases of every repository that could be read.
+    pub holds: Holds,
 }
+
+/// Objects by backup: name, size, and when it was written.
+type Objects = BTreeMap<BackupId, Vec<(String, u64, DateTime<Utc>)>>;
 
 /// Everything that one listing of a repository shows.
 #[derive(Debug, Default)]
 struct ListedKeys {
     manifests: BTreeSet<BackupId>,
-    /// Objects of backups, beside the manifest: name, size, and when it was written.
-    objects: BTreeMap<BackupId, Vec<(String, u64, DateTime<Utc>)>>,
+    /// Objects of backups, beside the manifest.
+    objects: Objects,
     wal: BTreeMap<(SourceName, SystemIdentifier), Vec<WalFile>>,
     unencrypted: Vec<(SourceName, SystemIdentifier, WalName)>,
 }
@@ -72,6 +77,7 @@ pub async fn survey(
     let mut surveyed = Surveyed::default();
     let history = BackupHistory::from_records(known.runs);
     let mut holds = Holds::default();
+    let mut orphans = Vec::new();
     for name in names {
         let Some(repository) = repositories.find(name) else {
             let lost = repositories.lost().iter().find(|lost| lost.name == *name);
@@ -81,7 +87,8 @@ pub async fn survey(
         };
         let is_writable = repositories.writable().any(|writable| writable.name == *name);
         match survey_one(repository, system, (known, &history), own, now, &mut surveyed, &mut holds).await {
-            Ok(mut holdings) => {
+            Ok((mut holdings, objects)) => {
+                orphans.push((name, objects));
                 // One that is still empty holds nothing to remove.
                 if !is_writable && !holdings.sources.is_empty() {
                     holdings.refusals.push(Refusal::new(
@@ -96,10 +103,30 @@ pub async fn survey(
         }
     }
     surveyed.survey.holds = holds.in_force().cloned().collect();
+    // A hold that is in one repository counts in all.
+    let unread: Vec<_> = names.iter().filter(|name| !orphans.iter().any(|(read, _)| read == name)).collect();
+    surveyed.survey.refusals.extend(unread.into_iter().map(holds_unknown));
+    for (name, objects) in orphans {
+        let claim = |id: &BackupId| match () {
+            () if holds.in_force().any(|hold| hold.keeps(id)) => Claim::Held,
+            () if history.taken.contains(id) || find(known.entries, id).is_some() => Claim::Committed,
+            () => Claim::None,
+        };
+        surveyed.leftovers.extend(leftovers(name, objects, known.runs, claim, now));
+    }
+    surveyed.holds = holds;
     let mut applied: Vec<_> = known.runs.iter().filter(|run| run.verb == VERB).collect();
     applied.sort_by_key(|run| run.begun);
     surveyed.survey.applied_rules = applied.iter().rev().find_map(|run| run.detail.rules.clone());
     surveyed
+}
+
+fn holds_unknown(name: &RepositoryName) -> Refusal {
+    Refusal::new(
+        RefusalCode::HoldsUnknown,
+        format!("the holds in `{name}` are not known, and there may be one that no other repository has"),
+        "run it again when the repository can be reached; where there is no such hold, confirm the plan",
+    )
 }
 
 fn unlisted(name: &RepositoryName, why: &str) -> RepositoryHoldings {
@@ -120,7 +147,7 @@ async fn survey_one(
     now: DateTime<Utc>,
     surveyed: &mut Surveyed,
     holds: &mut Holds,
-) -> Result<RepositoryHoldings, String> {
+) -> Result<(RepositoryHoldings, Objects), String> {
     let (name, store) = (&repository.name, &*repository.store);
     let in_words = |error: StoreError| error_chain(&error);
     let mut refusals = Vec::new();
@@ -197,14 +224,7 @@ async fn survey_one(
         surveyed.unencrypted.insert((name.clone(), source, cluster, file.to_string()));
     }
     listed.objects.retain(|id, _| !listed.manifests.contains(id));
-    // Data of a backup that was committed is no leftover, whatever became of its manifest.
-    let is_backup = |id: &BackupId| {
-        history.taken.contains(id)
-            || find(known.entries, id).is_some()
-            || holds.in_force().any(|hold| hold.keeps(id))
-    };
-    surveyed.leftovers.extend(leftovers(name, listed.objects, known.runs, is_backup, now));
-    Ok(RepositoryHoldings { name: name.clone(), sources, refusals })
+    Ok((RepositoryHoldings { name: name.clone(), sources, refusals }, listed.objects))
 }
 
 fn find<'e>(entries: &'e [BackupEntry], id: &BackupId) -> Option<&'e BackupEntry> {

@@ -38,10 +38,16 @@ pub(super) async fn run(args: ApplyArgs, context: &Context) -> Result<Exit, Comm
         view
     } else {
         view.catalog.close().await;
-        RetentionView::open(context, &id).await?
+        match RetentionView::open(context, &id).await {
+            Ok(view) => view,
+            Err(error) => {
+                release(leases).await;
+                return Err(error);
+            }
+        }
     };
     let is_confirmed = match &args.confirm {
-        Some(digest) if *digest != view.plan.digest && view.plan.removes_anything() => {
+        Some(digest) if *digest != view.plan.digest => {
             release(leases).await;
             let message = format!("the plan is `{}` now, not `{digest}`", view.plan.digest);
             return Err(CommandError::usage(message)
@@ -193,6 +199,15 @@ fn show(output: &Output, report: &ApplyReport) {
             locked.backup, locked.repository
         ));
     }
+    for locked in &report.locked_wal {
+        let until = locked.until.map_or(String::new(), |until| format!(" until {}", format_time(until)));
+        output.line(format!(
+            "locked {} of {} in {}{until} or longer: a later run removes them",
+            count(locked.files, "WAL file"),
+            locked.source,
+            locked.repository
+        ));
+    }
     for failed in &report.failed {
         output
             .line(format!("{bad}failed{bad:#} {} in {}: {}", failed.what, failed.repository, failed.reason));
@@ -201,10 +216,18 @@ fn show(output: &Output, report: &ApplyReport) {
         output.line(format!("{source} in {repository}: nothing was removed"));
         refusals.iter().for_each(|refusal| show_refusal(output, refusal));
     }
+    for skipped in &report.skipped {
+        output.line(format!("{}: nothing was removed", skipped.repository));
+        skipped.refusals.iter().for_each(|refusal| show_refusal(output, refusal));
+    }
     if report.failed.iter().any(|failed| failed.is_denied) {
         output.note("hint: This host may not delete there. Run it where the permissions of `drctl iam show retention` are.");
     }
-    if !report.removed_anything() && report.is_complete() && report.locked.is_empty() {
+    if !report.removed_anything()
+        && report.is_complete()
+        && report.locked.is_empty()
+        && report.locked_wal.is_empty()
+    {
         output.line(format!("{faint}Nothing goes: every backup is kept by a rule.{faint:#}"));
     }
 }
@@ -216,10 +239,12 @@ fn reasons(report: &ApplyReport) -> Vec<String> {
         };
         refused.refusals.iter().map(told).collect::<Vec<_>>()
     });
+    let skipped = report.skipped.iter().flat_map(|skipped| &skipped.refusals);
+    let skipped = skipped.map(|refusal| refusal.message.clone());
     let failed = report.failed.iter().map(|failed| {
         format!("{} was not removed from {}: {}", failed.what, failed.repository, failed.reason)
     });
-    refused.chain(failed).collect()
+    refused.chain(skipped).chain(failed).collect()
 }
 
 fn exit(report: &ApplyReport) -> Exit {
@@ -229,6 +254,8 @@ fn exit(report: &ApplyReport) -> Exit {
         () if report.interrupted => Exit::Interrupted,
         () if report.is_complete() && report.unrecorded.is_empty() => Exit::Done,
         () if report.removed_anything() || report.is_complete() => Exit::Partly,
+        // Nothing had to go where it could be planned.
+        () if report.failed.is_empty() && report.refused.is_empty() => Exit::Partly,
         () if report.failed.is_empty() && report.refused.iter().all(is_busy) => Exit::LeaseHeld,
         () => Exit::Failed,
     }

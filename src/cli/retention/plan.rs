@@ -10,7 +10,7 @@ use crate::cli::style;
 use crate::cli::table::{Cell, TextTable};
 use crate::model::{BackupKind, RunId};
 use crate::platform::seed;
-use crate::retention::{Fate, Leftover, Proof, Refusal, RetentionPlan, SourcePlan};
+use crate::retention::{Fate, Leftover, Proof, Refusal, RefusalCode, RetentionPlan, SourcePlan};
 use crate::text::{count, format_size, format_time};
 
 /// Lines of what goes that are shown; programs get all of them.
@@ -68,6 +68,12 @@ pub(super) fn show(output: &Output, plan: &RetentionPlan, leftovers: &[Leftover]
     let strong = style::STRONG;
     if !plan.removes_anything() {
         output.line("Nothing goes: every backup is kept by a rule.");
+        if plan.refusals.iter().any(|refusal| refusal.code == RefusalCode::RulesChanged) {
+            let digest = &plan.digest;
+            output.line(format!(
+                "`{strong}drctl retention apply --confirm {digest}{strong:#}` confirms the rules."
+            ));
+        }
         return;
     }
     let needs =
