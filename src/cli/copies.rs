@@ -151,16 +151,8 @@ async fn forget(args: ForgetArgs, context: &Context) -> Result<Exit, CommandErro
     gone.retain(|missing| {
         missing.is_gone() && args.from.as_ref().is_none_or(|from| *from == missing.repository)
     });
-    for prefix in &args.backups {
-        if !gone.iter().any(|missing| missing.backup.as_str().starts_with(prefix)) {
-            return Err(CommandError::usage(format!("no backup is gone whose id begins with `{prefix}`"))
-                .hint("`drctl verify` names those that are."));
-        }
-    }
-    let is_named = |missing: &MissingCopy| {
-        args.all || args.backups.iter().any(|prefix| missing.backup.as_str().starts_with(prefix))
-    };
-    gone.retain(is_named);
+    let named = args.backups.iter().map(|prefix| named(prefix, &gone)).collect::<Result<BTreeSet<_>, _>>()?;
+    gone.retain(|missing| args.all || named.contains(&missing.backup));
     let removed = gone.into_iter().map(|missing| Removal {
         backup: missing.backup,
         repository: missing.repository,
@@ -197,6 +189,26 @@ async fn forget(args: ForgetArgs, context: &Context) -> Result<Exit, CommandErro
             .line(format!("{good}recorded{good:#} that {backup} was removed from {repository} on purpose"));
     }
     Ok(if unrecorded.is_empty() { Exit::Done } else { Exit::Partly })
+}
+
+/// Finds the one missing backup with this id or prefix: one that is named too loosely would silence others.
+fn named(prefix: &str, gone: &[MissingCopy]) -> Result<BackupId, CommandError> {
+    let ids: BTreeSet<&BackupId> = gone.iter().map(|missing| &missing.backup).collect();
+    let found: Vec<&BackupId> = ids.into_iter().filter(|id| id.as_str().starts_with(prefix)).collect();
+    match found.as_slice() {
+        [] => Err(CommandError::usage(format!("no backup is gone whose id begins with `{prefix}`"))
+            .hint("`drctl verify` names those that are.")),
+        _ if prefix.is_empty() => Err(CommandError::usage("an empty id names no backup")
+            .hint("Name a backup; `--all` means every one that is gone.")),
+        [id] => Ok((*id).clone()),
+        several => {
+            let names: Vec<_> = several.iter().map(|id| id.as_str()).collect();
+            Err(CommandError::usage(format!(
+                "`{prefix}` is the beginning of several ids: {}",
+                names.join(", ")
+            )))
+        }
+    }
 }
 
 /// Returns why it was not a success. Failed queries are in the warnings.

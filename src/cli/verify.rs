@@ -56,13 +56,7 @@ pub(super) async fn run(args: VerifyArgs, context: &Context) -> Result<Exit, Com
     let rejected = known.refreshed.iter().flat_map(|refreshed| &refreshed.refused);
     let mut found = scope.rejected(rejected);
     let all = known.entries().await?;
-    let has_lost =
-        |prefix: &String| known.missing.iter().any(|copy| copy.backup.as_str().starts_with(prefix.as_str()));
-    let named = match named(&scope.prefixes, &known).await {
-        // It exists only where its manifest was rejected, or has vanished.
-        Err(_) if !found.is_empty() || scope.prefixes.iter().all(has_lost) => vec![],
-        named => named?,
-    };
+    let named = named(&scope.prefixes, &known, &found).await?;
     let chosen = if scope.prefixes.is_empty() { scope.select(&all) } else { named.iter().collect() };
     // A rejected manifest is not missing.
     let mut missing = scope.missing(&known.missing, &chosen);
@@ -104,10 +98,26 @@ pub(super) async fn run(args: VerifyArgs, context: &Context) -> Result<Exit, Com
     })
 }
 
-async fn named(prefixes: &[String], known: &CatalogView) -> Result<Vec<BackupEntry>, CommandError> {
+/// Returns the named backups. `found`: those whose manifests were rejected.
+async fn named(
+    prefixes: &[String],
+    known: &CatalogView,
+    found: &[VerifyFinding],
+) -> Result<Vec<BackupEntry>, CommandError> {
     let mut entries: Vec<BackupEntry> = Vec::new();
     for prefix in prefixes {
-        let entry = known.find(prefix).await?;
+        let is_named = |id: &BackupId| !prefix.is_empty() && id.as_str().starts_with(prefix.as_str());
+        let entry = match known.find(prefix).await {
+            Ok(entry) => entry,
+            // It exists only where its manifest was rejected, or no repository has it any more.
+            Err(_)
+                if found.iter().any(|finding| is_named(&finding.backup))
+                    || known.missing.iter().any(|copy| copy.is_lost && is_named(&copy.backup)) =>
+            {
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         if !entries.iter().any(|named| named.id() == entry.id()) {
             entries.push(entry);
         }
@@ -239,8 +249,8 @@ fn show(context: &Context, report: &VerifyReport, items: &[VerifyItem]) {
     }
     if report.logs.iter().any(|(_, finding)| finding.is_bad()) {
         output.note(
-            "hint: `drctl copies sync` brings missing WAL from a copy that has it; what is altered is to be \
-             deleted there first. Where no copy has it, take a new base backup: `drctl backup --kind base`.",
+            "hint: `drctl copies sync` brings missing WAL from a copy that has it; delete altered WAL there \
+             first. Where no copy has it, take a new base backup: `drctl backup --kind base`.",
         );
     }
     if report.findings.iter().any(|finding| finding.is_bad()) {

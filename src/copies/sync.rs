@@ -1,9 +1,10 @@
 use super::backups::{self, SyncReport, names};
+use super::missing_wal::MissingWalCopies;
 use super::wal::{self, SyncedWal};
 use crate::catalog::{BackupEntry, BackupHistory};
-use crate::model::SourceName;
+use crate::model::{Lsn, Manifest, RepositoryName, SourceName, SystemName, WalName};
 use crate::policy::{Policy, SourceConfig};
-use crate::repository::write_options;
+use crate::repository::{layout, write_options};
 use crate::run::RunContext;
 
 /// The result of completing the copies.
@@ -53,10 +54,74 @@ pub async fn sync(
         let Some(archiving) = &postgres.wal else { continue };
         let listing = wal::survey(&run.repositories, &policy.system, &source.name).await;
         let mut planned = wal::plan(&listing);
-        planned.missing.retain(|missing| !removed.has_wal(&policy.system, &missing.to, &missing.key));
+        let is_copied = |entry: &BackupEntry, to: &RepositoryName| {
+            let mut copied = backups.backups.iter().filter(|one| one.result.is_ok());
+            entry.copy(to).is_some_and(|copy| copy.is_held())
+                || copied.any(|one| one.backup == *entry.id() && one.to == *to)
+        };
+        // A base backup there cannot be restored without its WAL.
+        let is_required = |missing: &MissingWalCopies| {
+            let there = entries.iter().filter(|entry| is_copied(entry, &missing.to));
+            there.into_iter().any(|entry| requires(&entry.manifest, &policy.system, &missing.key))
+        };
+        planned.missing.retain(|missing| {
+            !removed.has_wal(&policy.system, &missing.to, &missing.key) || is_required(missing)
+        });
         let done = wal::execute(&run.repositories, planned, &locks, archiving.parallel, &run.cancel).await;
         let done = SyncedWal { unlisted: listing.unlisted, ..done };
         synced.push(SourceWal { source: source.name.clone(), synced: done });
     }
     CopiesReport { backups, wal: synced }
+}
+
+/// Returns whether a base backup cannot be restored without a WAL file, by the file's key.
+fn requires(manifest: &Manifest, system: &SystemName, key: &str) -> bool {
+    let (Some(physical), Some(file)) = (&manifest.physical, layout::parse_wal_key(system, key)) else {
+        return false;
+    };
+    let segment = match file.name {
+        WalName::Segment(segment) | WalName::Partial(segment) | WalName::Piece { segment, .. } => segment,
+        WalName::History(_) | WalName::BackupLabel { .. } => return false,
+    };
+    let size = physical.segment_size;
+    let last_byte = Lsn(physical.stop.0.saturating_sub(1)).max(physical.start);
+    let range = size.number_of(physical.start)..=size.number_of(last_byte);
+    manifest.source == file.source
+        && manifest.cluster() == Some(file.cluster)
+        && physical.timeline == segment.timeline
+        && segment.number(size).is_some_and(|number| range.contains(&number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Physical, Segment, SegmentSize, ServerFacts, SystemIdentifier, Timeline};
+    use crate::repository::fixtures::{backup, system};
+    use crate::wal::Archive;
+
+    #[test]
+    fn the_wal_between_start_and_stop_is_required_and_no_other() {
+        let size = SegmentSize::DEFAULT;
+        let mut manifest = backup(0).0;
+        let (start, stop) = (Lsn(size.begin_of(5).0 + 40), Lsn(size.begin_of(7).0));
+        manifest.physical = Some(Physical::sample(1, start, stop));
+        let identifier = Some("7".to_owned());
+        manifest.server = Some(ServerFacts {
+            version: "17.5".to_owned(),
+            major: 17,
+            system_identifier: identifier,
+            address: None,
+            replaces: None,
+        });
+        let key = |cluster: u64, timeline: u32, number: u64| {
+            let source = manifest.source.clone();
+            let archive = Archive { system: system(), source, cluster: SystemIdentifier(cluster) };
+            let segment = Segment::new(Timeline::new(timeline).unwrap(), number, size);
+            archive.key(WalName::Segment(segment), ".zst.age")
+        };
+        let is_required = |key: String| requires(&manifest, &system(), &key);
+        assert!(is_required(key(7, 1, 5)) && is_required(key(7, 1, 6)));
+        assert!(!is_required(key(7, 1, 4)) && !is_required(key(7, 1, 7)));
+        assert!(!is_required(key(8, 1, 5)) && !is_required(key(7, 2, 5)));
+    }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::evidence::{Evidence, ListedWal, Question};
-use crate::model::{BackupId, Manifest, Segment, Timeline, WalName};
+use crate::model::{BackupId, Manifest, Segment, Timeline, WalName, chain};
 use crate::wal::{
     Archive, ArchiverFacts, CommitTimes, Gap, ReplayEnd, ReplayPosition, ReplayRange, TimelineDivergence,
     TimelineTarget, WalInventory, complete_until_by_server,
@@ -102,15 +102,7 @@ pub fn base_after_gaps<'b>(
 ) -> Option<&'b BackupId> {
     let known: BTreeMap<&BackupId, &Manifest> = bases.map(|base| (&base.id, base)).collect();
     // Of what an incremental backup builds on, only the files are needed, and no WAL.
-    let has_parents = |base: &Manifest| {
-        let parent = |base: &Manifest| base.physical.as_ref().and_then(|physical| physical.parent.clone());
-        let mut next = parent(base);
-        while let Some(id) = next {
-            let Some(link) = known.get(&id) else { return false };
-            next = parent(link);
-        }
-        true
-    };
+    let has_parents = |base: &Manifest| chain(base, |id| known.get(id).copied()).is_ok();
     let mut bases = known
         .values()
         .rev()

@@ -212,7 +212,7 @@ impl Copier {
             match read {
                 Ok(bytes) => progress(bytes.len() as u64),
                 Err(ReadError::Interrupted) => return Err(ObjectCopyError::Interrupted),
-                Err(source @ (ReadError::Altered { .. } | ReadError::Size { .. })) => {
+                Err(source) if source.is_damage() => {
                     return Err(ObjectCopyError::Different(source));
                 }
                 Err(source) => return Err(ObjectCopyError::ReadBack(source)),

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::layout;
-use super::manifest::{FormatError, FormatVersion};
+use super::manifest::{FormatError, FormatVersion, ManifestError};
 use super::opened::{Repository, Unavailable};
 use crate::model::{RepositoryName, SystemName};
 use crate::store::{PutOptions, Store, StoreError, StoreErrorKind};
@@ -54,6 +54,8 @@ pub enum MarkerError {
         layout::MARKER
     )]
     MarkerRemoved { location: String, system: SystemName },
+    #[error("the manifest of no backup in {location} can be read, so its repository id is unknown")]
+    NoReadableBackup { location: String, source: ManifestError },
     #[error(
         "{location} is the same place as repository `{other}`: what is written to one appears in the other"
     )]

@@ -9,11 +9,11 @@ use super::header;
 use super::header::{HeaderLookup, MarkerError, RepositoryMarker};
 use super::known_locations::{KnownLocations, WasRepository};
 use super::layout;
-use super::manifest;
+use super::manifest::{self, ManifestError};
 use super::nested::NestedError;
 use super::opened::{Repository, Unavailable};
 use super::same_location::{LocationProbe, twin};
-use crate::model::{RepositoryName, SystemName};
+use crate::model::{BackupId, RepositoryName, SystemName};
 use crate::policy::{RepositoryConfig, RepositoryLocation};
 use crate::store::{Lock, PutOptions, Store, StoreError, StoreErrorKind, list_all};
 use crate::text::format_duration;
@@ -403,15 +403,29 @@ fn marker_removed(repository: &Repository, system: &SystemName) -> MarkerError {
     MarkerError::MarkerRemoved { location: repository.store.location(), system: system.clone() }
 }
 
-/// Returns the repository id of the newest backup there.
+/// Returns the repository id of the newest backup there whose manifest can be read; `None`: there is no backup.
+///
+/// # Errors
+/// A manifest could not be read. Without it, a new id would make every backup there another repository's.
 async fn id_of_backups(repository: &Repository, system: &SystemName) -> Result<Option<String>, MarkerError> {
     let objects = list_all(&*repository.store, &layout::system(system)).await.map_err(MarkerError::Read)?;
-    let newest = objects.iter().filter_map(|object| layout::parse_manifest(&object.key)).max();
-    let Some(newest) = newest else { return Ok(None) };
-    Ok(manifest::read(&*repository.store, system, &newest)
-        .await
-        .ok()
-        .map(|(manifest, _)| manifest.repository_id))
+    let mut backups: Vec<BackupId> =
+        objects.iter().filter_map(|object| layout::parse_manifest(&object.key)).collect();
+    backups.sort_unstable_by(|one, other| other.cmp(one));
+    let mut unread = None;
+    for backup in backups {
+        match manifest::read(&*repository.store, system, &backup).await {
+            Ok((manifest, _)) => return Ok(Some(manifest.repository_id)),
+            Err(ManifestError::Read { source, .. }) if source.kind != StoreErrorKind::NotFound => {
+                return Err(MarkerError::Read(source));
+            }
+            Err(error) => unread = unread.or(Some(error)),
+        }
+    }
+    match unread {
+        None => Ok(None),
+        Some(source) => Err(MarkerError::NoReadableBackup { location: repository.store.location(), source }),
+    }
 }
 
 /// Returns whether any object of the system exists there.

@@ -10,7 +10,7 @@ use super::journal::{JournalError, JournalRecord, newest, read, runs, write};
 use super::manifest::FormatVersion;
 use super::opened::Unavailable;
 use super::repositories::Repositories;
-use crate::model::{BackupId, CopyCheck, RepositoryName, SystemName};
+use crate::model::{CopyCheck, SystemName, latest_checks};
 
 /// Records that a restore reads to learn which copies were found damaged.
 const CHECKS_LOOKED_BACK: usize = 64;
@@ -70,17 +70,12 @@ pub async fn recent_checks(repositories: &Repositories, system: &SystemName) -> 
     let mut records = stream::iter(newest)
         .map(async |(run, repository)| read(&*repository.store, system, &run).await)
         .buffered(AT_ONCE);
-    let mut latest: BTreeMap<(BackupId, RepositoryName), CopyCheck> = BTreeMap::new();
+    let mut checks = Vec::new();
     while let Some(record) = records.next().await {
         let Ok((record, _)) = record else { continue };
-        for check in record.detail.checks {
-            let copy = (check.backup.clone(), check.repository.clone());
-            if latest.get(&copy).is_none_or(|known| known.at < check.at) {
-                latest.insert(copy, check);
-            }
-        }
+        checks.extend(record.detail.checks);
     }
-    latest.into_values().collect()
+    latest_checks(checks)
 }
 
 #[cfg(test)]

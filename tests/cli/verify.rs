@@ -119,6 +119,7 @@ async fn a_backup_that_is_gone_from_everywhere_is_reported_until_that_is_acknowl
     assert_shown!(shop, ["list"]);
     assert_shown!(shop, ["copies", "sync"]);
     shop.system.expect(2, &["copies", "forget", "2020"]).await?.says("no backup is gone")?;
+    shop.system.expect(2, &["copies", "forget", ""]).await?.says("an empty id names no backup")?;
     assert_shown!(shop, ["copies", "forget", &lost.id.as_str()[..15]]);
     // So does a host that only has the journal.
     for forget in [false, true] {
