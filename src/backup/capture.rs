@@ -34,7 +34,7 @@ impl Run<'_> {
         let (prepared, base, lineage) = self.prepare(planned, &backup).await?;
         let Requirements { wal, segment_size, .. } = prepared.requirements();
         if let (true, Some((cluster, size))) = (self.accepts_new_cluster, wal.zip(segment_size)) {
-            self.accept_wal(source, cluster, size).await.map_err(TakeError::OtherCluster)?;
+            self.accept_wal(source, cluster, size).await.map_err(TakeError::AcceptWal)?;
         }
         self.abort_orphaned_uploads(source).await;
         let archiving_fails = self.archiving_fails(&planned.source, prepared.requirements().wal).await;

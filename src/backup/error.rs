@@ -46,6 +46,8 @@ pub(super) enum TakeError {
         "{0}\n    hint: Check where the source's `url` leads. A re-initialised or upgraded cluster has a new system identifier: give it a source of its own in the policy, or continue this one with `drctl backup --accept-new-cluster`"
     )]
     Lineage(LineageError),
+    #[error("failed to record that the WAL of the new cluster is accepted")]
+    AcceptWal(#[source] ClusterError),
     #[error(
         "cannot commit {backup} of an interrupted run: failed to remove its leftovers from repository {repository} ({reason})"
     )]

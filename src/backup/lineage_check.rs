@@ -43,6 +43,13 @@ impl Run<'_> {
     async fn earlier(&self, source: &SourceName) -> Vec<Manifest> {
         let listing = Listing::of_source(&self.repositories, &self.policy.system, source).await;
         let mut earlier: Vec<Manifest> = Vec::new();
+        for unlisted in &listing.unlisted {
+            self.events.warning(format!(
+                "earlier backups of {source} in `{}` are not compared with this server: {}",
+                unlisted.name,
+                unlisted.reason()
+            ));
+        }
         let holders = listing.holders();
         let newest = |kind| holders.iter().rev().filter(move |(id, _)| id.kind() == kind).take(READ_AT_MOST);
         for kind in [BackupKind::Logical, BackupKind::Base] {
@@ -55,6 +62,11 @@ impl Run<'_> {
                     break;
                 }
             }
+        }
+        if earlier.is_empty() && !holders.is_empty() {
+            self.events.warning(format!(
+                "no manifest of the earlier backups of {source} could be read: they are not compared with this server"
+            ));
         }
         earlier.sort_by_key(|manifest| Reverse(manifest.id.begun()));
         earlier

@@ -3,7 +3,7 @@ use futures_util::future::join_all;
 use super::run::{Run, SMALL_CALL};
 use crate::model::{RepositoryName, SegmentSize, SourceName, SystemIdentifier};
 use crate::policy::{Source, WalMethod};
-use crate::text::error_chain;
+use crate::text::{error_chain, format_duration};
 use crate::wal::Archive;
 use crate::wal::cluster::{self, ClusterError};
 
@@ -64,9 +64,19 @@ impl Run<'_> {
         let (id, now) = (self.repositories.id().unwrap_or_default(), self.clock.now());
         for repository in self.repositories.iter() {
             let known = cluster::known(&*repository.store, &archive);
-            if let Ok(Err(ClusterError::Other { .. })) = tokio::time::timeout(SMALL_CALL, known).await {
-                cluster::record(repository, &archive, segment_size, id, now, true).await?;
-            }
+            let reason = match tokio::time::timeout(SMALL_CALL, known).await {
+                Ok(Err(ClusterError::Other { .. })) => {
+                    cluster::record(repository, &archive, segment_size, id, now, true).await?;
+                    continue;
+                }
+                Ok(Ok(_)) => continue,
+                Ok(Err(error)) => error_chain(&error),
+                Err(_) => format!("no answer in {}", format_duration(SMALL_CALL)),
+            };
+            self.events.warning(format!(
+                "whether `{}` takes the WAL of the new cluster is not known, and it may reject it: {reason}",
+                repository.name
+            ));
         }
         Ok(())
     }

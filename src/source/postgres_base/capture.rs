@@ -121,8 +121,8 @@ async fn run(
         }
     };
     refuse_incomplete(&mut prepared, &copied, &before).await?;
-    let missing =
-        relations::missing(copied.presence.relations(), &prepared.parameters, &server, events).await;
+    let (missing, undetermined) =
+        relations::missing(copied.presence.relations(), &prepared.parameters, &server).await;
     for relation in missing.iter().take(MISSING_TOLD) {
         // Names of tables are shown on this host only, and are not in the manifest.
         events.warning(format!(
@@ -178,7 +178,7 @@ async fn run(
         physical: Some(physical),
         managed: None,
         missing_copies: vec![],
-        warnings: vec![],
+        warnings: undetermined,
         producer: copied.producer,
         artifacts,
         manual_restore: commands,

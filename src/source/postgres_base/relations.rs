@@ -15,7 +15,7 @@ use super::error::BaseError;
 use super::query::{ask, ask_within};
 use crate::event::Events;
 use crate::postgres::{ConnectionParameters, close};
-use crate::text::error_chain;
+use crate::text::{count, error_chain};
 
 /// The tablespace of shared relations, in `global`.
 pub(super) const SHARED: u32 = 1664;
@@ -174,36 +174,53 @@ async fn files(parameters: &ConnectionParameters, server: &str) -> Result<Vec<(P
     found
 }
 
-/// Queries the missing files again. Returns those that the server's catalog still has, unchanged.
+/// Queries the missing files again. Returns those that the server's catalog still has, unchanged, and what could not
+/// be determined, as text.
 pub(super) async fn missing(
     relations: &Relations,
     parameters: &ConnectionParameters,
     server: &str,
-    events: &Events,
-) -> Vec<MissingRelation> {
-    let mut missing = Vec::new();
+) -> (Vec<MissingRelation>, Vec<String>) {
+    let (mut missing, mut undetermined) = (Vec::new(), Vec::new());
     for (database, unseen) in relations.unseen() {
         match still(&parameters.with_database(database), database, &unseen, server).await {
             Ok(found) => missing.extend(found),
-            // A database dropped meanwhile is not an error.
-            Err(reason) => not_compared(database, &reason, events),
+            Err(Unanswered { is_dropped: true, .. }) => {}
+            Err(Unanswered { reason, .. }) => undetermined.push(format!(
+                "{} of database `{database}` did not come, and its catalog could not be queried again: {reason}",
+                count(unseen.len() as u64, "file")
+            )),
         }
     }
-    missing
+    (missing, undetermined)
 }
+
+/// Why a catalog could not be queried again.
+struct Unanswered {
+    /// The database was dropped meanwhile, which is not an error.
+    is_dropped: bool,
+    reason: String,
+}
+
+/// `3D000`: there is no such database.
+const NO_DATABASE: &str = "3D000";
 
 async fn still(
     parameters: &ConnectionParameters,
     database: &str,
     unseen: &[(Place, u32)],
     server: &str,
-) -> Result<Vec<MissingRelation>, String> {
-    let mut connection = parameters.connect().await.map_err(|error| error_chain(&error))?;
+) -> Result<Vec<MissingRelation>, Unanswered> {
+    let mut connection = parameters.connect().await.map_err(|error| Unanswered {
+        is_dropped: has_code(&error, NO_DATABASE),
+        reason: error_chain(&error),
+    })?;
     let numbers: Vec<i64> = unseen.iter().map(|(_, number)| i64::from(*number)).collect();
     let asked = sqlx::query_as(STILL).bind(numbers).fetch_all(&mut connection);
-    let found = ask_within(READ_WITHIN, server, asked).await.map_err(|error| error_chain(&error));
+    let found = ask_within(READ_WITHIN, server, asked).await;
     close(connection).await;
-    let found: Vec<(i64, i64, i64, String, String)> = found?;
+    let found: Vec<(i64, i64, i64, String, String)> =
+        found.map_err(|error| Unanswered { is_dropped: false, reason: error_chain(&error) })?;
     let is_unseen = |(space, of, file, ..): &(i64, i64, i64, String, String)| {
         unseen.contains(&((number(*space), number(*of)), number(*file)))
     };
@@ -213,6 +230,14 @@ async fn still(
         path,
     });
     Ok(missing.collect())
+}
+
+/// Returns whether PostgreSQL's error code is among the causes.
+fn has_code(error: &(dyn std::error::Error + 'static), code: &str) -> bool {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let databases =
+        causes.filter_map(|cause| cause.downcast_ref::<sqlx::Error>()?.as_database_error()?.code());
+    databases.into_iter().any(|found| found == code)
 }
 
 #[cfg(test)]
