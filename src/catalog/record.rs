@@ -1,7 +1,7 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::{Catalog, CatalogError};
-use crate::model::{AssuranceLevel, BackupId, CheckDepth, CopyCheck, CopyFault, Manifest, RepositoryName};
+use crate::model::{AssuranceLevel, BackupId, CopyCheck, Manifest, RepositoryName};
 use crate::repository::{Repositories, journal};
 
 /// Formats a time as it is stored: it sorts as text.
@@ -109,7 +109,7 @@ impl Catalog {
     pub async fn record_check(&self, check: &CopyCheck) -> Result<(), CatalogError> {
         let failed = self.failed("record a check");
         let text = serde_json::to_string(check).map_err(|error| self.damaged(error))?;
-        if check.is_good() && check.depth == CheckDepth::Stored && self.is_undecodable(check).await? {
+        if self.known_check(check).await?.is_some_and(|known| known.outlasts(check)) {
             return Ok(());
         }
         // The bytes of an AWS-managed backup are never read; its artifacts have only its settings.
@@ -135,10 +135,9 @@ impl Catalog {
 
     /// Returns whether the stored bytes of the copy were found unchanged and undecodable: only decoding it
     /// again can refute that.
-    async fn is_undecodable(&self, check: &CopyCheck) -> Result<bool, CatalogError> {
-        let entries = self.copy_checks(&check.backup).await?;
-        let known = entries.into_iter().find(|known| known.repository == check.repository);
-        Ok(known.is_some_and(|known| known.faults.iter().any(|fault| fault.fault == CopyFault::Undecodable)))
+    async fn known_check(&self, check: &CopyCheck) -> Result<Option<CopyCheck>, CatalogError> {
+        let known = self.copy_checks(&check.backup).await?;
+        Ok(known.into_iter().find(|known| known.repository == check.repository))
     }
 
     /// Deletes a backup from the catalog; the repositories are not changed.

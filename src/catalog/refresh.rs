@@ -394,9 +394,9 @@ mod tests {
         // Without the catalog the journal is left.
         known.close().await;
         std::fs::remove_dir_all(root.path().join("state")).unwrap();
-        let anew = catalog(root.path()).await;
-        run(&anew, &set, Depth::New).await;
-        assert_eq!(anew.history().await.unwrap().taken, BTreeSet::from([manifest.id.clone()]));
+        let rebuilt = catalog(root.path()).await;
+        run(&rebuilt, &set, Depth::New).await;
+        assert_eq!(rebuilt.history().await.unwrap().taken, BTreeSet::from([manifest.id.clone()]));
         // One that was removed on purpose is said to be.
         let mut record = verified(vec![]);
         let removed = journal::Removal {
@@ -408,8 +408,8 @@ mod tests {
         (record.verb, record.run) = ("expire".to_owned(), RunId::new(record.begun, 9));
         record.detail.removals = vec![removed];
         run_record::append(&set, &system(), record).await.unwrap();
-        run(&anew, &set, Depth::New).await;
-        assert!(anew.history().await.unwrap().is_removed(&manifest.id, &"primary".parse().unwrap()));
+        run(&rebuilt, &set, Depth::New).await;
+        assert!(rebuilt.history().await.unwrap().is_removed(&manifest.id, &"primary".parse().unwrap()));
     }
 
     #[tokio::test]

@@ -81,7 +81,7 @@ fn show(
     if shown.is_empty() {
         return output.line(match places.iter().all(|place| place.reached) {
             true => "There are no backups.",
-            false => "No backup is known, and not every repository could be asked.",
+            false => "No backup is known, and not every repository could be queried.",
         });
     }
     let titles = ["BACKUP", "AGE", "DATA", "STORED"].map(Cell::new);

@@ -345,7 +345,7 @@ fn copying(standings: &[SourceStatus], too_old: bool) -> Vec<&'static str> {
 fn others(standings: &[SourceStatus]) -> Vec<&'static str> {
     let mut hints = Vec::new();
     if is_replaced(standings) {
-        hints.push("hint: `drctl backup` backs up the database that has the name now; that, and automated backups of its own, is what protects it. `drctl restore --backup` or `--point-in-time` brings back what is of the other. Where the name leads to the wrong one, fix the source's `instance` or `cluster` in the policy.");
+        hints.push("hint: Run `drctl backup`: only a new backup protects the database that has the name now. `drctl restore --backup` or `--point-in-time` restores the former one. Where the name is of the wrong database, fix the source's `instance` or `cluster` in the policy.");
     }
     if places(standings)
         .any(|place| place.stranger.is_some() && place.verdict == ObjectiveVerdict::OtherCluster)

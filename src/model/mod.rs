@@ -39,7 +39,7 @@ pub use restore_profile::{
     ClusterMember, ClusterProfile, FeatureRole, Monitoring, Parameter, ParameterGroup, PerformanceInsights,
     RegionNames, RestoreProfile, StorageProfile,
 };
-pub use run::{CheckDepth, CopyCheck, CopyFault, ObjectFault, Outcome};
+pub use run::{CheckDepth, CopyCheck, CopyFault, ObjectFault, Outcome, latest_checks};
 pub use verdict::{Cause, Judgement, Reason, Verdict};
 pub use wal::{Ancestor, History, Lsn, Segment, SegmentSize, SystemIdentifier, Timeline, WalError, WalName};
 pub use wal_check::{WalCheck, bad_files};

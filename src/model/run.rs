@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +44,31 @@ impl CopyCheck {
     pub fn is_good(&self) -> bool {
         self.faults.is_empty()
     }
+
+    /// Returns whether it found objects that do not decrypt or decompress.
+    pub fn is_undecodable(&self) -> bool {
+        self.faults.iter().any(|fault| fault.fault == CopyFault::Undecodable)
+    }
+
+    /// Returns whether a later check of the same copy tells nothing of what this one found: matching stored bytes
+    /// still do not decode.
+    pub fn outlasts(&self, later: &Self) -> bool {
+        self.is_undecodable() && later.is_good() && later.depth == CheckDepth::Stored
+    }
+}
+
+/// Returns the check of each copy that counts, whichever host ran it.
+pub fn latest_checks(checks: impl IntoIterator<Item = CopyCheck>) -> Vec<CopyCheck> {
+    let mut checks: Vec<CopyCheck> = checks.into_iter().collect();
+    checks.sort_by_key(|check| check.at);
+    let mut latest: BTreeMap<(BackupId, RepositoryName), CopyCheck> = BTreeMap::new();
+    for check in checks {
+        let copy = (check.backup.clone(), check.repository.clone());
+        if latest.get(&copy).is_none_or(|known| !known.outlasts(&check)) {
+            latest.insert(copy, check);
+        }
+    }
+    latest.into_values().collect()
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -169,7 +169,7 @@ async fn a_database_that_was_replaced_is_not_protected_by_what_is_of_the_old_one
     let status = board.system.expect(21, &["status"]).await?;
     status.says("is of another database than the one that has the name now")?;
     status.says(&format!("is of {old}, which had the name before, and brings nothing back of {new}"))?;
-    status.says("`drctl backup` backs up the database that has the name now")?;
+    status.says("only a new backup protects the database that has the name now")?;
     // Where it cannot be asked which one has the name, nothing is said against what there is.
     board.server.lose_region(HOME, Gone::Unavailable);
     let run = board.system.expect(3, &["status", "--output", "json"]).await?;

@@ -37,7 +37,7 @@ impl Hints for DumpRestoreRequest {
                 hints.push(format!("When others are not connected to it: {by_hand}"));
             }
             DumpCleanup::Marked { .. } => {
-                hints.push("Empty the database, or drop and recreate it, before the next try.".to_owned())
+                hints.push("Drop and recreate the database before the next try; or empty it, and clear its comment (COMMENT ON DATABASE … IS NULL).".to_owned())
             }
             DumpCleanup::NothingMade | DumpCleanup::Dropped { .. } | DumpCleanup::Published { .. } => {}
         }

@@ -43,7 +43,7 @@ const HINTS: &[(&str, &str)] = &[
     ("invalid-metadata", "Say what the new resource is with `--to-resource KEY=VALUE`."),
     (
         "leftover-database",
-        "`--drop-leftovers` drops what drctl made. Empty a database that existed before manually (DROP SCHEMA … CASCADE), or drop and recreate it.",
+        "`--drop-leftovers` drops what drctl made. Drop and recreate a database that existed before; or empty it (DROP SCHEMA … CASCADE), and clear its comment (COMMENT ON DATABASE … IS NULL).",
     ),
     ("leftover-directory", "`--drop-leftovers` removes it first."),
     ("no-backup", "`drctl list` shows what there is."),

@@ -7,7 +7,7 @@ mod physical;
 mod rds;
 mod source;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -23,12 +23,13 @@ use super::hints::Hints;
 use super::render::restore::{Render, show_plan, show_report};
 use crate::catalog::{BackupEntry, Catalog};
 use crate::checks;
-use crate::model::{BackupId, CopyCheck, Judgement, RepositoryName, SourceName};
+use crate::model::{BackupId, CopyCheck, Judgement, RepositoryName, SourceName, latest_checks};
 use crate::pipeline::Identities;
 use crate::policy::{Policy, PostgresSource, Source, SourceConfig};
 use crate::repository::{Repositories, run_record};
 use crate::restore::{Aftermath as _, RestoreError as _, prepare};
 use crate::run::RunContext;
+use crate::text::format_duration;
 
 /// Restore a dump into a new database, a cluster to a point in time into a directory, or an AWS-managed backup into
 /// a new resource
@@ -362,20 +363,20 @@ const CHECKS_WITHIN: Duration = Duration::from_secs(20);
 /// the journal for other hosts' checks.
 async fn doubtful(run: &RunContext, entries: &[BackupEntry]) -> BTreeSet<(BackupId, RepositoryName)> {
     let of_journal = run_record::recent_checks(&run.repositories, &run.system);
-    let of_journal = tokio::time::timeout(CHECKS_WITHIN, of_journal).await.unwrap_or_default();
+    let of_journal = tokio::time::timeout(CHECKS_WITHIN, of_journal).await.unwrap_or_else(|_| {
+        run.events.warning(format!(
+            "what other hosts verified could not be read in {}: a backup that they found bad may be chosen",
+            format_duration(CHECKS_WITHIN)
+        ));
+        vec![]
+    });
     let held = entries.iter().flat_map(|entry| &entry.copies).filter(|copy| copy.is_held());
     doubtful_copies(held.filter_map(|copy| copy.last_check.clone()).chain(of_journal))
 }
 
 fn doubtful_copies(checks: impl Iterator<Item = CopyCheck>) -> BTreeSet<(BackupId, RepositoryName)> {
-    let mut latest: BTreeMap<(BackupId, RepositoryName), CopyCheck> = BTreeMap::new();
-    for check in checks {
-        let copy = (check.backup.clone(), check.repository.clone());
-        if latest.get(&copy).is_none_or(|known| known.at < check.at) {
-            latest.insert(copy, check);
-        }
-    }
-    latest.into_iter().filter(|(_, check)| !check.is_good()).map(|(copy, _)| copy).collect()
+    let bad = latest_checks(checks).into_iter().filter(|check| !check.is_good());
+    bad.map(|check| (check.backup, check.repository)).collect()
 }
 
 #[cfg(test)]
@@ -406,5 +407,13 @@ mod tests {
         let expected = BTreeSet::from([(id.clone(), "primary".parse().unwrap())]);
         assert_eq!(doubtful_copies(checks.clone().into_iter()), expected);
         assert_eq!(doubtful_copies(checks.into_iter().rev()), expected);
+        // Bytes that match do not decode for that.
+        let mut undecodable = check("primary", 1, false);
+        undecodable.faults[0].fault = CopyFault::Undecodable;
+        let mut decoded = check("primary", 3, true);
+        decoded.depth = CheckDepth::Plain;
+        let checks = [check("primary", 2, true), undecodable, decoded];
+        assert_eq!(doubtful_copies(checks[..2].iter().cloned()), expected);
+        assert_eq!(doubtful_copies(checks.into_iter()), BTreeSet::new());
     }
 }

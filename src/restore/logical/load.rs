@@ -56,7 +56,7 @@ async fn pg_restore(plan: &DumpRestorePlan, kind: PassKind) -> Result<Program, D
         program = match kind {
             PassKind::Strict => program.arg("--exit-on-error"),
             PassKind::Extensions | PassKind::ExtensionComments => {
-                program.accept_failure(pg_restore_errors::went_to_its_end)
+                program.accept_failure(pg_restore_errors::only_tolerated)
             }
         };
     }

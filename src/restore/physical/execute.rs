@@ -556,7 +556,7 @@ fn write_settings(
     taken.extend(ensure_within(to)?);
     write_new(&to.join(RESUME_STATE), &serde_json::to_vec(&resume_state(plan)).unwrap_or_default(), plan)?;
     let libraries = write_recovery(plan)?;
-    write_new(&to.join(MANUAL_RESTORE), manual_restore::text(plan).as_bytes(), plan)?;
+    write_new(&to.join(MANUAL_RESTORE), manual_restore::text(plan, &libraries).as_bytes(), plan)?;
     write_new(&to.join("recovery.signal"), b"", plan)?;
     move_wal(plan).map_err(|source| write_error(&to.join(WAL), source))?;
     let said = |(file, setting)| {

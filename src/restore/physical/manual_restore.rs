@@ -2,12 +2,13 @@
 
 use super::plan::PhysicalRestorePlan;
 use super::preload;
+use super::preload::PreloadLibrary;
 use super::settings::headline;
 use crate::model::{Artifact, Encoding, Manifest};
 use crate::postgres::shell;
 use crate::repository::layout;
 
-pub(super) fn text(plan: &PhysicalRestorePlan) -> String {
+pub(super) fn text(plan: &PhysicalRestorePlan, libraries: &[PreloadLibrary]) -> String {
     let manifest = &plan.steps.manifest;
     let log = format!("{}{}", layout::wal(&manifest.system, &manifest.source), plan.system_identifier);
     let sealed = plan.steps.manifest.artifacts.iter().any(|a| a.encoding.contains(&Encoding::Age));
@@ -67,7 +68,7 @@ pub(super) fn text(plan: &PhysicalRestorePlan) -> String {
         "    recovery_target_action = 'promote'".to_owned(),
         "    archive_mode = 'off'".to_owned(),
     ]);
-    let preload = plan.libraries.as_deref().map(preload::settings).unwrap_or_default();
+    let preload = preload::settings(libraries);
     if !preload.is_empty() {
         lines.push("    # without the libraries whose background workers run production's jobs:".to_owned());
     }

@@ -278,8 +278,10 @@ pub fn plan(
 
 /// Decides what is done with the server's libraries, where the backup records which it loads.
 fn libraries(request: &PhysicalRestoreRequest, facts: &ClusterFacts) -> Option<Vec<PreloadLibrary>> {
-    let (_, value) = facts.server_settings.iter().find(|(name, _)| name == preload::SETTING)?;
-    Some(preload::decide(value, request.preload.as_deref()))
+    let recorded = facts.server_settings.iter().find(|(name, _)| name == preload::SETTING);
+    let asked = request.preload.as_deref();
+    let value = recorded.map(|(_, value)| value.as_str()).or(asked.map(|_| ""))?;
+    Some(preload::decide(value, asked))
 }
 
 /// Returns where a tablespace that is not in the backup is created during replay.

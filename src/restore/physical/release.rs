@@ -72,7 +72,7 @@ pub fn release(directory: &Path, apply: bool) -> Result<Release, ReleaseError> {
     let file = directory.join(AUTO_CONFIGURATION);
     let text =
         fs::read_to_string(&file).map_err(|source| ReleaseError::Read { path: file.clone(), source })?;
-    let is_ours = has_mark(&text) || [RECOVERY[0], APART[0]].iter().any(|mark| text.contains(mark));
+    let is_ours = is_isolated(&text) || text.contains(RECOVERY[0]);
     if !is_ours && !directory.join(MANUAL_RESTORE).exists() {
         return Err(ReleaseError::NotRestored(directory.to_owned()));
     }
@@ -116,6 +116,11 @@ pub(super) fn without_ours(text: &str) -> (String, Vec<String>) {
     let (text, more) = without(&text, APART, never);
     settings.extend(more);
     (text, settings)
+}
+
+/// Returns whether a configuration still keeps a restored server from what production's does.
+pub(super) fn is_isolated(configuration: &str) -> bool {
+    has_mark(configuration) || configuration.contains(APART[0])
 }
 
 fn has_mark(text: &str) -> bool {

@@ -95,9 +95,9 @@ pub(super) fn recovery(
         release::APART[0].to_owned(),
         "# A restored copy that archives puts its own timeline beside production's, and the next recovery"
             .to_owned(),
-        "# follows it. When this server takes production's place, take this out, restart it, and take a base"
+        "# follows it. When this server takes production's place, `drctl recovery release` takes this out; then"
             .to_owned(),
-        "# backup at once, since the WAL of the new timeline leads nowhere without one.".to_owned(),
+        "# restart it, and take a base backup at once, since the WAL of the new timeline leads nowhere without one.".to_owned(),
         setting("archive_mode", "off"),
         "# It follows no primary, waits for no standby, and fetches nothing from publishers.".to_owned(),
         setting("primary_conninfo", ""),

@@ -398,7 +398,7 @@ fn warn_lost(run: &RunContext, lost: &[Unavailable]) {
 fn damaged_backup(base: &BaseBackup, damaged: DamagedWal, windows: &[RecoveryWindow]) -> Refusal {
     let DamagedWal { segment, at } = damaged;
     let message = format!(
-        "backup `{}` cannot be used: it is not whole without its log, of which segment {segment} is damaged at {at} in every repository that has it{}",
+        "backup `{}` cannot be used: it is incomplete without its WAL, of which segment {segment} is damaged at {at} in every repository that has it{}",
         base.manifest.id,
         restorable(windows)
     );

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use super::delta::{is_tablespace_of, process_file};
 use super::directory_lock::{DirectoryLock, DirectoryMarker};
 use super::execute::take_back;
-use super::layout::{CONTROL, MARKER, RESTORED};
+use super::layout::{AUTO_CONFIGURATION, CONTROL, MARKER, RESTORED};
+use super::release::is_isolated;
 use super::start::stop;
 use super::{PhysicalRestoreRequest, ServerState};
 use crate::model::RunId;
@@ -43,14 +44,26 @@ async fn remove_directory(
     if marker.run != run.as_str() {
         return Err(format!("run {} restored it", marker.run));
     }
+    // Its configuration may have been released without drctl.
+    let configuration = fs::read_to_string(path.join(AUTO_CONFIGURATION)).unwrap_or_default();
+    if path.join(RESTORED).exists() && !is_isolated(&configuration) {
+        return Err("it is not isolated any more, and may be in use".to_owned());
+    }
     if process_file(path).is_some() {
         stop_server(tools, path).await?;
+        if let Some(file) = process_file(path) {
+            return Err(format!("a server runs in it: `{}` is there", file.display()));
+        }
     }
-    let beside: Vec<_> = beside.iter().filter(|other| belongs_to(other, path, run)).cloned().collect();
-    empty(path, &beside).map_err(|error| format!("it could not be removed: {error}"))?;
-    match is_empty(path) && beside.iter().all(|other| is_empty(other)) {
-        true => Ok(()),
-        false => Err("something was written to it meanwhile".to_owned()),
+    let own: Vec<_> = beside.iter().filter(|other| belongs_to(other, path, run)).cloned().collect();
+    empty(path, &own).map_err(|error| format!("it could not be removed: {error}"))?;
+    if !is_empty(path) {
+        return Err("something was written to it meanwhile".to_owned());
+    }
+    let left: Vec<_> = beside.iter().filter(|other| !is_empty(other)).collect();
+    match left.first() {
+        None => Ok(()),
+        Some(other) => Err(format!("`{}`, which was filled with it, is not empty", other.display())),
     }
 }
 
@@ -121,6 +134,7 @@ mod tests {
         }
         fs::write(data.join(CONTROL), "control").unwrap();
         fs::write(data.join("PG_VERSION"), "17\n").unwrap();
+        fs::write(data.join(AUTO_CONFIGURATION), "drctl.isolated = 'on'\n").unwrap();
         fs::write(space.join("PG_17_202406281/5/1249"), "rows").unwrap();
         std::os::unix::fs::symlink(&space, data.join("pg_tblspc/16401")).unwrap();
         let marker = DirectoryMarker {
@@ -156,6 +170,12 @@ mod tests {
         let left = remove_directory(None, &data, &beside, &run(1)).await.unwrap_err();
         assert!(left.contains("programs of PostgreSQL 1 are not here"), "{left}");
         fs::remove_file(data.join("postmaster.pid")).unwrap();
+        // An operator took out what isolates it, without drctl.
+        let isolated = fs::read(data.join(AUTO_CONFIGURATION)).unwrap();
+        fs::write(data.join(AUTO_CONFIGURATION), "archive_mode = 'on'\n").unwrap();
+        let left = remove_directory(None, &data, &beside, &run(1)).await.unwrap_err();
+        assert!(left.contains("may be in use"), "{left}");
+        fs::write(data.join(AUTO_CONFIGURATION), isolated).unwrap();
         fs::remove_file(data.join(RESTORED)).unwrap();
         let left = remove_directory(None, &data, &beside, &run(1)).await.unwrap_err();
         assert!(left.contains("no marker"), "{left}");
@@ -169,7 +189,8 @@ mod tests {
         let foreign = root.path().join("foreign");
         fs::create_dir_all(&foreign).unwrap();
         fs::write(foreign.join("invoice"), "paid").unwrap();
-        assert_eq!(remove_directory(None, &data, std::slice::from_ref(&foreign), &run(1)).await, Ok(()));
+        let left = remove_directory(None, &data, std::slice::from_ref(&foreign), &run(1)).await.unwrap_err();
+        assert!(left.contains("foreign"), "{left}");
         assert!(is_empty(&data) && foreign.join("invoice").exists());
     }
 
