@@ -132,7 +132,7 @@ words! {
     pub LockMode {
         /// Who has the permission to.
         "governance" => Governance,
-        /// Nobody, not even the account's owner. A typo in `retain` is paid for in full.
+        /// No one, not even the account's owner. A typo in `retain` is paid for in full.
         "compliance" => Compliance,
     }
 }

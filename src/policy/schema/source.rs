@@ -199,7 +199,7 @@ table! {
 table! {
     /// What is run when a restored instance takes production's place: programs with their arguments, no shell.
     /// Each gets `DRCTL_INSTANCE` and `DRCTL_REGION`, and where the new one is, `DRCTL_HOST` and `DRCTL_PORT`.
-    /// A promotion that is gone on with runs them again.
+    /// A promotion that is resumed runs them again.
     PromoteTable {
         required {}
         optional {
