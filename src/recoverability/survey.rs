@@ -3,20 +3,30 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use chrono::TimeDelta;
+
 use super::archive::{ArchiveStatus, assess_archive, base_after_gaps};
 use super::evidence::{Evidence, ListedWal, Question};
 use super::missing_wal::{MissingWal, Obstacle, missing_required, with_broken_chains};
 use super::servers::Servers;
 use super::wal::{WalArchivesStatus, WalStatus, assess_wal};
-use crate::model::{BackupId, BackupKind, Manifest, Physical, RepositoryName, SourceName, WalCheck};
+use crate::model::{
+    BackupId, BackupKind, Manifest, Physical, RepositoryName, Segment, SourceName, WalCheck, WalName,
+};
 use crate::pipeline::Identities;
+use crate::platform::{Clock as _, SystemClock};
 use crate::repository::{Inventory, Listing, Repositories, Repository};
+use crate::store::Store;
 use crate::text::error_chain;
 use crate::wal::cluster::ClusterError;
-use crate::wal::{Archive, ArchiverFacts, LastArchived, ListError, holdings, modified, moment};
+use crate::wal::{Archive, ArchiverFacts, LastArchived, ListError, WalInventory, holdings, modified, moment};
 
 /// The time limit for the listing that determines whether base backups are restorable.
 const LISTED_WITHIN: Duration = Duration::from_secs(60);
+/// How long after a segment an earlier one may follow: they are uploaded concurrently, and a listing takes
+/// time.
+const GAP_MAY_CLOSE: TimeDelta = TimeDelta::seconds(5);
+const LIST_AGAIN: Duration = Duration::from_millis(250);
 
 /// Queries a repository until an assessment has all facts that it needs.
 pub async fn settle<T>(
@@ -40,7 +50,7 @@ async fn answer(
     let store = &*repository.store;
     match question {
         Question::Wal { archive, since } => {
-            let listed = match holdings(store, &archive, since, &Identities::default()).await {
+            let listed = match settled_holdings(store, &archive, since).await {
                 Ok(held) => ListedWal::Held(held),
                 Err(ListError::Never { .. }) => ListedWal::None("no WAL has been archived there".to_owned()),
                 // The server was recreated and never archived: WAL of its predecessor still counts.
@@ -61,6 +71,30 @@ async fn answer(
         }
     }
     Ok(())
+}
+
+/// Lists the WAL, and again while a gap before a segment that was just written may still close: what is being
+/// uploaded is not missing.
+async fn settled_holdings(
+    store: &dyn Store,
+    archive: &Archive,
+    since: Option<Segment>,
+) -> Result<WalInventory, ListError> {
+    loop {
+        let held = holdings(store, archive, since, &Identities::default()).await?;
+        let mut is_recent = false;
+        for gap in held.timelines().filter_map(|timeline| held.gaps(timeline).pop()) {
+            let Some(after) = held.after(gap) else { continue };
+            let written =
+                modified(store, archive, WalName::Segment(after)).await.map_err(ListError::Store)?;
+            let age = written.map(|written| SystemClock.now() - written);
+            is_recent |= age.is_some_and(|age| (TimeDelta::zero()..GAP_MAY_CLOSE).contains(&age));
+        }
+        if !is_recent {
+            return Ok(held);
+        }
+        tokio::time::sleep(LIST_AGAIN).await;
+    }
 }
 
 /// Assesses the WAL of every source with base backups in every repository in use. `inventory`: intact copies.

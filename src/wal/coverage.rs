@@ -275,6 +275,13 @@ impl WalInventory {
             .collect()
     }
 
+    /// Returns the segment behind a gap; `None` where the gap ends at a fork.
+    pub fn after(&self, gap: Gap) -> Option<Segment> {
+        let timeline = gap.last.timeline;
+        let number = gap.last.number(self.size)? + 1;
+        self.has(timeline, number).then(|| self.segment(timeline, number))
+    }
+
     /// Returns the timelines with segments that no server can reach: their history file is missing.
     pub fn without_history(&self) -> impl Iterator<Item = Timeline> {
         let later = self.timelines.range(Timeline::FIRST.next()..);
