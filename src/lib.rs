@@ -16,6 +16,8 @@
 //! | module | owns |
 //! |---|---|
 //! | [`cli`] | arguments, one file a verb, output, error → exit code and hint; the only module that prints |
+//! | [`report`] | JSON, Markdown and HTML pages of what drills found |
+//! | [`drill`] | restores for real, in a sandbox, checked, timed and recorded |
 //! | [`backup`], [`restore`], [`verify`], [`copies`], [`retention`], [`status`], [`doctor`], [`init`], [`iam`], [`configure`], [`rds_admin`] | the use cases: where there is something to decide, `plan` decides and `execute` acts |
 //! | [`run`] | what every use case works with |
 //! | [`recoverability`] | what each repository and region can give back, and up to when |
@@ -42,6 +44,7 @@ pub mod cli;
 pub mod configure;
 pub mod copies;
 pub mod doctor;
+pub mod drill;
 pub mod event;
 pub mod iam;
 pub mod init;
@@ -52,6 +55,7 @@ pub mod policy;
 pub mod postgres;
 pub mod rds_admin;
 pub mod recoverability;
+pub mod report;
 pub mod repository;
 pub mod restore;
 pub mod retention;

@@ -103,6 +103,33 @@ pub fn hold_release(system: &SystemName, hold: &RunId) -> String {
     format!("{}{hold}.released.json", holds(system))
 }
 
+/// The suffix of a drill's detached digest.
+pub const DRILL_DIGEST: &str = ".sha256.json";
+/// The suffix of the record that a person has seen a drill's.
+pub const DRILL_ACKNOWLEDGED: &str = ".acknowledged.json";
+
+/// Every record of a drill, their digests, and who has seen them.
+pub fn drills(system: &SystemName) -> String {
+    format!("{}drills/", journal(system))
+}
+
+/// Returns the key of a drill's record without its suffix.
+pub fn drill_stem(system: &SystemName, drill: &RunId) -> String {
+    format!("{}{drill}", drills(system))
+}
+
+pub fn drill_record(system: &SystemName, drill: &RunId) -> String {
+    format!("{}.json", drill_stem(system, drill))
+}
+
+pub fn drill_digest(system: &SystemName, drill: &RunId) -> String {
+    format!("{}{DRILL_DIGEST}", drill_stem(system, drill))
+}
+
+pub fn drill_acknowledgement(system: &SystemName, drill: &RunId) -> String {
+    format!("{}{DRILL_ACKNOWLEDGED}", drill_stem(system, drill))
+}
+
 /// Every lease.
 pub fn leases(system: &SystemName) -> String {
     format!("{system}/leases/")

@@ -1,0 +1,23 @@
+//! Restore drills: a backup is restored for real, in a sandbox, checked, timed, recorded, and removed again.
+//!
+//! ```text
+//! sample ─▶ sandbox ─▶ restore ─▶ checks ─▶ verdict ─▶ clean up ─▶ record
+//! ```
+//!
+//! *Invariants.*
+//! - Nothing of production is written, and what is restored reaches no network.
+//! - A check that could not be run has not passed, and what the drill's host lacks is never the backup's fault.
+//! - A drill leaves a record, whatever became of it; records are never changed, and each names the one before.
+//!
+//! *Not here.* How a restore is done: [`crate::restore`]. Reports: [`crate::report`].
+
+pub mod evidence;
+mod record;
+mod scenario;
+
+pub use record::{
+    Acknowledgement, CheckCriterion, CheckEvidence, Cleanup, Criteria, DrillIdentity, DrillPhase,
+    DrillRecord, DrillVerdict, Environment, PassedOver, People, PreviousDrill, RECORD_FORMAT, Results,
+    Sample, SampledArtifact, Trigger, VerdictReason,
+};
+pub use scenario::Scenario;

@@ -1,0 +1,66 @@
+use std::fmt::{self, Display};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// The incident that a drill rehearses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scenario {
+    /// The database is lost; the newest backup is restored.
+    Newest,
+    /// Data was destroyed by mistake; the moment before it is restored, by a base backup and WAL.
+    PointInTime,
+    /// Any backup that is kept is restored, the oldest among them.
+    Random,
+    /// The region of the primary repository is lost: a copy is restored, and the primary is not called once.
+    RegionLoss,
+    /// The team's host and keys are lost: the escrowed identity, and nothing this host knows, is used.
+    EscrowKey,
+}
+
+impl Scenario {
+    pub const ALL: [Self; 5] =
+        [Self::Newest, Self::PointInTime, Self::Random, Self::RegionLoss, Self::EscrowKey];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Newest => "newest",
+            Self::PointInTime => "point-in-time",
+            Self::Random => "random",
+            Self::RegionLoss => "region-loss",
+            Self::EscrowKey => "escrow-key",
+        }
+    }
+
+    /// Returns what is assumed to have happened, as a sentence.
+    pub fn incident(self) -> &'static str {
+        match self {
+            Self::Newest => "The database is lost.",
+            Self::PointInTime => "Data was destroyed by mistake, and is needed as it was at a point in time.",
+            Self::Random => "A backup of some age is needed.",
+            Self::RegionLoss => "The region of the primary repository is lost.",
+            Self::EscrowKey => "This host and the operational keys are lost; the escrowed identity is left.",
+        }
+    }
+
+    /// Returns whether the RPO is measured: an older backup on purpose tells nothing of what would be lost.
+    pub fn measures_rpo(self) -> bool {
+        self != Self::Random
+    }
+}
+
+impl Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Scenario {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|scenario| scenario.as_str() == text);
+        found.ok_or_else(|| format!("there is no scenario `{text}`"))
+    }
+}
