@@ -36,6 +36,25 @@ impl Catalog {
         for check in &record.detail.checks {
             self.record_check(check).await?;
         }
+        for copy in &record.detail.proven {
+            self.record_proven(copy).await?;
+        }
+        Ok(())
+    }
+
+    /// Records that a drill restored a copy and found it good, unless it was found bad or vanished since.
+    pub async fn record_proven(&self, copy: &journal::ProvenCopy) -> Result<(), CatalogError> {
+        sqlx::query(
+            "UPDATE copies SET state = $1
+             WHERE system = $2 AND backup = $3 AND repository = $4 AND vanished IS NULL",
+        )
+        .bind(AssuranceLevel::Proven.as_str())
+        .bind(&self.system)
+        .bind(copy.backup.as_str())
+        .bind(copy.repository.as_str())
+        .execute(&self.pool)
+        .await
+        .map_err(self.failed("record a drill"))?;
         Ok(())
     }
 

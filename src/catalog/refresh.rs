@@ -222,6 +222,12 @@ async fn apply_checks(catalog: &Catalog, refreshed: &Refreshed) -> Result<(), Ca
                 catalog.record_check(check).await?;
             }
         }
+        for proven in &run.detail.proven {
+            let copy = (proven.repository.clone(), proven.backup.clone());
+            if refreshed.found.contains(&copy) && !refreshed.returned.contains(&copy) {
+                catalog.record_proven(proven).await?;
+            }
+        }
     }
     Ok(())
 }

@@ -5,9 +5,19 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 /// The result of comparing an answer with the expectations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CheckVerdict {
-    Pass { found: String },
-    Fail { reason: String },
-    Undetermined { reason: String },
+    Pass {
+        found: String,
+    },
+    Fail {
+        reason: String,
+    },
+    Undetermined {
+        reason: String,
+    },
+    /// The server has not what is asked for, or does not let the role see it.
+    NotThere {
+        reason: String,
+    },
 }
 
 /// Compares the rows of a single-column query with all expectations on its one value. `until`: the recovery
@@ -81,6 +91,7 @@ mod tests {
             CheckVerdict::Pass { .. } => "pass",
             CheckVerdict::Fail { .. } => "fail",
             CheckVerdict::Undetermined { .. } => "undetermined",
+            CheckVerdict::NotThere { .. } => "not there",
         }
     }
 

@@ -22,6 +22,9 @@ use serde::Serialize;
 use crate::model::{Cause, Judgement, SourceName, Verdict};
 use crate::policy::{Check, Drill, Probe};
 
+/// The code of a check whose role or tables are not there.
+pub const NOT_THERE: &str = "check-not-there";
+
 /// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CheckResult {
@@ -61,6 +64,11 @@ impl CheckResult {
             CheckVerdict::Undetermined { reason } => {
                 let message = format!("failed to run check `{check}`: {reason}");
                 verdict.add(Judgement::Undetermined, Cause::Environment, "check-not-asked", message);
+            }
+            // Whoever asked may have lacked the rights, or what is asked for was left out on purpose.
+            CheckVerdict::NotThere { reason } => {
+                let message = format!("failed to run check `{check}`: {reason}");
+                verdict.add(Judgement::Undetermined, Cause::Environment, NOT_THERE, message);
             }
         }
         Self { check: check.to_owned(), verdict, found }

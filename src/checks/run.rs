@@ -62,11 +62,18 @@ async fn ask_within(
 ) -> CheckVerdict {
     match tokio::time::timeout(WITHIN, ask(connection, query)).await {
         Ok(Ok(rows)) => evaluate(&rows, expectations, until),
+        Ok(Err(error)) if is_not_there(&error) => CheckVerdict::NotThere { reason: error_chain(&error) },
         Ok(Err(error)) => CheckVerdict::Undetermined { reason: error_chain(&error) },
         Err(_) => {
             CheckVerdict::Undetermined { reason: format!("no answer within {}", format_duration(WITHIN)) }
         }
     }
+}
+
+/// Whether the server has not what is asked for, or does not let the role see it.
+fn is_not_there(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| ["42501", "42P01", "42703", "3F000"].contains(&&*code))
 }
 
 /// Returns the rows of the query's only column, as text.

@@ -74,7 +74,8 @@ pub(super) async fn run(args: HoldArgs, context: &Context) -> Result<Exit, Comma
     }
 }
 
-fn person(given: Option<String>) -> String {
+/// Returns who was named, or the user that runs this, on this host.
+pub(super) fn person(given: Option<String>) -> String {
     given.unwrap_or_else(|| {
         let user = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER"));
         format!("{}@{}", user.unwrap_or_else(|_| "unknown".to_owned()), host_name())

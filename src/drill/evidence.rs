@@ -141,6 +141,22 @@ pub async fn write(
     Ok((sha256, put(repositories, &objects).await?))
 }
 
+/// Writes what one repository has and another lacks, as far as that takes it: the next drill tries again.
+pub async fn complete(repositories: &Repositories, system: &SystemName, history: &DrillHistory) {
+    for repository in repositories.writable() {
+        let Ok(own) = read(&*repository.store, system).await else { continue };
+        let missing = history.drills.iter().filter(|drill| {
+            drill.matches_digest && !own.drills.iter().any(|known| known.sha256 == drill.sha256)
+        });
+        for drill in missing {
+            let alone = Repositories::new(vec![repository.clone()]);
+            if let Err(error) = write(&alone, &drill.record).await {
+                tracing::info!("{}", crate::text::error_chain(&error));
+            }
+        }
+    }
+}
+
 /// Records that a person has seen a drill, once.
 pub async fn acknowledge(
     repositories: &Repositories,

@@ -11,13 +11,26 @@
 //!
 //! *Not here.* How a restore is done: [`crate::restore`]. Reports: [`crate::report`].
 
+mod checking;
 pub mod evidence;
+mod facts;
+mod judge;
+mod locate;
 mod record;
+mod request;
+mod restore_sample;
+mod run;
+mod sample;
+mod sandbox;
 mod scenario;
+mod stages;
 
 pub use record::{
     Acknowledgement, CheckCriterion, CheckEvidence, Cleanup, Criteria, DrillIdentity, DrillPhase,
     DrillRecord, DrillVerdict, Environment, PassedOver, People, PreviousDrill, RECORD_FORMAT, Results,
     Sample, SampledArtifact, Trigger, VerdictReason,
 };
+pub use request::DrillRequest;
+pub use run::{Concluded, Preview, preview, run};
+pub use sample::{Choice, SampleRequest, SampledRestore};
 pub use scenario::Scenario;

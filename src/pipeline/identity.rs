@@ -208,6 +208,11 @@ impl Identities {
         Ok(all)
     }
 
+    /// Reads the identities of a secret. `origin` is named in errors.
+    pub fn from_secret(origin: &Path, text: &SecretString) -> Result<Self, IdentityError> {
+        Self::parse(origin, text.expose_secret().as_bytes().to_vec())
+    }
+
     pub fn add(&mut self, others: Self) {
         self.0.extend(others.0);
     }

@@ -1,5 +1,6 @@
 //! What happens by itself: schedules, drills, notifications.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono_tz::Tz;
@@ -72,6 +73,16 @@ pub struct Drill {
     pub identity: Option<SecretRef>,
     /// It has failed if it takes longer.
     pub deadline: Duration,
+    /// The application's role, as which the checks ask.
+    pub role: Option<String>,
+    pub database: Option<String>,
+    /// What a drill does not measure and the RTO includes: until it is noticed and decided, and until the application uses
+    /// what was restored.
+    pub detect: Duration,
+    pub cut_over: Duration,
+    pub directory: Option<PathBuf>,
+    /// Drill also where the sandbox cannot be isolated from the network.
+    pub allow_unverified_isolation: bool,
     pub checks: Vec<Check>,
 }
 

@@ -18,18 +18,12 @@ struct Dormant {
 }
 
 /// All of them. A row goes when something acts on its section.
-const DORMANT: [Dormant; 3] = [
+const DORMANT: [Dormant; 2] = [
     Dormant {
         section: "schedule",
         spot: |table| table.schedule.as_ref().map(|section| &section.spot),
         message: "this version runs nothing at these times: they are only compared with the RPO",
-        hint: "let cron run `drctl backup -q` and `drctl retention apply -q`, as the README shows",
-    },
-    Dormant {
-        section: "drill",
-        spot: |table| table.drill.as_ref().map(|section| &section.spot),
-        message: "this version runs no drills: only its `sql` checks are run, after each restore",
-        hint: "practise a manual restore, and check the restored data",
+        hint: "let cron run `drctl backup -q`, `drctl retention apply -q` and `drctl drill run --scheduled -q`, as the README shows",
     },
     Dormant {
         section: "notify",
@@ -63,7 +57,20 @@ pub fn dormant(policy: &Policy) -> Vec<Lint> {
             })
         })
         .chain(unremoved(policy))
+        .chain(undrilled(policy))
         .collect()
+}
+
+/// Warns of a drill of what only AWS keeps.
+fn undrilled(policy: &Policy) -> Option<Lint> {
+    let source = policy.source(&policy.drill.as_ref()?.source)?;
+    source.kinds.iter().all(|kind| kind.is_managed()).then(|| Lint {
+        misses_objective: false,
+        at: None,
+        key: "drill".to_owned(),
+        message: format!("this version drills dumps and base backups, and `{}` has neither", source.name),
+        hint: "take dumps of it, too, or practise a manual restore and check the restored data".to_owned(),
+    })
 }
 
 /// Warns of rules for backups that retention never removes.
@@ -99,11 +106,7 @@ mod tests {
     #[test]
     fn every_section_that_nothing_acts_on_is_named_with_its_line() {
         let line = |head: &str| POLICY.lines().position(|line| line == head).unwrap() + 1;
-        let expected = [
-            ("schedule", line("[schedule.sources]")),
-            ("drill", line("[drill]")),
-            ("notify", line("[notify]")),
-        ];
+        let expected = [("schedule", line("[schedule.sources]")), ("notify", line("[notify]"))];
         let expected = expected.map(|(key, line)| (key.to_owned(), line));
         assert_eq!(found(POLICY), expected);
     }

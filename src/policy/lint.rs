@@ -294,7 +294,7 @@ fn routine(policy: &Policy, lint: &mut impl FnMut(String, String, &str)) {
         lint(
             "drill".to_owned(),
             message.to_owned(),
-            "add a `[drill]`; until drills run, practise a manual restore every month",
+            "add a `[drill]`, and let cron run `drctl drill run --scheduled -q` every month",
         );
     }
     if let Some(drill) = policy.drill.as_ref().filter(|drill| drill.deadline > policy.objectives.rto) {

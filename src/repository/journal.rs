@@ -105,11 +105,26 @@ pub struct Detail {
     /// Tombstones of WAL.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub wal_removals: Vec<WalRemoval>,
+    /// Copies of backups that a drill restored and found good.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proven: Vec<ProvenCopy>,
+    /// The digest of a drill's record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Sha256Hex>,
     /// The digest of the rules that retention applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rules: Option<String>,
 }
 
+/// A copy of a backup that was restored and passed every check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProvenCopy {
+    pub backup: BackupId,
+    pub repository: RepositoryName,
+}
+
+/// The verb of records of drills.
+pub const DRILL: &str = "drill";
 /// The verb of records that say what came of retention.
 pub const RETENTION: &str = "retention";
 /// The verb of records that hold tombstones.

@@ -24,7 +24,8 @@ mod teardown;
 
 pub use aws::AwsRestoreError;
 pub use prepare::{
-    Concluded, Executed, PlanDocument, PreparedRestore, RestorePlan, RestoreProgress, Restorer, prepare,
+    Concluded, Executed, Performed, PlanDocument, PreparedRestore, RestorePlan, RestoreProgress, Restorer,
+    prepare,
 };
 pub use refusal::{Refusal, RefusalClass};
 pub use report::{

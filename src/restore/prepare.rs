@@ -97,14 +97,14 @@ pub struct PlanDocument<'p, P> {
     plan: &'p P,
 }
 
+/// The result of a restore.
+pub type Performed<R> = Result<
+    RestoreReport<<R as Restorer>::Details>,
+    RestoreFailed<<R as Restorer>::Error, <R as Restorer>::Aftermath>,
+>;
+
 /// The result of a restore, and the repositories that did not store its record.
-pub type Concluded<R> = (
-    Result<
-        RestoreReport<<R as Restorer>::Details>,
-        RestoreFailed<<R as Restorer>::Error, <R as Restorer>::Aftermath>,
-    >,
-    Vec<Unavailable>,
-);
+pub type Concluded<R> = (Performed<R>, Vec<Unavailable>);
 
 /// Surveys and plans. `checks`: the policy's, which are run on what was restored.
 pub async fn prepare<'c, R: Restorer>(
@@ -139,6 +139,18 @@ impl<R: Restorer> PreparedRestore<'_, R> {
     /// Executes the plan, runs the checks, and records the run.
     pub async fn run(&self, run: &RunContext) -> Concluded<R> {
         run.events.emit(&Event::RunBegan { run: run.id.clone(), verb: VERB });
+        let outcome = self.perform(run).await;
+        let summary = self.plan.summary();
+        let (word, detail) = match &outcome {
+            Ok(report) => (report.outcome(), report.detail(summary.changed)),
+            Err(failed) => (failed.outcome(), failed.detail(R::METHOD, &summary)),
+        };
+        let unrecorded = run.conclude(VERB, word, detail).await;
+        (outcome, unrecorded)
+    }
+
+    /// Executes the plan and runs the checks, for a caller that records them with what it did besides.
+    pub async fn perform(&self, run: &RunContext) -> Performed<R> {
         let begun = run.clock.now();
         let mut progress = RestoreProgress {
             phases: PhaseTimer::new(&run.events),
@@ -155,7 +167,7 @@ impl<R: Restorer> PreparedRestore<'_, R> {
         let phase = progress.phases.current();
         let (phases, checks, created) = (progress.phases.ended(), progress.checks, progress.created);
         let summary = self.plan.summary();
-        let outcome = match outcome {
+        match outcome {
             Ok(restored) => Ok(RestoreReport {
                 run: run.id.clone(),
                 method: R::METHOD,
@@ -176,13 +188,7 @@ impl<R: Restorer> PreparedRestore<'_, R> {
                 let subject = summary.subject.clone();
                 Err(RestoreFailed { subject, phase, phases, created, aftermath, error })
             }
-        };
-        let (word, detail) = match &outcome {
-            Ok(report) => (report.outcome(), report.detail(summary.changed)),
-            Err(failed) => (failed.outcome(), failed.detail(R::METHOD, &summary)),
-        };
-        let unrecorded = run.conclude(VERB, word, detail).await;
-        (outcome, unrecorded)
+        }
     }
 }
 

@@ -3,7 +3,7 @@ use std::fmt::{self, Display};
 
 use serde::Serialize;
 
-use crate::model::{BackupId, RepositoryName};
+use crate::model::{BackupId, Cause, RepositoryName};
 use crate::text::quoted_list;
 
 /// A reason against a restore. Nothing was changed.
@@ -28,6 +28,16 @@ pub enum RefusalClass {
     Usage,
     /// There is nothing to restore.
     Nothing,
+}
+
+impl RefusalClass {
+    /// Returns where to look for the reason.
+    pub fn cause(self) -> Cause {
+        match self {
+            Self::Nothing => Cause::Backup,
+            Self::NotReady | Self::Usage => Cause::Environment,
+        }
+    }
 }
 
 impl Refusal {

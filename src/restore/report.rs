@@ -8,8 +8,9 @@ use super::Refusal;
 use super::teardown::CreatedObject;
 use crate::checks::CheckResult;
 use crate::event::{Phase, PhaseSeconds};
-use crate::model::{BackupId, Outcome, RunId, SourceName, Verdict};
+use crate::model::{BackupId, Cause, Outcome, RepositoryName, RunId, SourceName, Verdict};
 use crate::repository::journal::Detail;
+use crate::store::StoreErrorKind;
 
 /// The name of a restore in the journal.
 pub const VERB: &str = "restore";
@@ -132,6 +133,23 @@ pub trait RestoreError: std::error::Error + Send + Sync + Sized + 'static {
 
     /// Returns the reason without any of the data: for the journal, which is not encrypted.
     fn journal_reason(&self) -> String;
+
+    /// Returns where to look for what prevented it. Of refusals each has its own.
+    fn cause_class(&self) -> Cause {
+        Cause::Tool
+    }
+}
+
+/// Where to look after every repository failed to give an artifact: at the backup, unless none of them could be asked.
+pub(super) fn cause_of_tries(tries: &[(RepositoryName, String)]) -> Cause {
+    use StoreErrorKind::{ClockSkew, Credentials, Forbidden, NoBucket, Unavailable, Unreachable};
+    let on_the_way =
+        [ClockSkew, Credentials, Forbidden, NoBucket, Unavailable, Unreachable].map(|kind| kind.to_string());
+    let is_on_the_way = |reason: &String| on_the_way.iter().any(|words| reason.contains(words));
+    match tries.iter().all(|(_, reason)| is_on_the_way(reason)) {
+        true => Cause::Environment,
+        false => Cause::Backup,
+    }
 }
 
 /// What remains after a method failed.

@@ -78,3 +78,34 @@ async fn an_intact_segment_is_taken_before_one_that_was_damaged_when_it_was_arch
 async fn a_damaged_segment_is_taken_where_no_repository_has_another() {
     assert_eq!(Kept::new([true, true]).await.fetched().await, ("primary".to_owned(), false));
 }
+
+#[tokio::test]
+async fn a_relay_hands_over_what_was_fetched_and_tells_an_absent_file_from_a_failure() {
+    use crate::wal::relay::{RelayError, RelayRequest, WalRelay, fetch_by};
+    let kept = Kept::new([false, false]).await;
+    let apart = tempfile::tempdir().unwrap();
+    let (socket, target) = (apart.path().join("relay"), apart.path().join("RECOVERYXLOG"));
+    let spool = apart.path().join("spool");
+    std::fs::create_dir(&spool).unwrap();
+    let relay = WalRelay::start(kept.fetcher.clone(), &socket, &spool, None).unwrap();
+    let request = |file: &str| RelayRequest {
+        file: file.to_owned(),
+        cluster: Some(kept.archive.cluster),
+        from: vec![],
+        until: None,
+        mapped_tablespaces: None,
+    };
+    let name = kept.segment.to_string();
+    assert!(fetch_by(&socket, &request(&name), &target).await.unwrap());
+    let plain = segment_for_tests(1, 3 * SIZE, u32::try_from(SIZE).unwrap());
+    assert!(std::fs::read(&target).unwrap() == plain && relay.served() == SIZE);
+    std::fs::remove_file(&target).unwrap();
+    assert!(!fetch_by(&socket, &request("00000002.history"), &target).await.unwrap());
+    // A repository that cannot be read may have it: that is no absence.
+    let elsewhere = RelayRequest { from: vec!["east".parse().unwrap()], ..request(&name) };
+    let error = fetch_by(&socket, &elsewhere, &target).await.unwrap_err();
+    assert!(matches!(&error, RelayError::Failed(_)), "{error}");
+    let cut = RelayRequest { until: Some(Lsn(3 * SIZE)), ..request(&name) };
+    assert!(!fetch_by(&socket, &cut, &target).await.unwrap() && !target.exists());
+    drop(relay);
+}

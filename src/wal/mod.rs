@@ -28,6 +28,7 @@ mod partial_segment;
 mod prefetch;
 mod push;
 mod push_rejection;
+pub mod relay;
 mod required;
 mod segment_check;
 mod source_file;

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::cli::style;
@@ -65,7 +67,7 @@ pub(super) fn lines(policy: &Policy) -> Vec<String> {
         section("Retention (by `drctl retention apply`)", entries);
     }
     if let Some(drill) = &policy.drill {
-        section(&format!("Drill ({LATER})"), self::drill(drill));
+        section("Drill", self::drill(drill));
     }
     if !policy.notify.channels.is_empty() {
         section(&format!("Notify ({LATER})"), notify(&policy.notify));
@@ -281,6 +283,17 @@ fn drill(drill: &Drill) -> Vec<(String, String)> {
     );
     let when = if drill.schedule.is_empty() { "by hand".to_owned() } else { cron(&drill.schedule) };
     let mut entries = vec![("restores".to_owned(), what), ("when".to_owned(), when)];
+    if let Some(role) = &drill.role {
+        entries.push(("checks as".to_owned(), role.clone()));
+    }
+    if drill.detect + drill.cut_over > Duration::ZERO {
+        let allowed = format!(
+            "{} to notice and decide, {} to cut over",
+            format_duration(drill.detect),
+            format_duration(drill.cut_over)
+        );
+        entries.push(("allows".to_owned(), allowed));
+    }
     entries.extend(drill.checks.iter().map(|check| {
         let how = match &check.probe {
             Probe::Sql { .. } => "SQL",

@@ -8,6 +8,7 @@ use crate::model::{Lsn, RepositoryName, SourceName, SystemIdentifier, WalError, 
 use crate::pipeline::Identities;
 use crate::postgres::system_identifier_in;
 use crate::text::format_size;
+use crate::wal::relay::{RelayRequest, fetch_by};
 use crate::wal::{FetchError, Fetched, Fetcher};
 
 const HELP: &str = "\
@@ -42,6 +43,9 @@ pub(super) struct FetchArgs {
     /// rejected. `drctl restore` sets it, since recovery would write to the live server's directories
     #[arg(long, value_name = "LSN,…|none", value_parser = positions)]
     mapped_tablespaces: Option<Positions>,
+    /// Fetch from the process that listens at this socket, for a server without a network
+    #[arg(long, value_name = "SOCKET", hide = true)]
+    relay: Option<PathBuf>,
     /// The system identifier of the WAL [default: that of the data directory this is run in]
     #[arg(long, value_name = "NUMBER")]
     system_identifier: Option<SystemIdentifier>,
@@ -67,6 +71,9 @@ pub(super) async fn run(args: FetchArgs, context: &Context) -> Result<Exit, Comm
         source.map(|name| name.parse()).transpose().map_err(CommandError::usage)?;
     let name: WalName = name.parse().map_err(CommandError::usage)?;
     let target = Path::new(target);
+    if let Some(relay) = &args.relay {
+        return relayed(relay, &args, name, target).await;
+    }
     let policy = context.policy()?;
     let (source, archiving) = super::archived(&policy, source.as_ref())?;
     let identities = Identities::read(&args.identity).map_err(no_identity)?;
@@ -96,6 +103,22 @@ pub(super) async fn run(args: FetchArgs, context: &Context) -> Result<Exit, Comm
     match fetcher.fetch(cluster, name, target).await {
         Ok(fetched) => Ok(told(context, name, &fetched)),
         Err(error) => Err(failed(error)),
+    }
+}
+
+/// Fetches by another process.
+async fn relayed(relay: &Path, args: &FetchArgs, name: WalName, target: &Path) -> Result<Exit, CommandError> {
+    let request = RelayRequest {
+        file: name.to_string(),
+        cluster: args.system_identifier.or_else(|| of_data_directory(target)),
+        from: args.from.clone(),
+        until: args.until,
+        mapped_tablespaces: args.mapped_tablespaces.as_ref().map(|positions| positions.0.clone()),
+    };
+    match fetch_by(relay, &request, target).await {
+        Ok(true) => Ok(Exit::Done),
+        Ok(false) => Ok(Exit::Failed),
+        Err(error) => Err(CommandError::failed(error)),
     }
 }
 

@@ -100,6 +100,12 @@ pub(super) fn drill(
             .map(|deadline| deadline.0)
             .or(context.objectives.map(|objectives| objectives.rto))
             .unwrap_or(Duration::from_secs(4 * 3600)),
+        role: table.role.as_deref().cloned(),
+        database: table.database.as_deref().cloned(),
+        detect: table.detect.as_ref().map(|allowed| allowed.0).unwrap_or_default(),
+        cut_over: table.cut_over.as_ref().map(|allowed| allowed.0).unwrap_or_default(),
+        directory: table.directory.as_deref().cloned(),
+        allow_unverified_isolation: table.danger_unverified_isolation.as_deref().copied().unwrap_or_default(),
         checks,
     })
 }

@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use schemars::JsonSchema;
 
 use super::CredentialsTable;
@@ -136,8 +138,8 @@ impl Decode for ScheduleEntry {
 }
 
 table! {
-    /// A practice restore and its checks. Checked now, used by a later version; the queries
-    /// among its checks are run against a restored RDS instance.
+    /// What `drctl drill run` restores into a sandbox, and its checks. The queries among these are run after every
+    /// restore, too.
     DrillTable {
         required {}
         optional {
@@ -153,6 +155,19 @@ table! {
             identity: SecretRef,
             /// How long it may take before it has failed; the RTO unless given.
             deadline: Period,
+            /// The application's role: the checks ask as it does. Without one, they ask as a superuser, to whom a missing
+            /// grant does not matter.
+            role: String,
+            /// The database that the checks ask; the source's unless given.
+            database: String,
+            /// How long it may take until somebody has noticed and decided; part of the RTO.
+            detect: Period,
+            /// How long it may take until the application uses what was restored; part of the RTO.
+            cut_over: Period,
+            /// Where drills restore to on their host; a directory in TMPDIR or `/var/tmp` unless given.
+            directory: PathBuf,
+            /// Drill also on a host that cannot isolate what is restored from the network.
+            danger_unverified_isolation: bool,
             /// What must be true of what was restored.
             checks: Vec<Spanned<CheckTable>>,
         }

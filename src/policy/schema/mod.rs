@@ -57,7 +57,7 @@ table! {
             /// When backups are taken. Checked now, used by a later version: until then, let cron or a
             /// systemd timer run `drctl backup`.
             schedule: ScheduleTable,
-            /// A practice restore and its checks. Checked now, used by a later version.
+            /// What `drctl drill run` restores, and its checks.
             drill: DrillTable,
             /// What AWS charges, as you looked it up: for estimates of what a restore costs.
             prices: PricesTable,

@@ -4,11 +4,13 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::Difference;
-use crate::model::{BackupId, RepositoryName};
+use super::error_cause::cause_of;
+use crate::model::{BackupId, Cause, RepositoryName};
 use crate::pipeline::OpenError;
 use crate::platform::{PipeStdinError, ProcessError};
 use crate::postgres::{ConnectError, FactsError, ToolsError};
 use crate::repository::{ManifestError, Unavailable};
+use crate::restore::report::cause_of_tries;
 use crate::restore::{Refusal, RestoreError};
 use crate::run::Interrupted;
 use crate::text::{bullet_list, format_duration};
@@ -121,6 +123,37 @@ impl RestoreError for DumpRestoreError {
             Self::Different(all) => format!("{} differences to what was dumped", all.len()),
             Self::Fetch { .. } => self.to_string(),
             _ => "failed".to_owned(),
+        }
+    }
+
+    fn cause_class(&self) -> Cause {
+        match self {
+            Self::Fetch { tries, .. } => cause_of_tries(tries),
+            Self::Manifest { .. } | Self::Details { .. } | Self::Different(_) | Self::Choose { .. } => {
+                Cause::Backup
+            }
+            Self::CannotDecrypt { source, .. } => match source {
+                OpenError::Header(_) => Cause::Backup,
+                OpenError::NoIdentity | OpenError::WrongIdentity | OpenError::Read(_) => Cause::Environment,
+            },
+            Self::Load(error) | Self::LoadObject { source: error, .. } | Self::PassedOver(error) => {
+                cause_of(&error.to_string()).unwrap_or(Cause::Tool)
+            }
+            Self::LoadInput(_) => Cause::Backup,
+            Self::NoRepository(_)
+            | Self::Connect(_)
+            | Self::Target(_)
+            | Self::TargetSilent { .. }
+            | Self::Tools(_)
+            | Self::Scratch { .. }
+            | Self::StatementSilent { .. }
+            | Self::ServerLost { .. }
+            | Self::Occupied { .. } => Cause::Environment,
+            Self::Refused(_)
+            | Self::TargetFacts(_)
+            | Self::Statement { .. }
+            | Self::Analyze(_)
+            | Self::Interrupted => Cause::Tool,
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::model::Cause;
 const SEVERITIES: [&str; 3] = ["ERROR:  ", "FATAL:  ", "PANIC:  "];
 
 /// What the target lacks or does not allow, or failures on the way to it.
-const OF_ENVIRONMENT: [&str; 38] = [
+const OF_ENVIRONMENT: [&str; 39] = [
     // Permissions.
     "permission denied",
     "must be owner of",
@@ -26,6 +26,7 @@ const OF_ENVIRONMENT: [&str; 38] = [
     "could not access file",
     "could not load library",
     "could not find function",
+    "shared_preload_libraries",
     "role \"",
     "tablespace \"",
     "language \"",

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::unpack::UnpackError;
-use crate::model::{BackupId, RepositoryName};
+use crate::model::{BackupId, Cause, RepositoryName};
 use crate::pipeline::OpenError;
 use crate::platform::ProcessError;
 use crate::repository::Unavailable;
+use crate::restore::report::cause_of_tries;
 use crate::restore::{Refusal, RestoreError};
 use crate::run::Interrupted;
 use crate::store::StoreError;
@@ -85,6 +86,43 @@ impl RestoreError for PhysicalRestoreError {
             _ => "failed".to_owned(),
         }
     }
+
+    fn cause_class(&self) -> Cause {
+        match self {
+            Self::Fetch { tries, .. } => cause_of_tries(tries),
+            Self::NoLog(_) | Self::NotUnderstood { .. } | Self::Unpack { .. } | Self::Proof { .. } => {
+                Cause::Backup
+            }
+            Self::CannotDecrypt { source, .. } => match source {
+                OpenError::Header(_) => Cause::Backup,
+                OpenError::NoIdentity | OpenError::WrongIdentity | OpenError::Read(_) => Cause::Environment,
+            },
+            Self::Start { log, .. } if log.iter().any(|line| is_of_host(line)) => Cause::Environment,
+            Self::Start { .. } => Cause::Backup,
+            Self::NoRepository(_) | Self::Tags(_) | Self::Look { .. } | Self::Write { .. } => {
+                Cause::Environment
+            }
+            Self::Refused(_) | Self::Program(_) | Self::Worker(_) | Self::Interrupted => Cause::Tool,
+        }
+    }
+}
+
+/// What the log of a server says that cannot start on this host.
+const OF_HOST: [&str; 10] = [
+    "could not access file",
+    "could not load library",
+    "could not open extension control file",
+    "could not map anonymous shared memory",
+    "could not create shared memory segment",
+    "could not create semaphores",
+    "could not bind",
+    "insufficient parameter settings",
+    "No space left on device",
+    "the relay failed",
+];
+
+fn is_of_host(line: &str) -> bool {
+    OF_HOST.iter().any(|words| line.contains(words))
 }
 
 fn each_try(tries: &[(RepositoryName, String)]) -> String {

@@ -156,7 +156,8 @@ impl HostFacts {
         combined_by: Option<u32>,
     ) -> Result<Self, PhysicalRestoreError> {
         let command = &request.command;
-        let needed = command.identities.iter().chain([&command.policy, &command.drctl]);
+        let policy = Some(&command.policy).filter(|_| command.relay.is_none());
+        let needed = command.identities.iter().chain(policy).chain([&command.drctl]);
         let unreadable = match &request.owner {
             Some(owner) => needed.filter(|path| !owner.may_read(path)).cloned().collect(),
             None => vec![],

@@ -70,7 +70,9 @@ pub use plan::{PhysicalRestorePlan, ResolvedTarget, plan};
 pub use preload::{PreloadAction, PreloadLibrary};
 pub use release::{Release, ReleaseError, release};
 pub use report::{DirectoryCleanup, PhysicalDetails};
-pub use request::{BaseBackupSelector, PhysicalRestoreRequest, RestoreCommand, Start, TablespaceMapping};
+pub use request::{
+    BaseBackupSelector, ConfinedStart, PhysicalRestoreRequest, RestoreCommand, Start, TablespaceMapping,
+};
 pub use start::{ServerState, Started};
 pub use survey::PhysicalSurvey;
 pub use tablespaces::TablespacePlan;

@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::{DirectoryOwner, RecoveryTarget};
@@ -66,6 +67,21 @@ pub struct TablespaceMapping {
 pub struct Start {
     /// `None`: a free one.
     pub port: Option<u16>,
+    /// `None`: it listens on this host.
+    pub confined: Option<ConfinedStart>,
+}
+
+/// How a server is started that reaches nothing, and is reached only by a socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfinedStart {
+    /// A program with its arguments that runs what follows without a network; empty: there is none on this host.
+    pub launcher: Vec<OsString>,
+    /// Where its socket is. Short enough for one.
+    pub socket_directory: PathBuf,
+    /// Replaces the `pg_hba.conf` of the backup.
+    pub hba_file: PathBuf,
+    /// Settings that count over those of the backup.
+    pub settings: Vec<(&'static str, String)>,
 }
 
 /// What the restored server runs to fetch its WAL. All paths are absolute.
@@ -76,4 +92,7 @@ pub struct RestoreCommand {
     pub identities: Vec<PathBuf>,
     /// Variables that its environment must have.
     pub environment: Vec<String>,
+    /// The socket of a relay that hands over the WAL to a server without a network; the policy and the identities are
+    /// not used then.
+    pub relay: Option<PathBuf>,
 }

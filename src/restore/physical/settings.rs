@@ -150,8 +150,15 @@ fn command_line(
     mapped: &[Lsn],
 ) -> String {
     let path = |path: &Path| shell(&path.to_string_lossy()).replace('%', "%%");
-    let mut words = vec![path(&command.drctl), "--policy".to_owned(), path(&command.policy)];
-    words.extend(["wal".to_owned(), "fetch".to_owned()]);
+    let mut words = vec![path(&command.drctl)];
+    match &command.relay {
+        Some(relay) => {
+            words.extend(["wal", "fetch", "--relay"].map(str::to_owned).into_iter().chain([path(relay)]))
+        }
+        None => {
+            words.extend(["--policy".to_owned(), path(&command.policy), "wal".to_owned(), "fetch".to_owned()])
+        }
+    }
     for identity in &command.identities {
         words.extend(["--identity".to_owned(), path(identity)]);
     }
@@ -246,6 +253,7 @@ mod tests {
             policy: r"/etc/100%/po\licy.toml".into(),
             identities: vec!["/key".into()],
             environment: vec![],
+            relay: None,
         };
         let source = "database".parse().unwrap();
         let from = ["west".parse().unwrap()];

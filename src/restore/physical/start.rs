@@ -9,13 +9,13 @@ use rustix::process::Pid;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::PhysicalRestoreError;
 use super::layout::SERVER_LOG;
 use super::plan::PhysicalRestorePlan;
 use super::server_log::{ReplayResult, prove};
+use super::{ConfinedStart, PhysicalRestoreError};
 use crate::model::{History, Lsn, Timeline};
 use crate::platform::{CancellationToken, Program, is_alive};
-use crate::postgres::shell;
+use crate::postgres::{ServerPrograms, shell};
 use crate::restore::RestoreError as _;
 use crate::run::RunContext;
 use crate::text::{error_chain, format_duration};
@@ -104,36 +104,17 @@ fn free_port() -> Result<u16, PhysicalRestoreError> {
         .map_err(|error| PhysicalRestoreError::Start { why: why(error), log: vec![] })
 }
 
-fn program(programs: &Path, owner: Option<(u32, u32)>, name: &str) -> Program {
-    let path = programs.join(name);
-    match owner {
-        Some((user, group)) => Program::new("setpriv")
-            .arg(format!("--reuid={user}"))
-            .arg(format!("--regid={group}"))
-            .arg("--init-groups")
-            .arg(path),
-        None => Program::new(path),
-    }
-}
-
 /// Stops the server of a directory.
-pub(super) async fn stop(
-    programs: &Path,
-    owner: Option<(u32, u32)>,
-    directory: &Path,
-    mode: &str,
-) -> ServerState {
-    let program = program(programs, owner, "pg_ctl").arg("stop").arg("-D").arg(directory).arg("-m").arg(mode);
-    match program.run(PROGRAM_WITHIN, &CancellationToken::new()).await {
-        Err(error) if directory.join("postmaster.pid").exists() => ServerState::MayRun(error_chain(&error)),
-        // It had ended by itself, or was never started.
-        _ => ServerState::Stopped,
+pub(super) async fn stop(programs: &ServerPrograms, directory: &Path, mode: &str) -> ServerState {
+    match programs.stop(directory, mode).await {
+        Ok(()) => ServerState::Stopped,
+        Err(error) => ServerState::MayRun(error_chain(&error)),
     }
 }
 
 struct ScratchServer<'p> {
     plan: &'p PhysicalRestorePlan,
-    programs: &'p Path,
+    programs: ServerPrograms,
     port: u16,
     log: PathBuf,
     without_tls: bool,
@@ -145,7 +126,13 @@ impl<'p> ScratchServer<'p> {
             why: format!("the server programs of PostgreSQL {} are not here", plan.major),
             log: vec![],
         })?;
-        Ok(Self { plan, programs: &tools.directory, port, log: plan.to.join(SERVER_LOG), without_tls: false })
+        let confined = plan.steps.start.as_ref().and_then(|start| start.confined.as_ref());
+        let programs = ServerPrograms {
+            directory: tools.directory.clone(),
+            owner: plan.steps.owner,
+            launcher: confined.map(|confined| confined.launcher.clone()).unwrap_or_default(),
+        };
+        Ok(Self { plan, programs, port, log: plan.to.join(SERVER_LOG), without_tls: false })
     }
 
     async fn run(
@@ -192,10 +179,17 @@ impl<'p> ScratchServer<'p> {
     }
 
     fn program(&self, name: &str) -> Program {
-        program(self.programs, self.plan.steps.owner, name)
+        self.programs.program(name)
+    }
+
+    fn confined(&self) -> Option<&ConfinedStart> {
+        self.plan.steps.start.as_ref()?.confined.as_ref()
     }
 
     fn socket_directory(&self) -> Option<&Path> {
+        if let Some(confined) = self.confined() {
+            return Some(&confined.socket_directory);
+        }
         (self.plan.to.as_os_str().len() <= SOCKET_PATH).then_some(&self.plan.to)
     }
 
@@ -204,7 +198,7 @@ impl<'p> ScratchServer<'p> {
         let socket = self.socket_directory().map(|path| path.to_string_lossy()).unwrap_or_default();
         let settings = [
             ("data_directory", self.plan.to.to_string_lossy().into_owned()),
-            ("listen_addresses", "127.0.0.1".to_owned()),
+            ("listen_addresses", if self.confined().is_some() { "" } else { "127.0.0.1" }.to_owned()),
             ("port", self.port.to_string()),
             ("unix_socket_directories", format!("\"{}\"", socket.replace('"', "\"\"")).replace("\"\"", "")),
             ("logging_collector", "off".to_owned()),
@@ -214,9 +208,14 @@ impl<'p> ScratchServer<'p> {
             ("lc_messages", "C".to_owned()),
         ];
         let tls = self.without_tls.then(|| ("ssl", "off".to_owned()));
+        let hba =
+            self.confined().map(|confined| ("hba_file", confined.hba_file.to_string_lossy().into_owned()));
+        let of_sandbox = self.confined().map(|confined| confined.settings.clone()).unwrap_or_default();
         let options = settings
             .iter()
             .chain(&tls)
+            .chain(&hba)
+            .chain(&of_sandbox)
             .map(|(name, value)| format!("-c {}", shell(&format!("{name}={value}"))));
         options.collect::<Vec<_>>().join(" ")
     }
@@ -243,7 +242,8 @@ impl<'p> ScratchServer<'p> {
     }
 
     async fn begin(&self) -> Result<(), PhysicalRestoreError> {
-        let program = self.program("pg_ctl").arg("start").arg("--no-wait").arg("-D").arg(&self.plan.to);
+        let program =
+            self.programs.launched("pg_ctl").arg("start").arg("--no-wait").arg("-D").arg(&self.plan.to);
         let program = program.arg("-l").arg(&self.log).arg("-o").arg(self.options());
         // It takes an instant. If interrupted, it would be unknown whether a server is running.
         let begun = program.run(PROGRAM_WITHIN, &CancellationToken::new()).await;
@@ -309,7 +309,7 @@ impl<'p> ScratchServer<'p> {
     }
 
     async fn stop(&self, mode: &str) -> ServerState {
-        stop(self.programs, self.plan.steps.owner, &self.plan.to, mode).await
+        stop(&self.programs, &self.plan.to, mode).await
     }
 
     fn failed(&self, why: String) -> PhysicalRestoreError {

@@ -16,7 +16,7 @@ use super::release::is_isolated;
 use super::start::stop;
 use super::{PhysicalRestoreRequest, ServerState};
 use crate::model::RunId;
-use crate::postgres::Tools;
+use crate::postgres::{ServerPrograms, Tools};
 use crate::restore::CreatedObject;
 use crate::restore::teardown::not_of_this_method;
 use crate::run::RunContext;
@@ -76,7 +76,8 @@ async fn stop_server(tools: Option<&Path>, path: &Path) -> Result<(), String> {
     })?;
     let owner = fs::metadata(path).map(|found| (found.uid(), found.gid()));
     let owner = owner.ok().filter(|_| rustix::process::geteuid().is_root());
-    match stop(&programs.directory, owner, path, "immediate").await {
+    let programs = ServerPrograms { directory: programs.directory, owner, launcher: vec![] };
+    match stop(&programs, path, "immediate").await {
         ServerState::MayRun(reason) => Err(format!("its server could not be stopped: {reason}")),
         ServerState::Stopped | ServerState::NotStarted => Ok(()),
     }

@@ -1,0 +1,47 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::sample::SampleRequest;
+use super::{People, Trigger};
+use crate::model::{RepositoryName, Sha256Hex, SourceName};
+use crate::policy::Check;
+
+/// What to drill, and by which criteria.
+#[derive(Clone, Debug)]
+pub struct DrillRequest {
+    pub source: SourceName,
+    pub sample: SampleRequest,
+    /// Read from this repository only; the others that are in use are not called.
+    pub from: Option<RepositoryName>,
+    /// Where sandboxes are made.
+    pub root: PathBuf,
+    /// Go on where it cannot be proven that the sandbox has no network.
+    pub allow_unverified: bool,
+    /// The database that the checks ask; `None`: that of the dump.
+    pub database: Option<String>,
+    /// The role that asks: the application's; `None`: a superuser, to whom a missing grant does not matter.
+    pub role: Option<String>,
+    /// How the policy logs in to a cluster that was restored, where no role is given.
+    pub login_role: Option<String>,
+    pub checks: Vec<Check>,
+    pub rto: Duration,
+    pub rpo: Duration,
+    /// It is given up after this long.
+    pub deadline: Duration,
+    /// What the policy allows for and a drill does not measure: name, time.
+    pub allowances: Vec<(String, Duration)>,
+    pub people: People,
+    pub trigger: Trigger,
+    pub occurrence: Option<DateTime<Utc>>,
+    pub policy_sha256: Sha256Hex,
+    /// This program, which the restored server runs to fetch WAL.
+    pub drctl: PathBuf,
+    /// Segments that are prefetched, and concurrent transfers.
+    pub prefetch: usize,
+    pub parallel: usize,
+    pub tools: Option<PathBuf>,
+    /// What a real recovery would do otherwise.
+    pub deviations: Vec<String>,
+}

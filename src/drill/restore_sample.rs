@@ -1,0 +1,286 @@
+//! Restores the sample into the sandbox, by the same code as `drctl restore`.
+
+use std::time::Instant;
+
+use chrono::{DateTime, Utc};
+
+use super::locate::Located;
+use super::request::DrillRequest;
+use super::sample::SampledRestore;
+use super::sandbox::{Sandbox, SandboxError, SandboxServer};
+use super::stages::Stages;
+use crate::checks::CheckResult;
+use crate::model::{BackupId, Cause, Judgement, Manifest, RepositoryName, Verdict};
+use crate::postgres::ConnectionParameters;
+use crate::restore::logical::{BackupSelector, CatalogHints, DumpRestoreRequest, EntrySelection, Exclusion};
+use crate::restore::physical::{
+    BaseBackupSelector, PhysicalRestoreRequest, RecoveryTarget, RestoreCommand, Start,
+};
+use crate::restore::{Aftermath, RestoreError, RestoreFailed, prepare};
+use crate::run::RunContext;
+use crate::text::error_chain;
+use crate::wal::Fetcher;
+use crate::wal::relay::WalRelay;
+
+/// A port of the sandbox's own network, in which no other server is.
+const PORT: u16 = 5432;
+
+/// What was restored.
+#[derive(Debug)]
+pub(super) struct RestoredSample {
+    pub(super) backup: BackupId,
+    pub(super) repository: RepositoryName,
+    /// Everything committed before it came back; `None`: unknown.
+    pub(super) until: Option<DateTime<Utc>>,
+    /// The time whose data it has.
+    pub(super) recovery_point: DateTime<Utc>,
+    /// The way to log in.
+    pub(super) login: ConnectionParameters,
+    pub(super) server_version: Option<String>,
+    pub(super) checks: Vec<CheckResult>,
+    pub(super) verdict: Verdict,
+    pub(super) left_out: Vec<String>,
+    pub(super) notes: Vec<String>,
+}
+
+/// Why nothing was restored.
+#[derive(Debug, Default)]
+pub(super) struct NotRestored {
+    pub(super) verdict: Verdict,
+    pub(super) is_interruption: bool,
+}
+
+impl NotRestored {
+    fn of(error: &(impl RestoreError + 'static), message: String) -> Self {
+        let mut verdict = Verdict::default();
+        for refusal in error.refusals() {
+            let cause = refusal.class.cause();
+            verdict.add(judgement(cause), cause, refusal.code, refusal.message.clone());
+        }
+        if error.refusals().is_empty() {
+            verdict.add(judgement(error.cause_class()), error.cause_class(), "restore-failed", message);
+        }
+        Self { verdict, is_interruption: error.is_interruption() }
+    }
+
+    fn failed<E: RestoreError, A: Aftermath>(failed: &RestoreFailed<E, A>) -> Self {
+        Self::of(&failed.error, format!("{} ({})", error_chain(&failed.error), failed.phase.as_str()))
+    }
+
+    /// A sandbox that does not work tells nothing of the backup.
+    pub(super) fn of_sandbox(error: &SandboxError) -> Self {
+        let mut verdict = Verdict::default();
+        verdict.add(Judgement::Undetermined, Cause::Environment, "sandbox-failed", error_chain(error));
+        Self { verdict, is_interruption: matches!(error, SandboxError::Interrupted) }
+    }
+}
+
+/// Only the backup's fault makes a drill fail.
+fn judgement(cause: Cause) -> Judgement {
+    match cause {
+        Cause::Backup | Cause::Objective => Judgement::Fail,
+        Cause::Environment | Cause::Tool => Judgement::Undetermined,
+    }
+}
+
+/// Restores what was chosen.
+pub(super) async fn restore(
+    run: &RunContext,
+    request: &DrillRequest,
+    sandbox: &Sandbox,
+    located: &Located,
+    sampled: &SampledRestore,
+    stages: &mut Stages,
+) -> Result<RestoredSample, NotRestored> {
+    match sampled {
+        SampledRestore::Dump(backup) => dump(run, request, sandbox, located, backup, stages).await,
+        SampledRestore::Cluster { backup, target } => {
+            cluster(run, request, sandbox, located, backup.as_ref(), target, stages).await
+        }
+    }
+}
+
+async fn dump(
+    run: &RunContext,
+    request: &DrillRequest,
+    sandbox: &Sandbox,
+    located: &Located,
+    backup: &BackupId,
+    stages: &mut Stages,
+) -> Result<RestoredSample, NotRestored> {
+    let manifest = located.inventory.find(backup).map(|record| &record.manifest);
+    let major = manifest.and_then(|manifest| manifest.server.as_ref()).map_or(0, |server| server.major);
+    let begun = Instant::now();
+    let server = SandboxServer::start(sandbox, major, &run.cancel).await;
+    stages.end("provision", begun, None);
+    let server = server.map_err(|error| NotRestored::of_sandbox(&error))?;
+    let database = database(request, manifest);
+    let target = ConnectionParameters {
+        application_name: "drctl drill".to_owned(),
+        ..server.login.with_database(&database)
+    };
+    let restorer = DumpRestoreRequest {
+        source: request.source.clone(),
+        backup: BackupSelector::Prefix(backup.to_string()),
+        from: request.from.clone(),
+        target: target.clone(),
+        tools: request.tools.clone(),
+        database,
+        jobs: jobs(),
+        selection: EntrySelection::default(),
+        exclusion: Exclusion::default(),
+        locale: None,
+        globals: true,
+        owners: true,
+        tablespaces: false,
+        keeps_name: false,
+        incomplete: None,
+        scratch: sandbox.spool(),
+        drop_leftovers: false,
+        known: CatalogHints { doubtful: located.doubtful.clone(), ..CatalogHints::default() },
+    };
+    let begun = Instant::now();
+    let prepared = prepare(run, &restorer, &[]).await;
+    stages.end("plan", begun, None);
+    let prepared = prepared.map_err(|error| NotRestored::of(&error, error_chain(&error)))?;
+    match prepared.perform(run).await {
+        Ok(report) => {
+            let (stored, plain) = (report.details.stored_bytes, report.details.plain_bytes);
+            stages.restored(&report.phases, |phase| match phase {
+                "fetch" => Some(stored),
+                "load" | "analyze" | "compare" => Some(plain),
+                _ => None,
+            });
+            Ok(RestoredSample {
+                backup: backup.clone(),
+                repository: report.details.repository.clone(),
+                until: Some(report.recovery_point),
+                recovery_point: report.recovery_point,
+                login: target,
+                server_version: Some(server.version),
+                checks: report.checks,
+                verdict: report.verdict,
+                left_out: report.left_out,
+                notes: report.notes,
+            })
+        }
+        Err(failed) => {
+            stages.restored(&failed.phases, |_| None);
+            Err(NotRestored::failed(&failed))
+        }
+    }
+}
+
+async fn cluster(
+    run: &RunContext,
+    request: &DrillRequest,
+    sandbox: &Sandbox,
+    located: &Located,
+    backup: Option<&BackupId>,
+    target: &RecoveryTarget,
+    stages: &mut Stages,
+) -> Result<RestoredSample, NotRestored> {
+    let fetcher = Fetcher {
+        system: run.system.clone(),
+        source: request.source.clone(),
+        repositories: run.repositories.clone(),
+        identities: run.identities.clone(),
+        until: None,
+        mapped_tablespaces: None,
+        prefetch: request.prefetch,
+        parallel: request.parallel,
+        cancel: run.cancel.clone(),
+    };
+    let ids = sandbox.owner.as_ref().map(|owner| (owner.user, owner.group));
+    let relay = WalRelay::start(fetcher, &sandbox.relay(), &sandbox.spool(), ids)
+        .map_err(|source| NotRestored::of_sandbox(&SandboxError::Make { path: sandbox.relay(), source }))?;
+    let restorer = PhysicalRestoreRequest {
+        source: request.source.clone(),
+        target: target.clone(),
+        exclusive: false,
+        timeline: None,
+        backup: backup.map_or(BaseBackupSelector::Fitting, |id| BaseBackupSelector::Prefix(id.to_string())),
+        doubtful: located.doubtful.clone(),
+        from: request.from.clone(),
+        to: sandbox.data(),
+        tablespaces: vec![],
+        wal_directory: None,
+        repositories: vec![],
+        start: Some(Start { port: Some(PORT), confined: Some(sandbox.confined()) }),
+        owner: sandbox.owner.clone(),
+        delta: false,
+        preload: None,
+        drop_leftovers: false,
+        command: RestoreCommand {
+            drctl: request.drctl.clone(),
+            relay: Some(sandbox.relay()),
+            ..RestoreCommand::default()
+        },
+        tools: request.tools.clone(),
+        login: None,
+    };
+    let begun = Instant::now();
+    let prepared = prepare(run, &restorer, &[]).await;
+    stages.end("plan", begun, None);
+    let prepared = prepared.map_err(|error| NotRestored::of(&error, error_chain(&error)))?;
+    let plan = prepared.plan();
+    let (chosen, complete, newest) = (plan.backup.clone(), plan.complete_until, plan.newest_commit);
+    match prepared.perform(run).await {
+        Ok(report) => {
+            let (stored, replayed) = (report.details.stored_bytes, relay.served());
+            stages.restored(&report.phases, |phase| match phase {
+                "fetch" | "combine" => Some(stored),
+                "recover" => Some(replayed),
+                _ => None,
+            });
+            let last = report.details.started.as_ref().and_then(|started| started.last_commit);
+            let until = match target {
+                RecoveryTarget::Latest => complete.max(newest).max(last).or(Some(report.recovery_point)),
+                // What lies behind the target was left out on purpose, and is there.
+                RecoveryTarget::Time(_) => complete.max(newest),
+                _ => Some(report.recovery_point),
+            };
+            let database = request.database.clone().unwrap_or_else(|| "postgres".to_owned());
+            let role = request.role.clone().or_else(|| request.login_role.clone());
+            let text = format!(
+                "postgres:///{}?host={}&port={PORT}&user={}",
+                escaped(&database),
+                sandbox.socket_directory().display(),
+                escaped(&role.unwrap_or_else(|| "postgres".to_owned()))
+            );
+            let login = ConnectionParameters::from_text(&text)
+                .map_err(|error| NotRestored::of_sandbox(&SandboxError::Reach(error)))?;
+            Ok(RestoredSample {
+                backup: chosen,
+                repository: report.details.repository.clone(),
+                until,
+                recovery_point: report.recovery_point,
+                login: ConnectionParameters { application_name: "drctl drill".to_owned(), ..login },
+                server_version: None,
+                checks: report.checks,
+                verdict: report.verdict,
+                left_out: report.left_out,
+                notes: report.notes,
+            })
+        }
+        Err(failed) => {
+            stages.restored(&failed.phases, |_| None);
+            Err(NotRestored::failed(&failed))
+        }
+    }
+}
+
+/// Returns the name that the database of a dump had.
+fn database(request: &DrillRequest, manifest: Option<&Manifest>) -> String {
+    let address = manifest.and_then(|manifest| manifest.server.as_ref()?.address.as_deref());
+    let own = address.and_then(|address| address.rsplit_once('/')).map(|(_, name)| name.to_owned());
+    own.or_else(|| request.database.clone()).unwrap_or_else(|| "restored".to_owned())
+}
+
+fn escaped(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
+}
+
+fn jobs() -> u32 {
+    std::thread::available_parallelism().map_or(2, |n| u32::try_from(n.get()).unwrap_or(4)).clamp(1, 8)
+}

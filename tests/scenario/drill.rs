@@ -1,0 +1,332 @@
+//! Restore drills on real servers: what comes back is checked, timed and recorded, what is wrong is named, and nothing
+//! is left.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::restore::origin;
+use crate::support::Outcome;
+use crate::support::archiving::Archiving;
+use crate::support::ledger::{Ledger, options};
+use crate::support::postgres::Cluster;
+use crate::support::system::{Place, Run, System, until};
+
+const TWO: [Place; 2] = [Place::Directory, Place::Directory];
+const SCRIPT: &str = "CREATE TABLE tasks AS SELECT generate_series(1, 30) AS id, now() AS made;
+    CREATE ROLE assistant LOGIN; GRANT SELECT ON tasks TO assistant";
+
+/// The policy's drill: reads from the copy, restores into a directory of this test.
+fn policy(system: &System, settings: &str) -> Outcome<()> {
+    let (directory, identity) = (drills(system), system.operational.display());
+    system.append(&format!(
+        "[drill]\nsource = \"database\"\nidentity = \"file:{identity}\"\ndirectory = \"{}\"\n{settings}",
+        directory.display()
+    ))
+}
+
+fn drills(system: &System) -> PathBuf {
+    system.path().join("drills")
+}
+
+fn check(name: &str, sql: &str, least: u32) -> String {
+    format!("[[drill.checks]]\nname = \"{name}\"\nsql = \"{sql}\"\nat_least = {least}\n")
+}
+
+async fn drill(system: &System, code: i32, options: &[&str]) -> Outcome<(Value, Run)> {
+    let run = system.expect(code, &[&["drill", "run", "--output", "json"], options].concat()).await?;
+    let document = run.document()?;
+    let leftovers: Vec<_> = std::fs::read_dir(drills(system)).into_iter().flatten().flatten().collect();
+    assert!(leftovers.is_empty(), "{leftovers:?}: {document:#}");
+    assert_eq!(document["record"]["cleanup"]["is_complete"], true, "{document:#}");
+    Ok((document["record"].clone(), run))
+}
+
+fn verdict(record: &Value) -> (String, String, String) {
+    let text = |name: &str| record["verdict"][name].as_str().unwrap_or_default().to_owned();
+    (text("outcome"), text("cause"), text("code"))
+}
+
+fn is(record: &Value, outcome: &str, cause: &str, code: &str) {
+    let found = verdict(record);
+    assert_eq!((&*found.0, &*found.1, &*found.2), (outcome, cause, code), "{record:#}");
+}
+
+/// The records of drills in a repository, without their digests.
+fn records(system: &System, repository: &str) -> Vec<PathBuf> {
+    let folder = system.repository(repository).join("shop/journal/drills");
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_record = |path: &PathBuf| path.extension().is_some_and(|end| end == "json");
+    let mut found: Vec<PathBuf> =
+        files.filter(is_record).filter(|path| !path.to_string_lossy().ends_with(".sha256.json")).collect();
+    found.sort();
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dump_comes_back_from_the_copy_and_the_evidence_is_chained_in_every_repository() -> Outcome<()> {
+    let cluster = Cluster::start(15).await?;
+    let system = origin(&cluster, SCRIPT, &TWO).await?;
+    system.expect(0, &["backup"]).await?;
+    let settings = "role = \"assistant\"\ndetect = \"10m\"\ncut_over = \"5m\"\n";
+    policy(&system, &format!("{settings}{}", check("there are tasks", "SELECT count(*) FROM tasks", 30)))?;
+
+    let plan = system.expect(0, &["drill", "run", "--plan"]).await?;
+    plan.says("Restores   dump ")?.says("From       west")?;
+    assert!(records(&system, "primary").is_empty());
+
+    let (first, _) = drill(&system, 0, &[]).await?;
+    is(&first, "pass", "", "");
+    assert_eq!(first["sample"]["repository"], "west", "{first:#}");
+    assert_eq!(first["environment"]["isolation"], "network namespace", "{first:#}");
+    assert_eq!(first["results"]["checks"].as_array().map(Vec::len), Some(2), "{first:#}");
+    let rto = first["results"]["rto_seconds"].as_f64().ok_or("no RTO")?;
+    assert!((900.0..1000.0).contains(&rto), "the allowances are part of it: {rto}");
+    let rpo = first["results"]["rpo_seconds"].as_f64().ok_or("no RPO")?;
+    assert!((0.0..120.0).contains(&rpo), "{rpo}");
+    let phases: Vec<_> = first["phases"]
+        .as_array()
+        .ok_or("no phases")?
+        .iter()
+        .filter_map(|one| one["phase"].as_str())
+        .collect();
+    assert_eq!((phases.first(), phases.last()), (Some(&"detect"), Some(&"clean up")), "{phases:?}");
+    assert!(phases.contains(&"provision") && phases.contains(&"load"), "{phases:?}");
+
+    // Production has neither the copy nor its roles' names in a new place.
+    assert_eq!(
+        cluster
+            .text(
+                "postgres",
+                "SELECT count(*)::text FROM pg_stat_activity WHERE application_name LIKE 'drctl drill%'"
+            )
+            .await?,
+        "0"
+    );
+    system.expect(0, &["list"]).await?.says("proven")?;
+
+    let (second, _) = drill(&system, 0, &["--scenario", "region-loss", "--by", "ann"]).await?;
+    assert_eq!(second["people"]["requested_by"], "ann");
+    let previous = &second["identity"]["previous"]["sha256"];
+    // The primary was lost for this one: its record is completed by the next.
+    assert_eq!((records(&system, "primary").len(), records(&system, "west").len()), (1, 2));
+    let bytes = std::fs::read(&records(&system, "west")[0])?;
+    assert_eq!(previous, &Value::from(drctl::model::Sha256Hex::digest(&bytes).to_string()));
+    drill(&system, 0, &["--scenario", "random", "--seed", "7"]).await?;
+    assert_eq!((records(&system, "primary").len(), records(&system, "west").len()), (3, 3));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_sabotage_has_its_verdict_and_what_the_host_lacks_is_no_fault_of_the_backup() -> Outcome<()> {
+    let cluster = Cluster::start(15).await?;
+    let system = origin(&cluster, SCRIPT, &TWO).await?;
+    system.expect(0, &["backup"]).await?;
+    policy(
+        &system,
+        &format!("role = \"assistant\"\n{}", check("there are tasks", "SELECT count(*) FROM tasks", 31)),
+    )?;
+
+    // Rows are missing.
+    let (record, run) = drill(&system, 20, &[]).await?;
+    is(&record, "fail", "backup", "check-failed");
+    run.says("it is 30, and should be at least 31")?;
+    system.rewrite("at_least = 31", "at_least = 30")?;
+    assert!(!system.expect(0, &["list"]).await?.stdout.contains("proven"));
+
+    // The key is not the backup's.
+    let (record, run) = drill(&system, 22, &["--identity", &foreign_key(&system).await?]).await?;
+    is(&record, "undetermined", "environment", "restore-failed");
+    run.says("none of the identities given")?.says("tells nothing of the backup")?;
+    let (record, _) =
+        drill(&system, 20, &["--scenario", "escrow-key", "--identity", &foreign_key(&system).await?]).await?;
+    assert_eq!((verdict(&record).0.as_str(), verdict(&record).1.as_str()), ("fail", "backup"));
+    system.expect(2, &["drill", "run", "--scenario", "escrow-key"]).await?.says("none was given")?;
+
+    // It takes too long, or is too old.
+    system.rewrite("rto = \"4h\"", "rto = \"2s\"")?;
+    system.append(&check("hangs", "SELECT 1 FROM pg_sleep(60)", 1))?;
+    let (record, run) = drill(&system, 21, &[]).await?;
+    is(&record, "fail", "objective", "deadline");
+    run.says("it was given up after 2 s")?;
+    system.rewrite("rto = \"2s\"", "rto = \"4h\"")?;
+    system.rewrite("FROM pg_sleep(60)", "")?;
+
+    // A directory in which no server can have a socket.
+    let long = system.path().join("x".repeat(90));
+    let (record, run) = drill(&system, 22, &["--directory", &long.to_string_lossy()]).await?;
+    is(&record, "undetermined", "environment", "sandbox-failed");
+    run.says("too long for a socket")?;
+
+    // The role of the application may not see what it needs.
+    cluster.execute("origin", &["REVOKE SELECT ON tasks FROM assistant"]).await?;
+    system.expect(0, &["backup"]).await?;
+    let (record, run) = drill(&system, 20, &[]).await?;
+    is(&record, "fail", "backup", "check-not-there");
+    run.says("permission denied for table tasks")?;
+    cluster.execute("origin", &["GRANT SELECT ON tasks TO assistant"]).await?;
+
+    // Bytes rot in the copy.
+    system.expect(0, &["backup"]).await?;
+    flip_a_byte_of_the_dump(&system.repository("west"))?;
+    let (record, _) = drill(&system, 20, &[]).await?;
+    assert_eq!((verdict(&record).0.as_str(), verdict(&record).1.as_str()), ("fail", "backup"), "{record:#}");
+
+    // Nothing is there at all.
+    system.rewrite("name = \"shop\"", "name = \"other\"")?;
+    let run = system.expect(20, &["drill", "run", "--output", "json"]).await?;
+    is(&run.document()?["record"], "fail", "backup", "nothing-to-restore");
+    Ok(())
+}
+
+async fn foreign_key(system: &System) -> Outcome<String> {
+    let path = system.path().join("foreign.key");
+    if !path.exists() {
+        system.expect(0, &["keys", "generate", &path.to_string_lossy()]).await?;
+    }
+    Ok(path.to_string_lossy().into_owned())
+}
+
+/// Of the newest dump.
+fn flip_a_byte_of_the_dump(repository: &Path) -> Outcome<()> {
+    let folder = repository.join("shop/database/backups");
+    let mut backups: Vec<_> = std::fs::read_dir(folder)?.flatten().map(|entry| entry.path()).collect();
+    backups.sort();
+    let path = backups.last().ok_or("no backup")?.join("database.dump.zst.age");
+    let mut bytes = std::fs::read(&path)?;
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    Ok(std::fs::write(path, bytes)?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_comes_back_by_wal_without_a_network_and_production_hears_nothing() -> Outcome<()> {
+    let archiving = Archiving::start(&TWO, "", options(15).setting("wal_level", "logical")).await?;
+    archiving.base("")?;
+    let (system, cluster) = (&archiving.system, &archiving.cluster);
+    Ledger::create(cluster).await?;
+    // A subscription of the backed-up server: started, it would take its publisher's changes.
+    let publisher = Cluster::start_with(options(15).setting("wal_level", "logical")).await?;
+    Ledger::create(&publisher).await?;
+    publisher
+        .execute(
+            "postgres",
+            &[
+                "CREATE PUBLICATION all_of_it FOR TABLE ledger",
+                "SELECT pg_create_logical_replication_slot('drill', 'pgoutput')",
+            ],
+        )
+        .await?;
+    let subscribe = format!(
+        "CREATE SUBSCRIPTION s CONNECTION 'host=127.0.0.1 port={} dbname=postgres user=postgres' PUBLICATION all_of_it WITH (create_slot = false, slot_name = 'drill', enabled = false, connect = false)",
+        publisher.port()
+    );
+    cluster.execute("postgres", &[&subscribe]).await?;
+    archiving.backup(0, &[]).await?;
+    cluster
+        .execute(
+            "postgres",
+            &["INSERT INTO ledger (note) VALUES ('after the base backup')", "ALTER SUBSCRIPTION s ENABLE"],
+        )
+        .await?;
+    let target = crate::recovery::now(&archiving).await?;
+    cluster
+        .execute(
+            "postgres",
+            &["ALTER SUBSCRIPTION s DISABLE", "INSERT INTO ledger (note) VALUES ('the last')"],
+        )
+        .await?;
+    archiving.write(1).await?;
+    archiving.settle().await?;
+    policy(system, &check("the last row", "SELECT count(*) FROM ledger WHERE note = 'the last'", 1))?;
+    let _script = system.hand_to_server()?;
+
+    let record = as_server(&archiving, 0, &["--scenario", "newest"]).await?;
+    is(&record, "pass", "", "");
+    assert_eq!(record["sample"]["kind"], "base", "{record:#}");
+    assert_eq!(record["environment"]["isolation"], "network namespace", "{record:#}");
+    let record = as_server(&archiving, 0, &["--scenario", "region-loss"]).await?;
+    assert_eq!(record["sample"]["repository"], "west", "{record:#}");
+
+    // At that moment the subscription was enabled, and the last row was not there.
+    let moment = target.to_rfc3339();
+    let record =
+        as_server(&archiving, 20, &["--scenario", "point-in-time", "--point-in-time", &moment]).await?;
+    is(&record, "fail", "backup", "check-failed");
+    let connected = publisher.text("postgres", "SELECT coalesce(active_pid::text, 'never') || ' ' || (confirmed_flush_lsn = restart_lsn OR confirmed_flush_lsn IS NOT NULL)::text FROM pg_replication_slots").await?;
+    assert!(connected.starts_with("never"), "{connected}");
+    assert!(!publisher.log_tail().contains("START_REPLICATION"), "{}", publisher.log_tail());
+
+    // A segment is missing.
+    let segment = newest_segment(&system.repository("west"))?;
+    std::fs::remove_file(&segment)?;
+    let record = as_server(
+        &archiving,
+        20,
+        &[
+            "--scenario",
+            "point-in-time",
+            "--point-in-time",
+            &crate::recovery::now(&archiving).await?.to_rfc3339(),
+        ],
+    )
+    .await?;
+    assert_eq!((verdict(&record).0.as_str(), verdict(&record).1.as_str()), ("fail", "backup"), "{record:#}");
+    Ok(())
+}
+
+async fn as_server(archiving: &Archiving, code: i32, options: &[&str]) -> Outcome<Value> {
+    let run = archiving.run_as_server(&[&["drill", "run", "--output", "json"], options].concat()).await?;
+    let record = run.document().map(|document| document["record"].clone())?;
+    assert_eq!(run.code, Some(code), "{run:#?}");
+    assert_eq!(record["cleanup"]["is_complete"], true, "{record:#}");
+    Ok(record)
+}
+
+fn newest_segment(repository: &Path) -> Outcome<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![repository.join("shop/database/wal")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder)?.flatten() {
+            match entry.path().is_dir() {
+                true => folders.push(entry.path()),
+                false => found.push(entry.path()),
+            }
+        }
+    }
+    let is_segment = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.len() >= 24 && !name.to_string_lossy().contains("history"))
+    };
+    found.retain(is_segment);
+    found.sort();
+    found
+        .into_iter()
+        .rfind(|path| !path.to_string_lossy().contains("backup"))
+        .ok_or_else(|| "no segment".into())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drill_that_is_killed_leaves_nothing_that_the_next_one_does_not_remove() -> Outcome<()> {
+    let cluster = Cluster::start(15).await?;
+    let system = origin(&cluster, SCRIPT, &TWO).await?;
+    system.expect(0, &["backup"]).await?;
+    policy(&system, &check("hangs", "SELECT 1 FROM pg_sleep(120)", 1))?;
+    let mut running = system.start(&["drill", "run"])?;
+    let data = || -> Option<PathBuf> {
+        let sandbox = std::fs::read_dir(drills(&system)).ok()?.flatten().next()?;
+        Some(sandbox.path().join("data/postmaster.pid")).filter(|path| path.exists())
+    };
+    until("its server runs", || data().is_some()).await?;
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    let server: u32 =
+        std::fs::read_to_string(data().ok_or("gone")?)?.lines().next().ok_or("empty")?.trim().parse()?;
+    running.kill()?;
+    let _killed = running.end().await;
+    assert!(Path::new(&format!("/proc/{server}")).exists(), "the server is left");
+    system.rewrite("FROM pg_sleep(120)", "")?;
+    let (record, _) = drill(&system, 0, &[]).await?;
+    is(&record, "pass", "", "");
+    assert_eq!(record["cleanup"]["leftovers_removed"].as_array().map(Vec::len), Some(1), "{record:#}");
+    assert!(!Path::new(&format!("/proc/{server}")).exists(), "it is stopped");
+    Ok(())
+}
