@@ -77,8 +77,9 @@ pub(super) async fn run(args: HoldArgs, context: &Context) -> Result<Exit, Comma
 /// Returns who was named, or the user that runs this, on this host.
 pub(super) fn person(given: Option<String>) -> String {
     given.unwrap_or_else(|| {
-        let user = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER"));
-        format!("{}@{}", user.unwrap_or_else(|_| "unknown".to_owned()), host_name())
+        let named = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+        let user = named.unwrap_or_else(|| format!("uid {}", rustix::process::geteuid().as_raw()));
+        format!("{user}@{}", host_name())
     })
 }
 

@@ -21,10 +21,10 @@ pub(super) async fn run(
     request: &DrillRequest,
     restored: &RestoredSample,
 ) -> Vec<CheckResult> {
-    let login = match &request.role {
-        Some(role) => ConnectionParameters { user: role.clone(), ..restored.login.clone() },
-        None => restored.login.clone(),
-    };
+    let mut login = restored.login.clone();
+    if let Some(role) = &request.role {
+        login.user.clone_from(role);
+    }
     let asked = checks::run(Ok(vec![login.clone()]), &request.checks, restored.recovery_point);
     let mut results = tokio::select! {
         results = asked => results,

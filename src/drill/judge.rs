@@ -74,7 +74,7 @@ pub(super) fn judge(mut findings: Findings) -> DrillVerdict {
         outcome: worst.as_str().to_owned(),
         cause: first.map(|reason| cause(reason.cause).to_owned()),
         code: first.map(|reason| reason.code.to_owned()),
-        sentence: one_line(&sentence),
+        sentence: capitalized(&one_line(&sentence)),
         reasons: reasons.into_iter().map(reason).collect(),
     }
 }
@@ -82,6 +82,11 @@ pub(super) fn judge(mut findings: Findings) -> DrillVerdict {
 /// A sentence is told by mail, chat and telephone.
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").replace("..", ".")
+}
+
+fn capitalized(text: &str) -> String {
+    let mut characters = text.chars();
+    characters.next().map(|first| first.to_uppercase().chain(characters).collect()).unwrap_or_default()
 }
 
 fn objectives(findings: &mut Findings) {
@@ -137,7 +142,7 @@ mod tests {
             rto_objective: 14_400.0,
             rpo_objective: 3600.0,
             checks: 2,
-            what: "The backup x from `west`".to_owned(),
+            what: "backup x from `west`".to_owned(),
             ..Findings::default()
         }
     }
@@ -148,7 +153,7 @@ mod tests {
         assert!(verdict.has_passed() && verdict.cause.is_none() && verdict.reasons.is_empty());
         assert_eq!(
             verdict.sentence,
-            "The backup x from `west` was usable after 10 min, and all 2 checks passed; at most 1 min of data would have been lost."
+            "Backup x from `west` was usable after 10m, and all 2 checks passed; at most 1m of data would have been lost."
         );
     }
 

@@ -115,9 +115,3 @@ async fn windows(
     windows.dedup();
     windows
 }
-
-/// Returns whether anything is archived under the name of the system: nothing at all means the wrong place.
-pub(super) fn describe(source: &SourceName, system: &SystemName, repositories: &Repositories) -> String {
-    let names: Vec<_> = repositories.iter().map(|repository| format!("`{}`", repository.name)).collect();
-    format!("`{source}` of `{system}` in {}", names.join(", "))
-}

@@ -269,17 +269,17 @@ mod utc {
     use chrono::{DateTime, NaiveDateTime, Utc};
     use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
 
-    pub const PATTERN: &str = "%Y-%m-%d %H:%M:%S UTC";
+    pub(super) const PATTERN: &str = "%Y-%m-%d %H:%M:%S UTC";
 
-    pub fn parse(text: &str) -> Result<DateTime<Utc>, chrono::ParseError> {
+    pub(super) fn parse(text: &str) -> Result<DateTime<Utc>, chrono::ParseError> {
         NaiveDateTime::parse_from_str(text, PATTERN).map(|time| time.and_utc())
     }
 
-    pub fn serialize<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&time.format(PATTERN))
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DateTime<Utc>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DateTime<Utc>, D::Error> {
         parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }
@@ -290,14 +290,17 @@ mod optional_utc {
 
     use super::utc;
 
-    pub fn serialize<S: Serializer>(time: &Option<DateTime<Utc>>, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        time: &Option<DateTime<Utc>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         match time {
             Some(time) => serializer.serialize_some(&time.format(utc::PATTERN).to_string()),
             None => serializer.serialize_none(),
         }
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<DateTime<Utc>>, D::Error> {
         let text = Option::<String>::deserialize(deserializer)?;

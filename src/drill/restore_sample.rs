@@ -24,6 +24,8 @@ use crate::wal::relay::WalRelay;
 
 /// A port of the sandbox's own network, in which no other server is.
 const PORT: u16 = 5432;
+/// What the sessions of a drill call themselves.
+const NAME: &str = "drctl drill";
 
 /// What was restored.
 #[derive(Debug)]
@@ -111,14 +113,12 @@ async fn dump(
     let manifest = located.inventory.find(backup).map(|record| &record.manifest);
     let major = manifest.and_then(|manifest| manifest.server.as_ref()).map_or(0, |server| server.major);
     let begun = Instant::now();
-    let server = SandboxServer::start(sandbox, major, &run.cancel).await;
+    let server = SandboxServer::start(sandbox, request.tools.as_deref(), major, &run.cancel).await;
     stages.end("provision", begun, None);
     let server = server.map_err(|error| NotRestored::of_sandbox(&error))?;
     let database = database(request, manifest);
-    let target = ConnectionParameters {
-        application_name: "drctl drill".to_owned(),
-        ..server.login.with_database(&database)
-    };
+    let mut target = server.login.with_database(&database);
+    target.application_name = NAME.to_owned();
     let restorer = DumpRestoreRequest {
         source: request.source.clone(),
         backup: BackupSelector::Prefix(backup.to_string()),
@@ -248,14 +248,15 @@ async fn cluster(
                 sandbox.socket_directory().display(),
                 escaped(&role.unwrap_or_else(|| "postgres".to_owned()))
             );
-            let login = ConnectionParameters::from_text(&text)
+            let mut login = ConnectionParameters::from_text(&text)
                 .map_err(|error| NotRestored::of_sandbox(&SandboxError::Reach(error)))?;
+            login.application_name = NAME.to_owned();
             Ok(RestoredSample {
                 backup: chosen,
                 repository: report.details.repository.clone(),
                 until,
                 recovery_point: report.recovery_point,
-                login: ConnectionParameters { application_name: "drctl drill".to_owned(), ..login },
+                login,
                 server_version: None,
                 checks: report.checks,
                 verdict: report.verdict,

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::evidence::{self, EvidenceError};
 use super::judge::{Findings, judge};
-use super::locate::{Located, describe, locate};
+use super::locate::{Located, locate};
 use super::record::{
     CheckCriterion, CheckEvidence, Cleanup, Criteria, DrillIdentity, DrillRecord, Environment, PassedOver,
     PreviousDrill, RECORD_FORMAT, Results, Sample, SampledArtifact,
@@ -142,12 +142,18 @@ async fn attempt(
     let choice = match choose(&request.sample, &located.candidates, &located.windows) {
         Ok(choice) => choice,
         Err(why) => {
-            let what = describe(&request.source, &run.system, &run.repositories);
-            let (judgement, cause) = match run.repositories.is_empty() || !located.notes.is_empty() {
-                true => (Judgement::Undetermined, Cause::Environment),
-                false => (Judgement::Fail, Cause::Backup),
-            };
-            course.verdict.add(judgement, cause, "nothing-to-restore", format!("of {what}: {why}"));
+            match located.notes.is_empty() {
+                true => course.verdict.add(Judgement::Fail, Cause::Backup, "nothing-to-restore", why),
+                false => {
+                    let message = format!("{why}; {}", located.notes.join("; "));
+                    course.verdict.add(
+                        Judgement::Undetermined,
+                        Cause::Environment,
+                        "nothing-to-restore",
+                        message,
+                    );
+                }
+            }
             return None;
         }
     };
@@ -340,9 +346,9 @@ fn record(
     let rto = usable.then_some(measured + allowed);
     let sample = sample.unwrap_or_else(|| empty_sample(request, choice.as_ref()));
     let what = match (&sample.backup, &sample.repository) {
-        (Some(backup), Some(repository)) => format!("Backup {backup} from `{repository}`"),
-        (Some(backup), None) => format!("Backup {backup}"),
-        _ => format!("Source `{}`", request.source),
+        (Some(backup), Some(repository)) => format!("backup {backup} from `{repository}`"),
+        (Some(backup), None) => format!("backup {backup}"),
+        _ => format!("source `{}`", request.source),
     };
     let policy_checks = request.checks.len();
     let verdict = judge(Findings {

@@ -30,7 +30,7 @@ const LOCK: &str = "drctl-drill.lock";
 const SOCKET_PATH: usize = 107;
 const SOCKET: &str = ".s.PGSQL.65535";
 /// The users that a server of root's sandbox runs as: the first that exists.
-const USERS: [&str; 2] = ["postgres", "nobody"];
+const USERS: [&str; 2] = ["postgres", "daemon"];
 
 #[derive(Debug, Error)]
 pub(super) enum SandboxError {
@@ -40,7 +40,7 @@ pub(super) enum SandboxError {
     Foreign { path: PathBuf },
     #[error("the path of the sandbox `{path}` is too long for a socket")]
     TooLong { path: PathBuf },
-    #[error("PostgreSQL does not run as root, and this host has no user `postgres` or `nobody` to run it as")]
+    #[error("PostgreSQL does not run as root, and this host has no user `postgres` or `daemon` to run it as")]
     NoUser,
     #[error("the user `{user}` cannot reach the sandbox `{path}`: a directory above it is closed to it")]
     OutOfReach { user: String, path: PathBuf },

@@ -1,5 +1,6 @@
 //! An empty server that a dump is restored into.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::{Sandbox, SandboxError};
@@ -38,12 +39,14 @@ pub(super) fn settings() -> Vec<(&'static str, String)> {
 
 impl SandboxServer {
     /// Creates an empty cluster of this major version in the sandbox, and starts it.
+    /// `tools`: where to look first.
     pub(in crate::drill) async fn start(
         sandbox: &Sandbox,
+        tools: Option<&Path>,
         major: u32,
         cancel: &CancellationToken,
     ) -> Result<Self, SandboxError> {
-        let mut servers = Tools::servers(None).await;
+        let mut servers = Tools::servers(tools).await;
         // A dump goes into a server of its own version, or of a newer one.
         servers.sort_by_key(|tools| tools.major);
         let newer = servers.into_iter().find(|tools| tools.major >= major);
