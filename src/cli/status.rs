@@ -14,8 +14,8 @@ use crate::catalog::BackupEntry;
 use crate::recoverability::region::{NewestPoint, Regions, Service};
 use crate::recoverability::wal::ForeignCluster;
 use crate::status::{
-    LocationStatus, LossImpact, ObjectiveVerdict, ReplacedCluster, RetentionConcern, SourceStatus,
-    StatusSurvey, assess, retention_concern,
+    DrillConcern, LocationStatus, LossImpact, ObjectiveVerdict, ReplacedCluster, RetentionConcern,
+    SourceStatus, StatusSurvey, assess, drill_concern, retention_concern,
 };
 use crate::text::{approximate_duration, count, format_duration, format_time};
 
@@ -46,13 +46,15 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
     };
     let survey = survey.with_missing(known.missing.clone());
     say_unknown(context, &known, &entries, &survey);
-    let concern =
-        retention_concern(&known.policy, &known.catalog.runs(None).await?, &entries, context.clock.now());
+    let runs = known.catalog.runs(None).await?;
+    let concern = retention_concern(&known.policy, &runs, &entries, context.clock.now());
     if let Some(concern) = &concern {
         context.output.warn(&concern.message);
         context.output.note("hint: `drctl retention plan` shows what would go, and what is refused.");
     }
     let now = context.clock.now();
+    let oldest = entries.iter().map(|entry| entry.id().begun()).min();
+    let drill = drill_concern(&known.policy, &runs, oldest, now);
     let standings = assess(&sources, &known.places(), &entries, &survey, rpo, now);
     let worst = standings.iter().map(|standing| standing.verdict).max().unwrap_or(ObjectiveVerdict::Nothing);
     if context.output.is_json() {
@@ -65,6 +67,7 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
             verdict: worst,
             sources: &standings,
             retention: concern.as_ref(),
+            drill: drill.as_ref(),
         };
         context.output.document("status", &document);
     } else {
@@ -92,7 +95,10 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
         context.output.reason(format!("{}: {}", worst.as_str(), told_verdict(&known, &standings, worst)));
     }
     known.catalog.close().await;
-    Ok(exit)
+    let Some(drill) = drill else { return Ok(exit) };
+    context.output.reason(&drill.message);
+    context.output.note("hint: `drctl drill list` shows what was due; `drctl drill run` runs one.");
+    Ok(if matches!(exit, Exit::Done | Exit::Partly) { Exit::ObjectiveMissed } else { exit })
 }
 
 /// Reports what could not be queried, and what is unknown because of that.
@@ -179,6 +185,9 @@ struct StatusDocument<'a> {
     /// What is wrong with how retention runs; absent where nothing is.
     #[serde(skip_serializing_if = "Option::is_none")]
     retention: Option<&'a RetentionConcern>,
+    /// What is wrong with the drills; absent where nothing is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drill: Option<&'a DrillConcern>,
 }
 
 fn show(

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::sample::{Candidate, ReplayWindow};
-use crate::model::{BackupId, BackupKind, Manifest, RepositoryName, SourceName, SystemName};
+use crate::model::{BackupId, BackupKind, Manifest, RepositoryName, SourceName};
 use crate::recoverability::evidence::Evidence;
 use crate::recoverability::survey::settle;
 use crate::recoverability::wal::wal_windows;

@@ -7,12 +7,14 @@
 
 pub mod archive;
 mod assess;
+mod drill;
 mod location;
 mod retention;
 mod survey;
 mod verdict;
 
 pub use assess::{LossImpact, SourceStatus, assess};
+pub use drill::{DrillConcern, drill_concern};
 pub use location::{LocationStatus, Newest, ReplacedCluster};
 pub use retention::{RetentionConcern, retention_concern};
 pub use survey::StatusSurvey;

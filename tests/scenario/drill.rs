@@ -412,3 +412,52 @@ fn without_unshare(system: &System) -> Outcome<PathBuf> {
     }
     Ok(folder)
 }
+
+/// The `[drill]` of a policy in `policies/` as it stands there.
+fn drill_of(policy: &str) -> Outcome<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("policies/{policy}.toml"));
+    let text = std::fs::read_to_string(path)?;
+    let from = text.find("[drill]").ok_or("no drill")?;
+    let until = text[from..].find("[notify]").ok_or("nothing after the drill")?;
+    Ok(text[from..from + until].to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_drills_of_the_reference_policies_pass_as_they_are_written() -> Outcome<()> {
+    let cluster = Cluster::start(15).await?;
+    let policies = [
+        "ai-study-companion",
+        "classboard",
+        "course-companion-fte",
+        "insightshop",
+        "personal-assistant-tdah",
+    ];
+    for (number, policy) in policies.iter().enumerate() {
+        let drill = drill_of(policy)?;
+        let table = drill.split("select count(*) from ").nth(1).and_then(|rest| rest.split('"').next());
+        let copy = drill.split("from = \"").nth(1).and_then(|rest| rest.split('"').next());
+        let (table, copy) = table.zip(copy).ok_or_else(|| format!("{policy}: {drill}"))?;
+        let database = format!("reference_{number}");
+        cluster.execute("postgres", &[&format!("CREATE DATABASE {database}")]).await?;
+        cluster
+            .psql(&database, &format!("CREATE TABLE {table} AS SELECT generate_series(1, 9) AS id"))
+            .await?;
+        let system = System::new(&cluster.url(&database), &TWO)?;
+        system.rewrite("[repository.copies.west]", &format!("[repository.copies.{copy}]"))?;
+        system.append(&drill)?;
+        system.rewrite("file:/etc/drctl/drill.key", &format!("file:{}", system.operational.display()))?;
+        let directory = drills(&system);
+        system.rewrite(
+            "source = \"database\"",
+            &format!("source = \"database\"\ndirectory = \"{}\"", directory.display()),
+        )?;
+        system.expect(0, &["backup"]).await?;
+        let run = system.expect(0, &["drill", "run", "--scheduled", "--output", "json"]).await?;
+        let record = run.document()?["record"].clone();
+        is(&record, "pass", "", "");
+        assert_eq!(record["sample"]["repository"], copy, "{policy}: {record:#}");
+        assert_eq!(record["identity"]["trigger"], "schedule", "{policy}");
+        assert!(record["identity"]["occurrence"].is_string(), "{policy}: {record:#}");
+    }
+    Ok(())
+}
