@@ -12,6 +12,7 @@
 //! *Not here.* How a restore is done: [`crate::restore`]. Reports: [`crate::report`].
 
 pub mod evidence;
+pub mod forecast;
 mod record;
 mod scenario;
 
