@@ -13,9 +13,12 @@
 
 pub mod evidence;
 pub mod forecast;
+mod period;
+pub mod population;
 mod record;
 mod scenario;
 
+pub use period::{Period, YearMonth};
 pub use record::{
     Acknowledgement, CheckCriterion, CheckEvidence, Cleanup, Criteria, DrillIdentity, DrillPhase,
     DrillRecord, DrillVerdict, Environment, PassedOver, People, PreviousDrill, RECORD_FORMAT, Results,
