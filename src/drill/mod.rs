@@ -13,6 +13,7 @@
 
 pub mod evidence;
 pub mod forecast;
+pub mod integrity;
 mod period;
 pub mod population;
 mod record;
@@ -25,3 +26,6 @@ pub use record::{
     Sample, SampledArtifact, Trigger, VerdictReason,
 };
 pub use scenario::Scenario;
+
+#[cfg(test)]
+pub(crate) use record::tests::passed;
