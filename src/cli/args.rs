@@ -30,6 +30,7 @@ pub enum Command {
     Copies(super::copies::CopiesArgs),
     Retention(super::retention::RetentionArgs),
     Hold(super::hold::HoldArgs),
+    Drill(super::drill::DrillArgs),
     Repository(super::repository::RepositoryArgs),
     Catalog(super::catalog::CatalogArgs),
     Policy(super::policy::PolicyArgs),

@@ -21,6 +21,7 @@ pub(super) async fn dispatch(command: Command, context: &Context) -> Result<Exit
         Command::Copies(args) => super::copies::run(args, context).await,
         Command::Retention(args) => super::retention::run(args, context).await,
         Command::Hold(args) => super::hold::run(args, context).await,
+        Command::Drill(args) => super::drill::run(args, context).await,
         Command::Repository(args) => super::repository::run(args, context).await,
         Command::Catalog(args) => super::catalog::run(args, context).await,
         Command::Keys(args) => super::keys::run(&args, context).await,

@@ -16,6 +16,7 @@ mod copies;
 mod demo;
 mod dispatch;
 mod doctor;
+mod drill;
 pub mod error;
 pub mod exit;
 mod generate;
