@@ -11,6 +11,7 @@ mod catalog;
 mod connection;
 mod copies_steps;
 mod demo;
+mod drill_page;
 mod dump_facts;
 mod environment;
 mod first_day;
