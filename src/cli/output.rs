@@ -105,15 +105,7 @@ impl Output {
 
     /// Writes the result as a versioned document: `{"drctl": 1, "kind": …, …}` with the fields of `data`.
     pub fn document(&self, kind: &str, data: &impl Serialize) {
-        #[derive(Serialize)]
-        struct Document<'a, T> {
-            drctl: u32,
-            kind: &'a str,
-            #[serde(flatten)]
-            data: &'a T,
-        }
-        let document = Document { drctl: DOCUMENT_VERSION, kind, data };
-        match serde_json::to_string(&document) {
+        match document_text(kind, data) {
             Ok(text) => self.line(text),
             Err(error) => self.warn(format!("failed to write the {kind} document: {error}")),
         }
@@ -152,6 +144,18 @@ impl Output {
         }
         Events::to(observers)
     }
+}
+
+/// Returns a versioned document as text.
+pub(super) fn document_text(kind: &str, data: &impl Serialize) -> serde_json::Result<String> {
+    #[derive(Serialize)]
+    struct Document<'a, T> {
+        drctl: u32,
+        kind: &'a str,
+        #[serde(flatten)]
+        data: &'a T,
+    }
+    serde_json::to_string(&Document { drctl: DOCUMENT_VERSION, kind, data })
 }
 
 /// Writes events as JSON, one per line.

@@ -14,8 +14,12 @@
 mod checking;
 pub mod evidence;
 mod facts;
+pub mod forecast;
+pub mod integrity;
 mod judge;
 mod locate;
+mod period;
+pub mod population;
 mod record;
 mod request;
 mod restore_sample;
@@ -25,6 +29,7 @@ mod sandbox;
 mod scenario;
 mod stages;
 
+pub use period::{Period, YearMonth};
 pub use record::{
     Acknowledgement, CheckCriterion, CheckEvidence, Cleanup, Criteria, DrillIdentity, DrillPhase,
     DrillRecord, DrillVerdict, Environment, PassedOver, People, PreviousDrill, RECORD_FORMAT, Results,
@@ -34,3 +39,6 @@ pub use request::DrillRequest;
 pub use run::{Concluded, Preview, preview, run};
 pub use sample::{Choice, SampleRequest, SampledRestore};
 pub use scenario::Scenario;
+
+#[cfg(test)]
+pub(crate) use record::tests::passed;

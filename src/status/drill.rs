@@ -4,12 +4,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use crate::model::Outcome;
-use crate::policy::{Policy, last_firing, next_firing};
+use crate::policy::{Policy, drill_grace_ends, last_firing};
 use crate::repository::journal::{DRILL, JournalRecord};
 use crate::text::format_time;
-
-/// How long after its time a drill may begin; never more than half of the time to the next.
-const GRACE: TimeDelta = TimeDelta::hours(24);
 
 /// What is wrong with the drills.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -33,12 +30,9 @@ pub fn drill_concern(
     own.sort_by_key(|run| run.begun);
     let passed = own.iter().rev().find(|run| run.outcome == Outcome::Succeeded).map(|run| run.ended);
     let due = last_firing(&drill.schedule, zone, now).and_then(|due| {
-        let half = next_firing(&drill.schedule, zone, due).map(|next| (next - due) / 2);
-        let grace = half.map_or(GRACE, |half| half.min(GRACE));
-        if due + grace <= now {
-            Some(due)
-        } else {
-            last_firing(&drill.schedule, zone, due - TimeDelta::seconds(1))
+        match drill_grace_ends(&drill.schedule, zone, due) <= now {
+            true => Some(due),
+            false => last_firing(&drill.schedule, zone, due - TimeDelta::seconds(1)),
         }
     });
     let due = due.filter(|due| oldest.is_some_and(|oldest| oldest < *due));

@@ -5,6 +5,7 @@ mod support;
 
 mod catalog;
 mod copies;
+mod drill;
 mod iam;
 mod init;
 mod keys;

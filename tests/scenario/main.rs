@@ -12,6 +12,7 @@ mod connection;
 mod copies_steps;
 mod demo;
 mod drill;
+mod drill_page;
 mod dump_facts;
 mod environment;
 mod first_day;

@@ -6,8 +6,10 @@
 
 pub(crate) mod archiving;
 pub(crate) mod backup_vaults;
+pub(crate) mod browser;
 pub(crate) mod classboard;
 pub(crate) mod cluster_template;
+pub(crate) mod drills;
 pub(crate) mod fake_source;
 pub(crate) mod fault_proxy;
 pub(crate) mod ledger;

@@ -16,7 +16,7 @@ use crate::drill::{self, Concluded, DrillRequest, People, SampleRequest, Scenari
 use crate::model::{BackupKind, RepositoryName, Sha256Hex, SourceName};
 use crate::pipeline::Identities;
 use crate::platform::{ExposeSecret as _, host_name, scratch_directory, seed};
-use crate::policy::{Drill, Pick, Policy, PostgresSource, Source};
+use crate::policy::{Drill, Pick, Policy, PostgresSource, Source, last_firing};
 use crate::repository::Repositories;
 use crate::restore::physical::parse_time;
 use crate::run::RunContext;
@@ -241,9 +241,7 @@ fn allowances(drill: &Drill) -> Vec<(String, Duration)> {
 
 /// Returns the last time of the schedule.
 fn last_due(drill: &Drill, policy: &Policy, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    let now = now.with_timezone(&policy.schedule.timezone);
-    let last = drill.schedule.iter().filter_map(|line| line.cron().find_previous_occurrence(&now, true).ok());
-    last.max().map(|last| last.with_timezone(&Utc))
+    last_firing(&drill.schedule, policy.schedule.timezone, now)
 }
 
 /// Returns the repository to read from.

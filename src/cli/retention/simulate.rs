@@ -10,7 +10,7 @@ use crate::cli::style;
 use crate::cli::table::{Cell, TextTable};
 use crate::model::{BackupKind, RepositoryName, RunId, SourceName};
 use crate::platform::seed;
-use crate::policy::{CronLine, Policy, Source};
+use crate::policy::{Policy, Source, firings};
 use crate::retention::{Hold, Simulated, SimulatedDay, SimulatedKind, Simulation, SourceHoldings, simulate};
 use crate::text::{format_size, format_time};
 
@@ -112,23 +112,6 @@ fn forecast<'a>(
         applied: applied.to_vec(),
         start,
     })
-}
-
-/// When cron lines fire, in UTC.
-fn firings(
-    lines: &[CronLine],
-    zone: chrono_tz::Tz,
-    from: DateTime<Utc>,
-    until: DateTime<Utc>,
-) -> Vec<DateTime<Utc>> {
-    let of_line = |line: &CronLine| {
-        let firings = line.cron().iter_after(from.with_timezone(&zone));
-        firings.map(|at| at.with_timezone(&Utc)).take_while(|at| *at <= until).collect::<Vec<_>>()
-    };
-    let mut all: Vec<_> = lines.iter().flat_map(of_line).collect();
-    all.sort_unstable();
-    all.dedup();
-    all
 }
 
 /// What the last thirty have on average.
