@@ -47,6 +47,8 @@ fn the_demo_brings_everything_back_twice_and_leaves_nothing() -> Outcome<()> {
         let line = told.lines().find(|line| line.starts_with(&format!("Every row of {restored} is")));
         assert!(line.is_some_and(|line| line.contains(&format!("orders ({orders} rows)"))), "{told}");
     }
+    // The drill at the end proves it once more.
+    assert!(told.contains("Everyone who asks whether backups work gets that page"), "{told}");
     assert_eq!(left_in(folder.path())?, Vec::<String>::new());
     Ok(())
 }

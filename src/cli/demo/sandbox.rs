@@ -35,6 +35,14 @@ impl Drop for Folder {
     }
 }
 
+/// What must be true of what was restored.
+const CHECK: &str = "
+[[drill.checks]]
+name = \"there are orders\"
+sql = \"select count(*) from orders\"
+at_least = 1
+";
+
 impl DemoSandbox {
     /// Starts the sandbox, in the folder `within` where one was created for it.
     pub(super) async fn set(
@@ -118,7 +126,7 @@ impl DemoSandbox {
         OpenOptions::new()
             .append(true)
             .open(self.policy())
-            .and_then(|mut file| write!(file, "\n[catalog]\nurl = \"sqlite:{}\"\n", catalog.display()))
+            .and_then(|mut file| write!(file, "\n[catalog]\nurl = \"sqlite:{}\"\n{CHECK}", catalog.display()))
             .map_err(CommandError::failed)
     }
 
@@ -139,18 +147,18 @@ impl DemoSandbox {
 
     /// Shows a command and runs it, in this process, as if it had been typed.
     pub(super) async fn drctl(&self, arguments: &[&str]) -> Result<(), CommandError> {
-        self.drctl_ending(arguments, &[Exit::Done]).await
+        self.drctl_ending(arguments, &[Exit::Done]).await.map(drop)
     }
 
     /// Runs a command that may end with any of these statuses.
-    pub(super) async fn drctl_ending(&self, arguments: &[&str], ends: &[Exit]) -> Result<(), CommandError> {
+    pub(super) async fn drctl_ending(&self, arguments: &[&str], ends: &[Exit]) -> Result<Exit, CommandError> {
         self.show(&typed(arguments));
         let exit = (self.drctl)(arguments, &self.context).await?;
         if self.context.cancel.is_cancelled() {
             return Err(CommandError::new(Exit::Interrupted, "interrupted"));
         }
         if ends.contains(&exit) {
-            return Ok(());
+            return Ok(exit);
         }
         Err(CommandError::new(exit, format!("`{}` failed", typed(arguments))))
     }
