@@ -39,6 +39,7 @@ pub use request::DrillRequest;
 pub use run::{Concluded, Preview, preview, run};
 pub use sample::{Choice, SampleRequest, SampledRestore};
 pub use scenario::Scenario;
+pub use stages::{CUT_OVER, DETECT};
 
 #[cfg(test)]
 pub(crate) use record::tests::passed;

@@ -42,7 +42,6 @@ pub(super) struct RestoredSample {
     pub(super) checks: Vec<CheckResult>,
     pub(super) verdict: Verdict,
     pub(super) left_out: Vec<String>,
-    pub(super) notes: Vec<String>,
 }
 
 /// Why nothing was restored.
@@ -161,7 +160,6 @@ async fn dump(
                 checks: report.checks,
                 verdict: report.verdict,
                 left_out: report.left_out,
-                notes: report.notes,
             })
         }
         Err(failed) => {
@@ -261,7 +259,6 @@ async fn cluster(
                 checks: report.checks,
                 verdict: report.verdict,
                 left_out: report.left_out,
-                notes: report.notes,
             })
         }
         Err(failed) => {

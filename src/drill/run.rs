@@ -210,7 +210,6 @@ async fn restore_and_check(
     course.sample = Some(sample(request, located, choice, Some(&restored), run));
     course.verdict = std::mem::take(&mut restored.verdict);
     course.checks = std::mem::take(&mut restored.checks);
-    course.findings.append(&mut restored.notes);
     if !restored.left_out.is_empty() {
         let message = format!("{} of what the original had did not come back", restored.left_out.len());
         course.verdict.add(Judgement::Fail, Cause::Backup, "left-out", message);

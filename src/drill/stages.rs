@@ -5,6 +5,11 @@ use std::time::{Duration, Instant};
 use super::DrillPhase;
 use crate::event::PhaseSeconds;
 
+/// Until somebody has noticed and decided.
+pub const DETECT: &str = "detect";
+/// Until the application uses what was restored.
+pub const CUT_OVER: &str = "cut-over";
+
 /// The phases so far.
 #[derive(Debug)]
 pub(super) struct Stages {
@@ -44,7 +49,7 @@ impl Stages {
         self.phases.push(DrillPhase { phase, seconds, bytes, is_allowance, counts });
     }
 
-    /// Returns all phases, with the allowances: the first of these before everything else, the others behind what counts.
+    /// Returns all phases, with the allowances: the first before everything else, the others behind what counts.
     pub(super) fn with_allowances(self, allowances: &[(String, Duration)]) -> Vec<DrillPhase> {
         let allowance = |(phase, allowed): &(String, Duration)| DrillPhase {
             phase: phase.clone(),
@@ -53,10 +58,11 @@ impl Stages {
             is_allowance: true,
             counts: true,
         };
-        let (before, behind) = allowances.split_at(allowances.len().min(1));
+        let given = allowances.iter().filter(|(_, allowed)| !allowed.is_zero());
+        let (before, behind): (Vec<_>, Vec<_>) = given.partition(|(phase, _)| phase == DETECT);
         let (counting, rest): (Vec<_>, Vec<_>) = self.phases.into_iter().partition(|phase| phase.counts);
-        let before = before.iter().map(allowance);
-        before.chain(counting).chain(behind.iter().map(allowance)).chain(rest).collect()
+        let before = before.into_iter().map(allowance);
+        before.chain(counting).chain(behind.into_iter().map(allowance)).chain(rest).collect()
     }
 }
 
@@ -69,8 +75,8 @@ mod tests {
         let mut stages = Stages::begin();
         stages.end("fetch", Instant::now(), Some(7));
         stages.after("clean up", Instant::now());
-        let allowed =
-            [("detect".to_owned(), Duration::from_secs(60)), ("cut-over".to_owned(), Duration::from_secs(5))];
+        let allowed = [(CUT_OVER, 5), (DETECT, 60), ("none", 0)]
+            .map(|(phase, seconds)| (phase.to_owned(), Duration::from_secs(seconds)));
         let phases = stages.with_allowances(&allowed);
         let named: Vec<_> = phases.iter().map(|phase| (phase.phase.as_str(), phase.is_allowance)).collect();
         assert_eq!(named, [("detect", true), ("fetch", false), ("cut-over", true), ("clean up", false)]);

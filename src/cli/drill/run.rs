@@ -12,7 +12,9 @@ use super::super::hold::person;
 use super::view;
 use crate::aws::S3Timeouts;
 use crate::catalog::Catalog;
-use crate::drill::{self, Concluded, DrillRequest, People, SampleRequest, Scenario, Trigger};
+use crate::drill::{
+    self, CUT_OVER, Concluded, DETECT, DrillRequest, People, SampleRequest, Scenario, Trigger,
+};
 use crate::model::{BackupKind, RepositoryName, Sha256Hex, SourceName};
 use crate::pipeline::Identities;
 use crate::platform::{ExposeSecret as _, host_name, scratch_directory, seed};
@@ -236,7 +238,7 @@ fn request(
 }
 
 fn allowances(drill: &Drill) -> Vec<(String, Duration)> {
-    vec![("detect".to_owned(), drill.detect), ("cut-over".to_owned(), drill.cut_over)]
+    vec![(DETECT.to_owned(), drill.detect), (CUT_OVER.to_owned(), drill.cut_over)]
 }
 
 /// Returns the last time of the schedule.
