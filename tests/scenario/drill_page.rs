@@ -7,7 +7,7 @@ use drctl::platform::{Clock as _, SystemClock};
 use drctl::repository::{Repositories, Repository};
 use drctl::store::directory::DirectoryStore;
 
-use crate::support::browser::{Browser, Scheme};
+use crate::support::browser::{Browser, Scheme, Shown};
 use crate::support::system::{Place, System};
 use crate::support::{Outcome, drills};
 
@@ -60,9 +60,8 @@ async fn pages_are_readable_in_both_schemes_at_every_width_and_on_paper() -> Out
     for page in &pages {
         let mut backgrounds = Vec::new();
         for scheme in [Scheme::Light, Scheme::Dark] {
-            let complaints = browser.complaints(page, scheme).await?;
+            let Shown { looks, complaints } = browser.shown(page, scheme, &[340, 768, 1280]).await?;
             assert!(complaints.is_empty(), "{}: {complaints:?}", page.display());
-            let looks = browser.looks(page, scheme, &[340, 768, 1280]).await?;
             assert_eq!(looks.len(), 3);
             for look in &looks {
                 assert!(
@@ -101,9 +100,8 @@ async fn a_page_that_is_wrong_is_noticed() -> Outcome<()> {
     let text = "<!DOCTYPE html><html><meta http-equiv='Content-Security-Policy' content=\"default-src 'none'; style-src 'unsafe-inline'\">\
                 <body style='background: #fff'><p style='width: 2000px; color: #ccc'>wide and faint</p><script>1</script></body></html>";
     std::fs::write(&page, text)?;
-    let complaints = browser.complaints(&page, Scheme::Light).await?;
+    let Shown { looks, complaints } = browser.shown(&page, Scheme::Light, &[340]).await?;
     assert!(complaints.iter().any(|line| line.contains("Content Security Policy")), "{complaints:?}");
-    let looks = browser.looks(&page, Scheme::Light, &[340]).await?;
     assert!(looks[0].overflow > 1_000 && looks[0].contrast < 2.0, "{looks:?}");
     Ok(())
 }

@@ -21,6 +21,13 @@ pub(crate) enum Scheme {
     Dark,
 }
 
+/// How a page looks, and what was said on the browser's console: a script that was refused, a file that was not found.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    pub(crate) looks: Vec<Look>,
+    pub(crate) complaints: Vec<String>,
+}
+
 /// How a page looks at one width.
 #[derive(Debug, serde::Deserialize)]
 pub(crate) struct Look {
@@ -100,18 +107,8 @@ impl Browser {
         })
     }
 
-    /// What the page or the browser had to say of it: a script that was refused, a file that was not found.
-    pub(crate) async fn complaints(&self, page: &Path, scheme: Scheme) -> Outcome<Vec<String>> {
-        let output = self.run(&[scheme.option(), "--dump-dom".to_owned()], page).await?;
-        if !String::from_utf8_lossy(&output.stdout).contains("</html>") {
-            return Err(format!("the page was not shown: {output:?}").into());
-        }
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        Ok(said.lines().filter(|line| line.contains("CONSOLE")).map(str::to_owned).collect())
-    }
-
     /// How the page looks at these widths.
-    pub(crate) async fn looks(&self, page: &Path, scheme: Scheme, widths: &[u32]) -> Outcome<Vec<Look>> {
+    pub(crate) async fn shown(&self, page: &Path, scheme: Scheme, widths: &[u32]) -> Outcome<Shown> {
         let address = serde_json::to_string(&format!("file://{}", page.display()))?;
         let script = MEASURE.replace("WIDTHS", &format!("{widths:?}")).replace("PAGE", &address);
         let frames = self.profile.path().join("frames.html");
@@ -122,7 +119,9 @@ impl Browser {
         let looks = shown.split_once("LOOKS").and_then(|(_, rest)| rest.split_once("END"));
         let (looks, _) = looks.ok_or_else(|| format!("nothing was measured: {output:?}"))?;
         let looks = looks.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
-        Ok(serde_json::from_str(&looks)?)
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let complaints = said.lines().filter(|line| line.contains("CONSOLE")).map(str::to_owned).collect();
+        Ok(Shown { looks: serde_json::from_str(&looks)?, complaints })
     }
 
     /// Prints the page, and returns the PDF.
