@@ -21,6 +21,11 @@ impl ClientRegion {
         move |error| AwsFailure::from_sdk(operation, &self.0, error)
     }
 
+    /// Returns the failure of a call that is not made.
+    pub(super) fn refused(&self, operation: &'static str, kind: FailureKind, detail: String) -> AwsFailure {
+        AwsFailure { operation, region: self.0.clone(), kind, code: None, detail }
+    }
+
     /// Returns the failure of an answer that lacks something.
     pub(super) fn lacking(&self, operation: &'static str, what: &str) -> AwsFailure {
         AwsFailure::lacking(operation, &self.0, what)

@@ -13,6 +13,7 @@ mod client_config;
 mod convert;
 mod corrupt_upload_retry;
 mod credentials;
+mod deletion;
 mod error;
 mod failure;
 mod kms;
@@ -28,6 +29,7 @@ pub use caller::{
     Caller, CallerError, ContextType, Decision, SimulationContext, SimulationRequest, caller, simulate,
 };
 pub use client_config::{CallPace, paced_config, sdk_config};
+pub use deletion::Deletion;
 pub use error::AwsError;
 pub use failure::{AwsFailure, FailureKind};
 pub use kms::{KmsKey, KmsKeyError, key};

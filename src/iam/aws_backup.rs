@@ -1,7 +1,7 @@
 use super::builder::Builder;
 use super::role::{Account, IamRole, partition};
 use super::{Conditions, IamError};
-use crate::aws::MANAGED;
+use crate::aws::{MANAGED, SYSTEM};
 use crate::policy::AwsBackupSource;
 
 /// Adds rights on the vaults and recovery points of a resource that AWS Backup protects.
@@ -24,11 +24,10 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &AwsBackupSource) -> Result
     let vaults: Vec<_> = [own.clone()].into_iter().chain(copies.iter().cloned()).collect();
     let plain = Conditions::default;
 
-    let look = [
-        "backup:DescribeBackupVault",
-        "backup:GetBackupVaultAccessPolicy",
-        "backup:ListRecoveryPointsByBackupVault",
-    ];
+    let mut look = vec!["backup:DescribeBackupVault", "backup:ListRecoveryPointsByBackupVault"];
+    if builder.role != IamRole::Retention {
+        look.push("backup:GetBackupVaultAccessPolicy");
+    }
     builder.document.allow("ListVaults", &look, vaults, plain());
     let read = ["backup:DescribeRecoveryPoint", "backup:ListTags"];
     builder.document.allow("DescribeRecoveryPoints", &read, points.clone(), plain());
@@ -37,7 +36,12 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &AwsBackupSource) -> Result
         points.iter().filter(|arn| arn.split(':').nth(2) == Some("rds")).cloned().collect();
     let read = ["rds:ListTagsForResource"];
     builder.document.allow("ReadTagsOfBackupSnapshots", &read, snapshots.clone(), plain());
-    let ours = Conditions::when("StringEquals", format!("aws:ResourceTag/{MANAGED}"), &["true"]);
+    let system = builder.policy.system.to_string();
+    let ours = Conditions::when("StringEquals", format!("aws:ResourceTag/{MANAGED}"), &["true"]).and(
+        "StringEquals",
+        format!("aws:ResourceTag/{SYSTEM}"),
+        &[&system],
+    );
     let pass = Conditions::when("StringEquals", "iam:PassedToService", &["backup.amazonaws.com"]);
     match builder.role {
         IamRole::Writer => {
@@ -90,7 +94,16 @@ pub(super) fn add(builder: &mut Builder<'_>, source: &AwsBackupSource) -> Result
         }
         IamRole::Retention => {
             let delete = ["backup:DeleteRecoveryPoint"];
-            builder.document.allow("DeleteTaggedRecoveryPoints", &delete, points, ours);
+            let own = points.into_iter().filter(|arn| !arn.contains(":recovery-point:continuous:"));
+            builder.document.allow("DeleteTaggedRecoveryPoints", &delete, own, ours);
+            // Deleting one stops the continuous backups of its resource.
+            let continuous = regions.iter().map(|region| {
+                let (partition, account) = (partition(region), account.as_str());
+                format!("arn:{partition}:backup:{region}:{account}:recovery-point:continuous:*")
+            });
+            builder.document.deny("DenyDeletingContinuous", &delete, continuous);
+            // What a job reads stays.
+            builder.document.anywhere(&["backup:ListCopyJobs", "backup:ListRestoreJobs"]);
         }
         IamRole::Auditor => builder.document.anywhere(&[
             "backup:DescribeBackupJob",

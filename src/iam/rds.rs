@@ -204,11 +204,16 @@ pub fn may_be_restored_as(source: &RdsSource, region: &str, name: &str) -> bool 
 }
 
 fn describe(builder: &mut Builder<'_>, names: &Names<'_>, everywhere: &dyn Fn(&str, &str) -> Vec<String>) {
+    // Who removes backups needs neither groups nor automated backups.
+    let (kinds, actions) = match builder.role {
+        IamRole::Retention => (&[names.database, names.snapshot][..], names.describe_snapshots),
+        _ => (names.described, names.describe),
+    };
     let mut resources = everywhere("db", "*");
-    for kind in names.described {
+    for kind in kinds {
         resources.extend(everywhere(kind, "*"));
     }
-    builder.document.allow("DescribeDatabases", names.describe, resources, Conditions::default());
+    builder.document.allow("DescribeDatabases", actions, resources, Conditions::default());
     if builder.role != IamRole::BreakGlass {
         builder.document.anywhere(&["rds:DescribeAccountAttributes"]);
     }
@@ -280,6 +285,7 @@ struct Names<'s> {
     automated: &'static str,
     described: &'static [&'static str],
     describe: &'static [&'static str],
+    describe_snapshots: &'static [&'static str],
     create: &'static str,
     copy: &'static str,
     share: &'static str,
@@ -314,6 +320,12 @@ impl<'s> Names<'s> {
                     "rds:DescribeDBSnapshots",
                     "rds:DescribeDBSubnetGroups",
                     "rds:DescribeOptionGroups",
+                    "rds:ListTagsForResource",
+                ],
+                describe_snapshots: &[
+                    "rds:DescribeDBInstances",
+                    "rds:DescribeDBSnapshotAttributes",
+                    "rds:DescribeDBSnapshots",
                     "rds:ListTagsForResource",
                 ],
                 create: "rds:CreateDBSnapshot",
@@ -354,6 +366,13 @@ impl<'s> Names<'s> {
                     "rds:DescribeDBParameterGroups",
                     "rds:DescribeDBParameters",
                     "rds:DescribeDBSubnetGroups",
+                    "rds:ListTagsForResource",
+                ],
+                describe_snapshots: &[
+                    "rds:DescribeDBClusterSnapshotAttributes",
+                    "rds:DescribeDBClusterSnapshots",
+                    "rds:DescribeDBClusters",
+                    "rds:DescribeDBInstances",
                     "rds:ListTagsForResource",
                 ],
                 create: "rds:CreateDBClusterSnapshot",

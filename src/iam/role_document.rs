@@ -241,6 +241,56 @@ copy_to = {{ us-west-2 = {{ vault = "shop-dr" }} }}
         });
     }
 
+    #[test]
+    fn who_removes_what_aws_keeps_removes_only_what_carries_the_systems_tags() {
+        let mut judged = 0;
+        each(|policy, role, statements| {
+            let deletes = |action: &str| {
+                action == "backup:DeleteRecoveryPoint"
+                    || action.starts_with("rds:Delete") && action.ends_with("Snapshot")
+            };
+            for (statement, action) in allowed(statements).filter(|(_, action)| deletes(action)) {
+                assert_eq!(role, IamRole::Retention, "{action}");
+                let tags: Vec<_> = statement.condition.iter().collect();
+                let has = |key: &str, value: &str| {
+                    tags.iter().any(|(_, known, values)| *known == key && *values == [value])
+                };
+                assert!(has("aws:ResourceTag/drctl:managed", "true"), "{action}");
+                assert!(has("aws:ResourceTag/drctl:system", policy.system.as_str()), "{action}");
+                judged += 1;
+            }
+            if role == IamRole::Retention {
+                let continuous = "arn:aws:backup:us-east-1:111122223333:recovery-point:continuous:db-1";
+                let denied = statements.iter().filter(|statement| {
+                    statement.effect == Effect::Deny && names(&statement.resource, continuous)
+                });
+                let denied = denied.flat_map(|statement| &statement.action).collect::<Vec<_>>();
+                let is_denied = denied.iter().any(|action| *action == "backup:DeleteRecoveryPoint");
+                let may = allowed(statements).any(|(statement, action)| {
+                    action == "backup:DeleteRecoveryPoint" && names(&statement.resource, continuous)
+                });
+                assert!(!may || is_denied);
+            }
+        });
+        assert!(judged > 200, "{judged}");
+    }
+
+    #[test]
+    fn what_removes_backups_of_each_reference_policy_fits_one_managed_policy() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+        let account = "111122223333".parse().unwrap();
+        for file in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if file.extension().is_none_or(|extension| extension != "toml") {
+                continue;
+            }
+            let policy = load(&file).unwrap();
+            if let Ok(document) = document(&policy, IamRole::Retention, Some(&account)) {
+                let characters = document.characters();
+                assert!(characters <= crate::iam::MANAGED_LIMIT, "{}: {characters}", file.display());
+            }
+        }
+    }
+
     /// Tags alone are no protection: a role that may tag anything could then delete anything.
     #[test]
     fn a_restorer_tags_and_removes_nothing_but_what_has_the_names_it_gives() {

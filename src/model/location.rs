@@ -21,6 +21,13 @@ impl Location {
         }
     }
 
+    pub fn repository(&self) -> Option<&RepositoryName> {
+        match self {
+            Self::Repository(name) => Some(name),
+            Self::Region(_) => None,
+        }
+    }
+
     pub fn is_region(&self) -> bool {
         matches!(self, Self::Region(_))
     }

@@ -5,7 +5,6 @@ use super::fault::TextPosition;
 use super::lint::Lint;
 use super::schema::PolicyTable;
 use super::settings::Policy;
-use super::source::Source;
 
 /// A section that is checked and not acted on.
 struct Dormant {
@@ -56,7 +55,6 @@ pub fn dormant(policy: &Policy) -> Vec<Lint> {
                 hint: row.hint.to_owned(),
             })
         })
-        .chain(unremoved(policy))
         .chain(undrilled(policy))
         .collect()
 }
@@ -70,23 +68,6 @@ fn undrilled(policy: &Policy) -> Option<Lint> {
         key: "drill".to_owned(),
         message: format!("this version drills dumps and base backups, and `{}` has neither", source.name),
         hint: "take dumps of it, too, or practise a manual restore and check the restored data".to_owned(),
-    })
-}
-
-/// Warns of rules for backups that retention never removes.
-fn unremoved(policy: &Policy) -> Option<Lint> {
-    let is_managed = |source: &&Source| source.kinds.iter().any(|kind| kind.is_managed());
-    let managed = policy.sources.iter().filter(is_managed);
-    let managed: Vec<&str> = managed.map(|source| source.name.as_str()).collect();
-    (policy.retention.is_some() && !managed.is_empty()).then(|| Lint {
-        misses_objective: false,
-        at: None,
-        key: "retention".to_owned(),
-        message: format!(
-            "this version removes no snapshot and no recovery point: those of {} are kept for ever",
-            managed.join(", ")
-        ),
-        hint: "delete old snapshots yourself, and give the backup plan of a vault a lifecycle".to_owned(),
     })
 }
 
@@ -125,20 +106,5 @@ mod tests {
         let mut names: Vec<_> = DORMANT.iter().map(|row| row.section).collect();
         names.dedup();
         assert_eq!(names.len(), DORMANT.len());
-    }
-
-    #[test]
-    fn rules_that_do_not_remove_what_aws_keeps_are_warned_of() {
-        let of = |methods: &str| {
-            let source = "[sources.instance]\nkind = \"rds\"\nregion = \"us-east-1\"\ninstance = \"shop\"";
-            let text = format!("{POLICY}\n{source}\n{methods}\n");
-            let text = text.replace("[drill]", "[drill]\nsource = \"database\"");
-            let lints = dormant(&parse(Path::new("shop.toml"), &text).unwrap());
-            let own = lints.into_iter().find(|lint| lint.key == "retention");
-            own.is_some_and(|lint| lint.message.ends_with("of instance are kept for ever"))
-        };
-        assert!(of(""));
-        let url = "url = \"postgres://a@h/d?sslmode=verify-full\"";
-        assert!(!of(&format!("methods = [\"logical\"]\n{url}")));
     }
 }

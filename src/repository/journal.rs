@@ -111,6 +111,9 @@ pub struct Detail {
     /// The digest of a drill's record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Sha256Hex>,
+    /// Tombstones of snapshots and recovery points.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cloud_removals: Vec<CloudRemoval>,
     /// The digest of the rules that retention applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rules: Option<String>,
@@ -152,11 +155,25 @@ pub struct WalRemoval {
     pub last: String,
 }
 
+/// A snapshot or recovery point that is deleted from one region.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CloudRemoval {
+    pub backup: BackupId,
+    pub region: String,
+    pub arn: String,
+    /// Vault of AWS Backup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vault: Option<String>,
+    pub reason: String,
+}
+
 /// What tombstones say was removed on purpose, so that it is neither missed nor copied back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tombstones {
     backups: BTreeSet<(RepositoryName, BackupId)>,
     wal: Vec<WalRemoval>,
+    /// By ARN.
+    cloud: BTreeSet<(BackupId, String)>,
 }
 
 impl Tombstones {
@@ -166,12 +183,19 @@ impl Tombstones {
             let removals = record.detail.removals.iter();
             tombstones.backups.extend(removals.map(|one| (one.repository.clone(), one.backup.clone())));
             tombstones.wal.extend(record.detail.wal_removals.iter().cloned());
+            let cloud = record.detail.cloud_removals.iter();
+            tombstones.cloud.extend(cloud.map(|one| (one.backup.clone(), one.arn.clone())));
         }
         tombstones
     }
 
     pub fn has_backup(&self, repository: &RepositoryName, backup: &BackupId) -> bool {
         self.backups.contains(&(repository.clone(), backup.clone()))
+    }
+
+    /// Whether a snapshot or recovery point of a backup was removed.
+    pub fn has_cloud_copy(&self, backup: &BackupId, arn: &str) -> bool {
+        self.cloud.contains(&(backup.clone(), arn.to_owned()))
     }
 
     /// Whether a file of WAL was removed from a repository, by its key.

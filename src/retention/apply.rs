@@ -1,160 +1,41 @@
-//! Carries out a plan: tombstones first, then in each repository manifests, the objects they named, and WAL.
+//! Carries out a plan: tombstones first, then what AWS keeps in each region, and then in each repository manifests, the
+//! objects they named, and WAL.
 //!
 //! *Invariants.* Decides nothing: what is not in the plan stays. A backup goes before what it builds on, and WAL after
-//! the base backups that need it; where one of them could not be removed, what it needs stays too. Killed between any
-//! two steps, it leaves no backup that is listed and cannot be restored; carried out again, it comes to the same end.
+//! the base backups that need it; where one of them could not be removed, what it needs stays too. A manifest stays while
+//! a region has what it describes. Killed between any two steps, it leaves no backup in a repository that is listed and
+//! cannot be restored; carried out again, it comes to the same end.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
 
+use super::cloud::{CloudRegion, RegionRemoval, remove_from_regions};
 use super::hold_store;
 use super::holding::{HeldWal, SourceHoldings};
 use super::leftover::GRACE;
 use super::plan::RetentionPlan;
 use super::refusal::{Refusal, RefusalCode};
+use super::report::{
+    ApplyReport, FailedRemoval, LockedBackup, LockedWal, RefusedSource, RemovedBackup, RemovedWal,
+    SkippedLocation,
+};
 use super::source_plan::{Fate, PlannedBackup, SourcePlan};
 use super::survey::{Surveyed, VERB};
+use super::tombstone;
 use super::wal_plan::{WalPlan, WalRule, plan_wal};
 use crate::catalog::BackupEntry;
 use crate::event::Event;
-use crate::model::{BackupId, Manifest, Outcome, RepositoryName, RunId, SourceName};
-use crate::platform::seed;
-use crate::repository::journal::{Detail, JournalRecord, Removal, TOMBSTONES, WalRemoval};
-use crate::repository::{Repository, Unavailable, layout, run_record};
+use crate::model::{BackupId, Location, Manifest, Outcome, RepositoryName, RunId, SourceName};
+use crate::repository::journal::{Detail, Removal, WalRemoval};
+use crate::repository::{Repository, layout};
 use crate::run::RunContext;
 use crate::store::{StoreError, StoreErrorKind, StoreProtection, require_admin};
 use crate::text::{count, error_chain};
 use crate::wal::Archive;
 
-/// Tombstones that go into one record.
-const TOMBSTONES_AT_ONCE: usize = 5000;
-/// Reasons that the journal's record names.
-const REASONS: usize = 100;
 /// Objects that are deleted between two looks at whether to stop.
 const AT_ONCE: usize = 1000;
-
-/// What came of it.
-#[derive(Debug, Default, Serialize)]
-pub struct ApplyReport {
-    pub removed: Vec<RemovedBackup>,
-    pub wal: Vec<RemovedWal>,
-    /// Objects of no backup that were removed.
-    pub leftover_objects: u64,
-    pub leftover_bytes: u64,
-    /// Uploads that never ended and were aborted.
-    pub aborted_uploads: u64,
-    /// The store keeps them: they are tried again by the next run.
-    pub locked: Vec<LockedBackup>,
-    /// The same of WAL.
-    pub locked_wal: Vec<LockedWal>,
-    pub refused: Vec<RefusedSource>,
-    /// Repositories whose sources are not known, so that nothing could be planned there.
-    pub skipped: Vec<SkippedRepository>,
-    pub failed: Vec<FailedRemoval>,
-    pub interrupted: bool,
-    #[serde(skip)]
-    pub unrecorded: Vec<Unavailable>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct RemovedBackup {
-    pub repository: RepositoryName,
-    pub backup: BackupId,
-    pub bytes: u64,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct RemovedWal {
-    pub repository: RepositoryName,
-    pub source: SourceName,
-    pub files: u64,
-    pub bytes: u64,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct LockedBackup {
-    pub repository: RepositoryName,
-    pub backup: BackupId,
-    /// `None`: until a hold is taken off, or the store does not say.
-    pub until: Option<DateTime<Utc>>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct LockedWal {
-    pub repository: RepositoryName,
-    pub source: SourceName,
-    pub files: u64,
-    /// Of the oldest of them; `None`: until a hold is taken off, or the store does not say.
-    pub until: Option<DateTime<Utc>>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct RefusedSource {
-    pub repository: RepositoryName,
-    pub source: SourceName,
-    pub refusals: Vec<Refusal>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct SkippedRepository {
-    pub repository: RepositoryName,
-    pub refusals: Vec<Refusal>,
-}
-
-/// Something that could not be removed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct FailedRemoval {
-    pub repository: RepositoryName,
-    /// A backup, or `12 WAL files of database`.
-    pub what: String,
-    pub reason: String,
-    /// The host may not delete there.
-    pub is_denied: bool,
-}
-
-impl ApplyReport {
-    /// Returns whether everything that the plan names was removed.
-    pub fn is_complete(&self) -> bool {
-        self.refused.is_empty() && self.skipped.is_empty() && self.failed.is_empty() && !self.interrupted
-    }
-
-    pub fn removed_anything(&self) -> bool {
-        !self.removed.is_empty() || !self.wal.is_empty() || self.leftover_objects > 0
-    }
-
-    fn reasons(&self) -> Vec<String> {
-        let refused = self.refused.iter().flat_map(|refused| {
-            let told = |refusal: &Refusal| {
-                format!(
-                    "{} in {}: {}: {}",
-                    refused.source,
-                    refused.repository,
-                    refusal.code.as_str(),
-                    refusal.message
-                )
-            };
-            refused.refusals.iter().map(told).collect::<Vec<_>>()
-        });
-        let skipped = self.skipped.iter().flat_map(|skipped| {
-            let told = |refusal: &Refusal| {
-                format!("{}: {}: {}", skipped.repository, refusal.code.as_str(), refusal.message)
-            };
-            skipped.refusals.iter().map(told).collect::<Vec<_>>()
-        });
-        let failed = self.failed.iter();
-        let failed =
-            failed.map(|failed| format!("{} in {}: {}", failed.what, failed.repository, failed.reason));
-        let mut reasons: Vec<String> = refused.chain(skipped).chain(failed).collect();
-        if reasons.len() > REASONS {
-            let more = reasons.len() - REASONS;
-            reasons.truncate(REASONS);
-            reasons.push(format!("and {more} more"));
-        }
-        reasons
-    }
-}
 
 /// What of one source goes from one repository in this run.
 struct Removing<'p> {
@@ -168,58 +49,51 @@ struct Removing<'p> {
     purges: bool,
 }
 
-/// Carries out the plan, and records the run. `entries`: the manifests that it was made of. `leased`: the sources that
-/// no other run works on.
-pub async fn execute(
-    run: &RunContext,
-    plan: &RetentionPlan,
-    surveyed: &Surveyed,
-    entries: &[BackupEntry],
-    leased: &BTreeSet<SourceName>,
-    is_confirmed: bool,
-) -> ApplyReport {
+/// What the plan is carried out with, beside the run.
+#[derive(Clone, Copy)]
+pub struct ApplyParts<'a> {
+    pub surveyed: &'a Surveyed,
+    /// The manifests that the plan was made of.
+    pub entries: &'a [BackupEntry],
+    /// The regions of AWS that were surveyed.
+    pub regions: &'a [Box<dyn CloudRegion>],
+    /// The sources that no other run works on.
+    pub leased: &'a BTreeSet<SourceName>,
+    /// Someone saw the plan and said that it is meant.
+    pub is_confirmed: bool,
+}
+
+/// What of a plan may go.
+#[derive(Default)]
+struct Cleared<'p> {
+    repositories: Vec<(&'p SourcePlan, &'p Repository, &'p SourceHoldings)>,
+    regions: Vec<RegionRemoval<'p>>,
+}
+
+/// Carries out the plan, and records the run.
+pub async fn execute(run: &RunContext, plan: &RetentionPlan, parts: ApplyParts<'_>) -> ApplyReport {
+    let ApplyParts { surveyed, entries, leased, is_confirmed, .. } = parts;
     run.events.emit(&Event::RunBegan { run: run.id.clone(), verb: VERB });
     let mut report = ApplyReport { skipped: skipped(plan), ..ApplyReport::default() };
     let manifests: HashMap<&BackupId, &Manifest> =
         entries.iter().map(|entry| (entry.id(), &entry.manifest)).collect();
-    let mut all = Vec::new();
-    for source in plan.sources.iter().filter(|source| source.removes_anything()) {
-        let refusals: Vec<Refusal> = plan.refusals_of(source, is_confirmed).cloned().collect();
-        let (repository, name) = (source.repository.clone(), source.source.clone());
-        if !refusals.is_empty() {
-            report.refused.push(RefusedSource { repository, source: name, refusals });
-            continue;
-        }
-        let holdings = surveyed.survey.repositories.iter().find(|one| one.name == repository);
-        let holdings = holdings.and_then(|one| one.sources.get(&name));
-        if !leased.contains(&name) {
-            let refusals = vec![Refusal::new(
-                RefusalCode::SourceBusy,
-                format!("the lease of {name} could not be taken: another run may be working on it"),
-                "run it again later",
-            )];
-            report.refused.push(RefusedSource { repository, source: name, refusals });
-            continue;
-        }
-        let found = run.repositories.writable().find(|one| one.name == repository).zip(holdings);
-        match found {
-            Some((repository, holdings)) => {
-                all.extend(removing(run, source, repository, holdings, &manifests, &mut report).await);
-            }
-            None => report.failed.push(FailedRemoval {
-                repository,
-                what: format!("backups of {name}"),
-                reason: "the repository cannot be written to".to_owned(),
-                is_denied: false,
-            }),
-        }
-    }
+    let cleared = clear(run, plan, parts, &mut report);
     hold_store::complete(&run.repositories, &run.system, &surveyed.holds).await;
+    let mut used = BTreeSet::from([run.id.clone()]);
+    let gone = match run.cancel.is_cancelled() {
+        true => BTreeSet::new(),
+        false => remove_from_regions(run, &cleared.regions, &manifests, &mut used, &mut report).await,
+    };
+    let in_aws = surveyed.survey.in_regions_beside(&gone);
+    let mut all = Vec::new();
+    for (source, repository, holdings) in cleared.repositories {
+        all.extend(removing(run, (source, repository, holdings), &manifests, &in_aws, &mut report).await);
+    }
     if run.cancel.is_cancelled() {
         // What is not removed gets no tombstone.
         all.clear();
     }
-    write_tombstones(run, &mut all, &mut report).await;
+    write_tombstones(run, &mut all, &mut used, &mut report).await;
     for one in &mut all {
         if run.cancel.is_cancelled() {
             break;
@@ -252,24 +126,99 @@ pub async fn execute(
     report
 }
 
-/// Returns the repositories that refuse everything and of which no source is planned: they could not be listed.
-fn skipped(plan: &RetentionPlan) -> Vec<SkippedRepository> {
-    let is_planned = |name: &RepositoryName| plan.sources.iter().any(|source| source.repository == *name);
+/// Reports what is refused, and returns the rest.
+fn clear<'p>(
+    run: &'p RunContext,
+    plan: &'p RetentionPlan,
+    parts: ApplyParts<'p>,
+    report: &mut ApplyReport,
+) -> Cleared<'p> {
+    let survey = &parts.surveyed.survey;
+    let mut cleared = Cleared::default();
+    for source in plan.sources.iter().filter(|source| source.removes_anything()) {
+        let (location, name) = (source.location.clone(), source.source.clone());
+        let mut refusals: Vec<Refusal> = plan.refusals_of(source, parts.is_confirmed).cloned().collect();
+        if refusals.is_empty() && !parts.leased.contains(&name) {
+            refusals.push(Refusal::new(
+                RefusalCode::SourceBusy,
+                format!("the lease of {name} could not be taken: another run may be working on it"),
+                "run it again later",
+            ));
+        }
+        if !refusals.is_empty() {
+            report.refused.push(RefusedSource { location, source: name, refusals });
+            continue;
+        }
+        let found = match &location {
+            Location::Repository(repository) => {
+                let holdings = survey.repositories.iter().find(|one| one.name == *repository);
+                let holdings = holdings.and_then(|one| one.sources.get(&name));
+                let repository = run.repositories.writable().find(|one| one.name == *repository);
+                let found = repository.zip(holdings);
+                cleared
+                    .repositories
+                    .extend(found.map(|(repository, holdings)| (source, repository, holdings)));
+                found.is_some()
+            }
+            Location::Region(region) => {
+                let holdings = survey.regions.iter().find(|one| one.source == name && one.region == *region);
+                let access = parts.regions.iter().find(|one| one.source() == &name && one.region() == region);
+                let found = holdings.zip(access);
+                cleared.regions.extend(found.map(|(holdings, access)| RegionRemoval {
+                    plan: source,
+                    holdings,
+                    access: &**access,
+                }));
+                found.is_some()
+            }
+        };
+        if !found {
+            let reason = match location {
+                Location::Repository(_) => "the repository cannot be written to",
+                Location::Region(_) => "the region was not surveyed",
+            };
+            report.failed.push(FailedRemoval {
+                location,
+                what: format!("backups of {name}"),
+                reason: reason.to_owned(),
+                is_denied: false,
+            });
+        }
+    }
+    cleared
+}
+
+/// Returns the repositories and regions that refuse everything and of which nothing is planned: they could not be listed.
+fn skipped(plan: &RetentionPlan) -> Vec<SkippedLocation> {
+    let is_planned = |name: &RepositoryName| {
+        let mut planned = plan.sources.iter().filter_map(|source| source.location.repository());
+        planned.any(|repository| repository == name)
+    };
     let unknown =
         plan.repositories.iter().filter(|(name, refusals)| !refusals.is_empty() && !is_planned(name));
-    unknown
-        .map(|(name, refusals)| SkippedRepository { repository: name.clone(), refusals: refusals.clone() })
-        .collect()
+    let unknown = unknown.map(|(name, refusals)| SkippedLocation {
+        location: Location::Repository(name.clone()),
+        refusals: refusals.clone(),
+    });
+    let regions = plan.sources.iter().filter(|source| {
+        source.location.is_region() && !source.refusals.is_empty() && !source.removes_anything()
+    });
+    let regions = regions.map(|source| SkippedLocation {
+        location: source.location.clone(),
+        refusals: source.refusals.clone(),
+    });
+    unknown.chain(regions).collect()
 }
 
 /// What the store has locked, and what that builds on, is left out. `None`: how the store protects objects is not known,
 /// and a deletion might hide what is locked.
+///
+/// `in_aws`: backups that a region still has, of which the manifest stays.
 async fn removing<'p>(
     run: &RunContext,
-    plan: &'p SourcePlan,
-    repository: &'p Repository,
-    holdings: &'p SourceHoldings,
+    (plan, repository, holdings): (&'p SourcePlan, &'p Repository, &'p SourceHoldings),
     manifests: &HashMap<&BackupId, &'p Manifest>,
+    in_aws: &BTreeSet<BackupId>,
     report: &mut ApplyReport,
 ) -> Option<Removing<'p>> {
     let protection = match require_admin(&*repository.store) {
@@ -280,7 +229,7 @@ async fn removing<'p>(
         Ok(protection) => protection,
         Err(error) => {
             report.failed.push(FailedRemoval {
-                repository: repository.name.clone(),
+                location: Location::Repository(repository.name.clone()),
                 what: format!("backups of {}", plan.source),
                 reason: format!(
                     "whether the store keeps versions and locks is not known: {}",
@@ -299,7 +248,7 @@ async fn removing<'p>(
         spared: BTreeSet::new(),
         purges: protection.keeps_versions.unwrap_or_default(),
     };
-    for backup in plan.removed() {
+    for backup in plan.removed().filter(|backup| !in_aws.contains(&backup.id)) {
         let Some(manifest) = manifests.get(&backup.id) else { continue };
         removing.backups.push((backup, manifest));
         if protection.locks_objects != Some(true) {
@@ -313,9 +262,9 @@ async fn removing<'p>(
         match locked {
             Ok(Some(until)) if until > run.clock.now() => {
                 let until = Some(until).filter(|until| *until != DateTime::<Utc>::MAX_UTC);
-                let (repository, backup) = (repository.name.clone(), backup.id.clone());
-                removing.spared.insert(backup.clone());
-                report.locked.push(LockedBackup { repository, backup, until });
+                let location = Location::Repository(repository.name.clone());
+                removing.spared.insert(backup.id.clone());
+                report.locked.push(LockedBackup { location, backup: backup.id.clone(), until });
             }
             // Where it cannot be read, the store refuses what is locked.
             Ok(_) | Err(_) => {}
@@ -365,7 +314,7 @@ impl Removing<'_> {
 
     fn fail(&self, report: &mut ApplyReport, what: impl Into<String>, error: &StoreError) {
         report.failed.push(FailedRemoval {
-            repository: self.repository.name.clone(),
+            location: Location::Repository(self.repository.name.clone()),
             what: what.into(),
             reason: error_chain(error),
             is_denied: error.kind == StoreErrorKind::Forbidden,
@@ -382,7 +331,12 @@ impl Removing<'_> {
 }
 
 /// Writes down what is going to be removed, in every repository. Nothing goes from one that did not take it.
-async fn write_tombstones(run: &RunContext, all: &mut Vec<Removing<'_>>, report: &mut ApplyReport) {
+async fn write_tombstones(
+    run: &RunContext,
+    all: &mut Vec<Removing<'_>>,
+    used: &mut BTreeSet<RunId>,
+    report: &mut ApplyReport,
+) {
     let mut removals = Vec::new();
     let mut wal_removals = Vec::new();
     for one in &*all {
@@ -408,42 +362,15 @@ async fn write_tombstones(run: &RunContext, all: &mut Vec<Removing<'_>>, report:
             }));
         }
     }
-    let mut details: Vec<Detail> = removals
-        .chunks(TOMBSTONES_AT_ONCE)
-        .map(|some| Detail { removals: some.to_vec(), ..Detail::default() })
-        .collect();
-    details.extend(
-        wal_removals
-            .chunks(TOMBSTONES_AT_ONCE)
-            .map(|some| Detail { wal_removals: some.to_vec(), ..Detail::default() }),
-    );
-    let mut used = BTreeSet::from([run.id.clone()]);
+    let removals = tombstone::chunks(&removals).map(|removals| Detail { removals, ..Detail::default() });
+    let wal_removals =
+        tombstone::chunks(&wal_removals).map(|wal_removals| Detail { wal_removals, ..Detail::default() });
+    let details: Vec<Detail> = removals.chain(wal_removals).collect();
     for detail in details {
-        let now = run.clock.now();
-        let mut id = RunId::new(now, seed());
-        // Records that are written within a millisecond differ by chance alone.
-        while !used.insert(id.clone()) {
-            id = RunId::new(now, seed());
-        }
-        let record = JournalRecord::new(&id, TOMBSTONES, (now, now), &run.host, Outcome::Succeeded, detail);
-        let lost = match run_record::append(&run.repositories, &run.system, record.clone()).await {
-            Ok(lost) => lost,
-            Err(error) => {
-                let reason = error_chain(&error);
-                run.repositories.writable().map(|one| Unavailable::new(one, reason.clone())).collect()
-            }
-        };
-        if let Some(catalog) = &run.catalog {
-            let catalog = catalog.clone().of_repository(run.repositories.id());
-            if let Err(error) = catalog.record_run(&record).await {
-                run.events
-                    .warning(format!("the catalog does not have the tombstones: {}", error_chain(&error)));
-            }
-        }
-        for lost in lost {
+        for lost in tombstone::append(run, detail, used).await {
             let Some(one) = all.iter().find(|one| one.repository.name == lost.name) else { continue };
             report.failed.push(FailedRemoval {
-                repository: lost.name.clone(),
+                location: Location::Repository(lost.name.clone()),
                 what: format!("backups of {}", one.plan.source),
                 reason: format!("its journal took no record of what goes: {}", lost.reason()),
                 is_denied: false,
@@ -484,7 +411,7 @@ async fn remove_backups(run: &RunContext, one: &mut Removing<'_>, report: &mut A
     let mut keys = Vec::new();
     for (backup, manifest) in one.backups.iter().filter(|(backup, _)| gone.contains(&backup.id)) {
         report.removed.push(RemovedBackup {
-            repository: one.repository.name.clone(),
+            location: Location::Repository(one.repository.name.clone()),
             backup: backup.id.clone(),
             bytes: backup.bytes,
         });
@@ -527,7 +454,7 @@ async fn spare(
     };
     match locked {
         Some(until) => report.locked.push(LockedBackup {
-            repository: one.repository.name.clone(),
+            location: Location::Repository(one.repository.name.clone()),
             backup: id.clone(),
             until: Some(until).filter(|until| *until != DateTime::<Utc>::MAX_UTC),
         }),
@@ -555,7 +482,7 @@ async fn remove_wal(run: &RunContext, one: &Removing<'_>, surveyed: &Surveyed, r
         // The oldest first: what is left when it is interrupted has no gap.
         going.sort_by_key(|file| (file.name.timeline(), file.name.to_string()));
         let mut removed = RemovedWal {
-            repository: one.repository.name.clone(),
+            location: Location::Repository(one.repository.name.clone()),
             source: one.plan.source.clone(),
             files: 0,
             bytes: 0,
@@ -592,7 +519,7 @@ async fn remove_wal(run: &RunContext, one: &Removing<'_>, surveyed: &Surveyed, r
             let all = failed.len();
             failed.retain(|(_, error)| error.kind != StoreErrorKind::Forbidden);
             report.locked_wal.push(LockedWal {
-                repository: one.repository.name.clone(),
+                location: Location::Repository(one.repository.name.clone()),
                 source: one.plan.source.clone(),
                 files: (all - failed.len()) as u64,
                 until: Some(until).filter(|until| *until != DateTime::<Utc>::MAX_UTC),
@@ -621,7 +548,8 @@ async fn sweep(
     };
     for repository in run.repositories.writable().filter(|repository| !is_blocked(&repository.name)) {
         let is_refused = |source: &SourceName| {
-            let mut own = plan.sources.iter().filter(|own| own.repository == repository.name);
+            let mut own =
+                plan.sources.iter().filter(|own| own.location.repository() == Some(&repository.name));
             own.any(|own| own.source == *source && !own.refusals.is_empty())
         };
         let due = surveyed.leftovers.iter().filter(|left| {
@@ -646,7 +574,7 @@ async fn sweep(
             };
             match error {
                 _ if locked.is_some() => report.locked.push(LockedBackup {
-                    repository: repository.name.clone(),
+                    location: Location::Repository(repository.name.clone()),
                     backup: left.backup.clone(),
                     until: locked.filter(|until| *until != DateTime::<Utc>::MAX_UTC),
                 }),
@@ -655,7 +583,7 @@ async fn sweep(
                     report.leftover_bytes += left.bytes;
                 }
                 Some(error) => report.failed.push(FailedRemoval {
-                    repository: repository.name.clone(),
+                    location: Location::Repository(repository.name.clone()),
                     what: format!("objects of {}, which has no manifest", left.backup),
                     reason: error_chain(&error),
                     is_denied: error.kind == StoreErrorKind::Forbidden,

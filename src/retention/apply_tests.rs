@@ -41,6 +41,10 @@ fn source() -> SourceName {
     "database".parse().unwrap()
 }
 
+fn repository_of(removed: &RemovedBackup) -> RepositoryName {
+    removed.location.repository().unwrap().clone()
+}
+
 fn archive() -> Archive {
     Archive { system: system(), source: source(), cluster: SystemIdentifier(7) }
 }
@@ -199,7 +203,10 @@ impl World {
         let retention = Retention { rules: RULES, sources: vec![], copies: vec![] };
         let policy = PlannedPolicy { retention: &retention, sources: vec![(source(), vec![])] };
         let plan = plan(&policy, &surveyed.survey, self.now);
-        let report = execute(&run, &plan, &surveyed, &entries, leased, self.is_confirmed.load(SeqCst)).await;
+        let is_confirmed = self.is_confirmed.load(SeqCst);
+        let (surveyed, entries) = (&surveyed, &entries);
+        let parts = ApplyParts { surveyed, entries, regions: &[], leased, is_confirmed };
+        let report = execute(&run, &plan, parts).await;
         run.close().await;
         report
     }
@@ -299,8 +306,8 @@ async fn one_failure_is_reported_and_keeps_nothing_else() {
         Fortune::of_store(60, Mishap::FailsFromHere(crate::store::StoreErrorKind::Forbidden), denied);
     let report = world.apply(Some(&fortune)).await.unwrap();
     assert!(!report.is_complete());
-    assert!(report.removed.iter().any(|removed| removed.repository.as_str() == "primary"));
-    let failed: BTreeSet<&str> = report.failed.iter().map(|failed| failed.repository.as_str()).collect();
+    assert!(report.removed.iter().any(|removed| removed.location.as_str() == "primary"));
+    let failed: BTreeSet<&str> = report.failed.iter().map(|failed| failed.location.as_str()).collect();
     assert_eq!(failed, BTreeSet::from(["copy"]), "{report:?}");
 }
 
@@ -322,7 +329,7 @@ async fn a_tombstone_is_written_before_anything_goes_and_names_what_goes() {
         }
     }
     for removed in &report.removed {
-        assert_eq!(named.get(&(removed.repository.clone(), removed.backup.clone())), Some(&2), "{removed:?}");
+        assert_eq!(named.get(&(repository_of(removed), removed.backup.clone())), Some(&2), "{removed:?}");
     }
     assert_eq!(named.len(), report.removed.len());
     // So that no copy of them is missed, or copied back.
@@ -332,7 +339,7 @@ async fn a_tombstone_is_written_before_anything_goes_and_names_what_goes() {
     refresh(&catalog, &system(), &repositories, Depth::New, world.now).await.unwrap();
     let history = catalog.history().await.unwrap();
     for removed in &report.removed {
-        assert!(history.is_removed(&removed.backup, &removed.repository), "{removed:?}");
+        assert!(history.is_removed(&removed.backup, &repository_of(removed)), "{removed:?}");
     }
     let last = last.unwrap();
     assert_eq!((last.verb.as_str(), last.outcome), (VERB, Outcome::Succeeded));
@@ -459,9 +466,9 @@ async fn a_repository_that_cannot_be_listed_keeps_everything_and_the_others_do_n
     let world = World::new(SystemClock.now()).await;
     let fortune = Fortune::of_store(6, Mishap::DownFromHere, world.stores[1].location());
     let report = world.apply(Some(&fortune)).await.unwrap();
-    assert!(report.removed.iter().all(|removed| removed.repository.as_str() == "primary"));
+    assert!(report.removed.iter().all(|removed| removed.location.as_str() == "primary"));
     assert!(!report.removed.is_empty());
-    assert_eq!(report.skipped.iter().map(|one| one.repository.as_str()).collect::<Vec<_>>(), ["copy"]);
+    assert_eq!(report.skipped.iter().map(|one| one.location.as_str()).collect::<Vec<_>>(), ["copy"]);
     assert!(!report.is_complete(), "{report:?}");
 }
 

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::reason::KeepReason;
 use super::refusal::Refusal;
 use crate::model::{
-    Ancestor, AssuranceLevel, BackupId, Lsn, RepositoryName, SegmentSize, SourceName, SystemIdentifier,
-    Timeline, WalName,
+    Ancestor, AssuranceLevel, BackupId, CloudBackupCopy, Lsn, RepositoryName, SegmentSize, SourceName,
+    SystemIdentifier, Timeline, WalName,
 };
 
 /// Everything that a plan is made from.
@@ -16,6 +17,8 @@ use crate::model::{
 pub struct RetentionSurvey {
     /// In the policy's order.
     pub repositories: Vec<RepositoryHoldings>,
+    /// By source, then in the order of its copies.
+    pub regions: Vec<RegionHoldings>,
     /// Those that are not released, of every repository.
     pub holds: Vec<Hold>,
     /// What runs now and may read or write backups of a source.
@@ -36,7 +39,49 @@ pub struct RepositoryHoldings {
     pub refusals: Vec<Refusal>,
 }
 
-/// What one repository has of one source.
+/// What AWS keeps of one source in one region.
+#[derive(Clone, Debug)]
+pub struct RegionHoldings {
+    pub source: SourceName,
+    pub region: String,
+    pub holdings: SourceHoldings,
+    /// It could be listed.
+    pub is_known: bool,
+    /// The policy has backups there; otherwise only old ones are.
+    pub is_in_policy: bool,
+    /// Backups that had a copy there, which retention removed.
+    pub removed: BTreeSet<BackupId>,
+    pub quota: Option<SnapshotQuota>,
+}
+
+/// Manual snapshots of one kind of database in a region, of the whole account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct SnapshotQuota {
+    pub used: u64,
+    pub most: u64,
+}
+
+impl SnapshotQuota {
+    /// What an account may have where RDS does not report it.
+    pub const USUAL: u64 = 100;
+
+    /// Returns whether what is left once so many are removed may soon end the backups.
+    pub fn is_nearly_used_up(self, removed: u64) -> bool {
+        self.used.saturating_sub(removed) * 5 >= self.most * 4
+    }
+}
+
+/// A snapshot or recovery point.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeldCloudCopy {
+    pub copy: CloudBackupCopy,
+    /// AWS has it.
+    pub is_there: bool,
+    /// Why it stays whatever the rules say.
+    pub stays: Option<KeepReason>,
+}
+
+/// What one repository or region has of one source.
 #[derive(Clone, Debug, Default)]
 pub struct SourceHoldings {
     /// In any order.
@@ -47,7 +92,7 @@ pub struct SourceHoldings {
     pub refusals: Vec<Refusal>,
 }
 
-/// A backup whose manifest is in the repository.
+/// A backup whose manifest is in the repository, or that AWS keeps in the region.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeldBackup {
     pub id: BackupId,
@@ -62,6 +107,8 @@ pub struct HeldBackup {
     pub physical: Option<HeldPhysical>,
     /// The store refuses to delete it before.
     pub locked_until: Option<DateTime<Utc>>,
+    /// In a region: what AWS has.
+    pub cloud: Option<HeldCloudCopy>,
 }
 
 /// The WAL that a base backup needs, and what it builds on.
@@ -145,6 +192,21 @@ pub struct ActiveRun {
     /// `backup`, `restore`.
     pub verb: String,
     pub host: String,
+}
+
+impl RetentionSurvey {
+    /// Returns the backups that a region still has once those of `gone` are deleted there.
+    pub(super) fn in_regions_beside(&self, gone: &BTreeSet<(String, BackupId)>) -> BTreeSet<BackupId> {
+        let is_left = |region: &RegionHoldings, backup: &HeldBackup| {
+            let is_there = backup.cloud.as_ref().is_some_and(|cloud| cloud.is_there);
+            is_there && !gone.contains(&(region.region.clone(), backup.id.clone()))
+        };
+        let of_region = |region: &RegionHoldings| {
+            let backups = region.holdings.backups.iter().filter(|backup| is_left(region, backup));
+            backups.map(|backup| backup.id.clone()).collect::<Vec<_>>()
+        };
+        self.regions.iter().flat_map(of_region).collect()
+    }
 }
 
 impl SourceHoldings {

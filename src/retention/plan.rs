@@ -5,11 +5,12 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::holding::RetentionSurvey;
+use super::holding::{RegionHoldings, RetentionSurvey};
+use super::manifest_fate::manifest_fates;
 use super::refusal::{Refusal, RefusalCode};
 use super::rule::{digest, short_digest};
 use super::source_plan::{SourceContext, SourcePlan, plan_source};
-use crate::model::{BackupKind, RepositoryName, SourceName};
+use crate::model::{BackupKind, Location, RepositoryName, SourceName};
 use crate::policy::Retention;
 
 /// What a plan needs to know of the policy.
@@ -28,7 +29,7 @@ pub struct RetentionPlan {
     pub rules_digest: String,
     /// Tells these rules and removals from others: what `--confirm` takes.
     pub digest: String,
-    /// By repository in the policy's order, then by source.
+    /// By repository in the policy's order, then by source; then what AWS keeps, by source and region.
     pub sources: Vec<SourcePlan>,
     /// Why nothing is removed anywhere.
     pub refusals: Vec<Refusal>,
@@ -38,30 +39,27 @@ pub struct RetentionPlan {
 
 /// Plans everything.
 pub fn plan(policy: &PlannedPolicy<'_>, survey: &RetentionSurvey, now: DateTime<Utc>) -> RetentionPlan {
+    let of_regions: Vec<SourcePlan> =
+        survey.regions.iter().map(|region| plan_region(policy, survey, region, now)).collect();
+    let fates = manifest_fates(&survey.regions, &of_regions);
     let mut sources = Vec::new();
     for repository in &survey.repositories {
         for (source, holdings) in &repository.sources {
-            let known = policy.sources.iter().find(|(name, _)| name == source);
+            let limits = policy.newest_within(source, |kind| !kind.is_managed());
             let context = SourceContext {
                 now,
-                rules: known.map(|_| policy.retention.rules_in(source, &repository.name)),
+                rules: policy.knows(source).then(|| policy.retention.rules_in(source, &repository.name)),
                 holds: &survey.holds,
-                newest_within: known.map_or(&[], |(_, kinds)| kinds),
+                newest_within: &limits,
+                fates: Some(&fates),
             };
-            let mut planned = plan_source(source, &repository.name, holdings, context);
-            if planned.removes_anything() {
-                let busy = survey.active.iter().find(|run| run.source == *source);
-                planned.refusals.extend(busy.map(|run| {
-                    Refusal::new(
-                        RefusalCode::SourceBusy,
-                        format!("a {} of {source} is running on {}", run.verb, run.host),
-                        "run it again once that has ended",
-                    )
-                }));
-            }
+            let location = Location::Repository(repository.name.clone());
+            let mut planned = plan_source(source, &location, holdings, context);
+            planned.refusals.extend(busy(&planned, survey));
             sources.push(planned);
         }
     }
+    sources.extend(of_regions);
     let rules_digest = digest(policy.retention);
     let mut lines: Vec<String> = sources.iter().flat_map(SourcePlan::digest_lines).collect();
     lines.sort();
@@ -92,15 +90,72 @@ pub fn plan(policy: &PlannedPolicy<'_>, survey: &RetentionSurvey, now: DateTime<
     }
 }
 
+impl PlannedPolicy<'_> {
+    fn knows(&self, source: &SourceName) -> bool {
+        self.sources.iter().any(|(name, _)| name == source)
+    }
+
+    fn newest_within(
+        &self,
+        source: &SourceName,
+        counts: impl Fn(BackupKind) -> bool,
+    ) -> Vec<(BackupKind, Duration)> {
+        let known = self.sources.iter().find(|(name, _)| name == source);
+        let limits = known.into_iter().flat_map(|(_, limits)| limits);
+        limits.filter(|(kind, _)| counts(*kind)).copied().collect()
+    }
+}
+
+/// Plans what AWS keeps of one source in one region: by the rules of the source, with a floor of its own.
+fn plan_region(
+    policy: &PlannedPolicy<'_>,
+    survey: &RetentionSurvey,
+    region: &RegionHoldings,
+    now: DateTime<Utc>,
+) -> SourcePlan {
+    // Where the policy has backups made no more, none is late.
+    let limits = policy.newest_within(&region.source, |kind| region.is_in_policy && kind.is_managed());
+    let context = SourceContext {
+        now,
+        rules: policy.knows(&region.source).then(|| policy.retention.rules_for(&region.source)),
+        holds: &survey.holds,
+        newest_within: &limits,
+        fates: None,
+    };
+    let location = Location::Region(region.region.clone());
+    let mut planned = plan_source(&region.source, &location, &region.holdings, context);
+    planned.quota = region.quota;
+    planned.refusals.extend(busy(&planned, survey));
+    planned
+}
+
+/// Nothing is removed of a source that a run works on.
+fn busy(planned: &SourcePlan, survey: &RetentionSurvey) -> Option<Refusal> {
+    let run = survey.active.iter().find(|run| run.source == planned.source)?;
+    planned.removes_anything().then(|| {
+        Refusal::new(
+            RefusalCode::SourceBusy,
+            format!("a {} of {} is running on {}", run.verb, run.source, run.host),
+            "run it again once that has ended",
+        )
+    })
+}
+
 impl RetentionPlan {
-    /// Returns why nothing of a source is removed from a repository. `is_confirmed`: someone who saw the plan said that
+    /// Returns why nothing of a source is removed from a repository or region. `is_confirmed`: someone who saw the plan said that
     /// it is meant.
     pub fn refusals_of<'p>(
         &'p self,
         source: &'p SourcePlan,
         is_confirmed: bool,
     ) -> impl Iterator<Item = &'p Refusal> {
-        let of_repository = self.repositories.iter().filter(|(name, _)| *name == source.repository);
+        // What goes from a region needs one repository that would take the record of it.
+        let is_blocked = self.repositories.iter().all(|(_, refusals)| !refusals.is_empty());
+        let is_meant = move |name: &RepositoryName| match &source.location {
+            Location::Repository(own) => own == name,
+            Location::Region(_) => is_blocked,
+        };
+        let of_repository = self.repositories.iter().filter(move |(name, _)| is_meant(name));
         let of_repository = of_repository.flat_map(|(_, refusals)| refusals);
         let all = self.refusals.iter().chain(of_repository).chain(&source.refusals);
         all.filter(move |refusal| !(is_confirmed && refusal.code.can_be_confirmed()))

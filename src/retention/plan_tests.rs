@@ -10,7 +10,7 @@ use super::holding::*;
 use super::refusal::RefusalCode;
 use super::source_plan::{Fate, SourceContext, SourcePlan, plan_source};
 use crate::model::{
-    Ancestor, AssuranceLevel, BackupId, BackupKind, Lsn, RepositoryName, Segment, SegmentSize, SourceName,
+    Ancestor, AssuranceLevel, BackupId, BackupKind, Location, Lsn, Segment, SegmentSize, SourceName,
     SystemIdentifier, Timeline, WalName,
 };
 use crate::policy::{CalendarSpan, CalendarUnit, Rules};
@@ -42,8 +42,8 @@ fn source() -> SourceName {
     "database".parse().unwrap()
 }
 
-fn repository() -> RepositoryName {
-    "primary".parse().unwrap()
+fn repository() -> Location {
+    Location::Repository("primary".parse().unwrap())
 }
 
 pub(super) fn dump(at: DateTime<Utc>) -> HeldBackup {
@@ -57,6 +57,7 @@ pub(super) fn dump(at: DateTime<Utc>) -> HeldBackup {
         major: Some(17),
         physical: None,
         locked_until: None,
+        cloud: None,
     }
 }
 
@@ -106,7 +107,7 @@ pub(super) fn planned(holdings: &SourceHoldings, rules: &Rules, now: DateTime<Ut
 }
 
 fn held(holdings: &SourceHoldings, rules: &Rules, holds: &[Hold], now: DateTime<Utc>) -> SourcePlan {
-    let context = SourceContext { now, rules: Some(rules), holds, newest_within: &[] };
+    let context = SourceContext { now, rules: Some(rules), holds, newest_within: &[], fates: None };
     plan_source(&source(), &repository(), holdings, context)
 }
 
@@ -208,6 +209,7 @@ fn after_an_outage_of_forty_days_the_floor_is_what_is_left_and_nothing_is_remove
         rules: Some(&RULES),
         holds: &[],
         newest_within: &[(BackupKind::Logical, Duration::from_secs(2 * 86_400))],
+        fates: None,
     };
     let plan = plan_source(&source(), &repository(), &holdings, context);
     assert_eq!(plan.refusals[0].code, RefusalCode::NewestTooOld);
@@ -380,7 +382,7 @@ fn two_backups_of_one_instant_are_told_apart_and_one_stands_for_the_day() {
 #[test]
 fn a_source_that_is_not_in_the_policy_keeps_everything() {
     let holdings = dumps(hours("2025-01-01T03:00:00Z", 100, 24));
-    let context = SourceContext { now: origin(), rules: None, holds: &[], newest_within: &[] };
+    let context = SourceContext { now: origin(), rules: None, holds: &[], newest_within: &[], fates: None };
     let plan = plan_source(&source(), &repository(), &holdings, context);
     assert!(!plan.removes_anything());
     assert_eq!(reasons(&plan, time("2025-01-01T03:00:00Z")), ["its source is not in the policy"]);

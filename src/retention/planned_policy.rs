@@ -25,7 +25,11 @@ fn newest_within(policy: &Policy, source: &Source) -> Vec<(BackupKind, Duration)
         (!lines.is_empty())
             .then(|| (kind, widest_gap(&lines).map_or(UNSCHEDULED * 8, |gap| gap * 2).max(LEAST)))
     };
-    let own = source.kinds.iter().copied().filter(|kind| !kind.is_managed());
-    let limits: Vec<_> = own.clone().filter_map(limit).collect();
-    if limits.is_empty() { own.map(|kind| (kind, UNSCHEDULED)).collect() } else { limits }
+    // What AWS keeps is judged by itself, by region.
+    let of = |is_managed: bool| {
+        let own = source.kinds.iter().copied().filter(move |kind| kind.is_managed() == is_managed);
+        let limits: Vec<_> = own.clone().filter_map(limit).collect();
+        if limits.is_empty() { own.map(|kind| (kind, UNSCHEDULED)).collect() } else { limits }
+    };
+    [of(false), of(true)].concat()
 }

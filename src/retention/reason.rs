@@ -40,8 +40,14 @@ pub enum KeepReason {
     EarlierCluster,
     /// Its source is not in the policy, which says nothing about it.
     UnknownSource,
-    /// AWS keeps its data.
-    Managed,
+    /// Of a manifest: these regions have what it describes; none: which have it is not known.
+    Managed(Vec<String>),
+    /// Of a snapshot or recovery point that drctl did not make, or cannot tell whether it did.
+    Foreign(String),
+    /// Its state in AWS is not final.
+    InProgress(String),
+    /// AWS is reading it.
+    InUse(String),
 }
 
 impl KeepReason {
@@ -61,7 +67,10 @@ impl KeepReason {
             Self::Future => "future",
             Self::EarlierCluster => "earlier-cluster",
             Self::UnknownSource => "unknown-source",
-            Self::Managed => "managed",
+            Self::Managed(_) => "managed",
+            Self::Foreign(_) => "foreign",
+            Self::InProgress(_) => "in-progress",
+            Self::InUse(_) => "in-use",
         }
     }
 }
@@ -84,7 +93,13 @@ impl fmt::Display for KeepReason {
                 f.write_str("of the cluster before: the new one does not have enough good backups yet")
             }
             Self::UnknownSource => f.write_str("its source is not in the policy"),
-            Self::Managed => f.write_str("AWS keeps its data: this version does not remove it"),
+            Self::Managed(regions) if regions.is_empty() => {
+                f.write_str("whether AWS still has its data is not known")
+            }
+            Self::Managed(regions) => write!(f, "its data stays in {}", regions.join(" and ")),
+            Self::Foreign(why) => write!(f, "{why}: drctl removes only what it made"),
+            Self::InProgress(status) => write!(f, "it is `{status}` in AWS"),
+            Self::InUse(by) => f.write_str(by),
         }
     }
 }
@@ -107,6 +122,8 @@ pub enum RemoveReason {
     Superseded { bucket: Bucket, by: BackupId },
     /// It is older than every rule.
     Expired,
+    /// Of a manifest: what it describes was removed from every region.
+    NoneLeft,
 }
 
 impl fmt::Display for RemoveReason {
@@ -114,6 +131,7 @@ impl fmt::Display for RemoveReason {
         match self {
             Self::Superseded { bucket, by } => write!(f, "{by} is kept for {bucket}"),
             Self::Expired => f.write_str("older than every rule"),
+            Self::NoneLeft => f.write_str("what it describes was removed from every region"),
         }
     }
 }
@@ -122,4 +140,12 @@ impl Serialize for RemoveReason {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
+}
+
+/// What becomes of the manifest of a backup that AWS keeps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum ManifestFate {
+    /// These regions have what it describes; none: which have it is not known.
+    Stays(Vec<String>),
+    Goes(RemoveReason),
 }

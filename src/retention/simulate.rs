@@ -6,16 +6,16 @@ use serde::Serialize;
 use super::holding::{HeldBackup, HeldPhysical, HeldWal, Hold, SourceHoldings, WalFile};
 use super::source_plan::{SourceContext, SourcePlan, plan_source};
 use crate::model::{
-    AssuranceLevel, BackupId, BackupKind, Lsn, RepositoryName, Segment, SegmentSize, SourceName,
-    SystemIdentifier, Timeline, WalName,
+    AssuranceLevel, BackupId, BackupKind, Location, Lsn, Segment, SegmentSize, SourceName, SystemIdentifier,
+    Timeline, WalName,
 };
 use crate::policy::Rules;
 
-/// One source in one repository, and how it goes on.
+/// One source in one repository or region, and how it goes on.
 #[derive(Clone, Debug)]
 pub struct Simulation<'a> {
     pub source: SourceName,
-    pub repository: RepositoryName,
+    pub location: Location,
     pub rules: &'a Rules,
     pub holds: &'a [Hold],
     /// What there is now.
@@ -66,7 +66,7 @@ const CLUSTER: SystemIdentifier = SystemIdentifier(1);
 
 /// Simulates it until the last time that retention is applied. `None`: it never is.
 pub fn simulate(simulation: Simulation<'_>) -> Option<Simulated> {
-    let Simulation { source, repository, rules, holds, start, kinds, wal_an_hour, applied } = simulation;
+    let Simulation { source, location, rules, holds, start, kinds, wal_an_hour, applied } = simulation;
     let mut holdings = start;
     let mut clock = Archive::new(&mut holdings, wal_an_hour);
     let mut due: Vec<(DateTime<Utc>, &SimulatedKind)> = kinds
@@ -89,8 +89,8 @@ pub fn simulate(simulation: Simulation<'_>) -> Option<Simulated> {
             holdings.backups.push(backup);
         }
         clock.archive_until(&mut holdings, *now);
-        let context = SourceContext { now: *now, rules: Some(rules), holds, newest_within: &[] };
-        let plan = plan_source(&source, &repository, &holdings, context);
+        let context = SourceContext { now: *now, rules: Some(rules), holds, newest_within: &[], fates: None };
+        let plan = plan_source(&source, &location, &holdings, context);
         let window = plan.after.windows.first();
         days.push(SimulatedDay {
             date: now.date_naive(),
@@ -189,6 +189,7 @@ impl Archive {
                 parent: None,
             }),
             locked_until: None,
+            cloud: None,
         }
     }
 }

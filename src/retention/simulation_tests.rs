@@ -282,7 +282,7 @@ fn played(
     let begin = time("2026-01-01T00:00:00Z");
     let simulation = Simulation {
         source: "database".parse().unwrap(),
-        repository: "primary".parse().unwrap(),
+        location: crate::model::Location::Repository("primary".parse().unwrap()),
         rules,
         holds: &[],
         start: SourceHoldings::default(),

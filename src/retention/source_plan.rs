@@ -1,4 +1,4 @@
-//! Decides what of one source stays in one repository, and why. Pure: `now` is an argument, and the order of what is
+//! Decides what of one source stays in one repository or region, and why. Pure: `now` is an argument, and the order of what is
 //! given does not matter.
 
 use std::cmp::Reverse;
@@ -9,14 +9,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::calendar::{Bucket, Period};
-use super::holding::{HeldBackup, HeldScope, HeldWal, Hold, SourceHoldings, WalFile};
+use super::holding::{HeldBackup, HeldScope, HeldWal, Hold, SnapshotQuota, SourceHoldings, WalFile};
 use super::proof::{Proof, assess, good_backups, lost_time, reached};
-use super::reason::{KeepReason, RemoveReason};
+use super::reason::{KeepReason, ManifestFate, RemoveReason};
 use super::refusal::{Refusal, RefusalCode};
 use super::rule::period_rules;
 use super::wal_plan::{WalPlan, WalRule, plan_wal, window_bases};
 use super::wal_runs::WalRuns;
-use crate::model::{AssuranceLevel, BackupId, BackupKind, RepositoryName, SourceName, SystemIdentifier};
+use crate::model::{AssuranceLevel, BackupId, BackupKind, Location, SourceName, SystemIdentifier};
 use crate::policy::Rules;
 use crate::text::{count, format_duration, format_time};
 
@@ -34,13 +34,16 @@ pub(super) struct SourceContext<'a> {
     pub holds: &'a [Hold],
     /// How old the newest good backup of each kind that the policy takes may be.
     pub newest_within: &'a [(BackupKind, Duration)],
+    /// In a repository: what becomes of the manifests of what AWS keeps. What is not in it stays.
+    pub fates: Option<&'a BTreeMap<BackupId, ManifestFate>>,
 }
 
-/// What becomes of one source in one repository.
+/// What becomes of one source in one repository or region.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SourcePlan {
     pub source: SourceName,
-    pub repository: RepositoryName,
+    #[serde(flatten)]
+    pub location: Location,
     /// In words; absent where the source is not in the policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rules: Option<String>,
@@ -51,6 +54,9 @@ pub struct SourcePlan {
     pub after: Proof,
     /// Why nothing of it is removed.
     pub refusals: Vec<Refusal>,
+    /// Of a region, where it has snapshots.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quota: Option<SnapshotQuota>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -96,13 +102,25 @@ impl SourcePlan {
         self.backups.iter().filter(|backup| backup.is_removed())
     }
 
+    /// Returns those that this location can bring back: a manifest alone brings back nothing of what AWS keeps.
+    pub fn restorable_here(&self) -> impl Iterator<Item = &PlannedBackup> {
+        let is_region = self.location.is_region();
+        self.backups.iter().filter(move |backup| is_region || !backup.id.kind().is_managed())
+    }
+
+    /// Returns the backups that AWS keeps, of which a repository has the manifests.
+    pub fn manifests(&self) -> impl Iterator<Item = &PlannedBackup> {
+        let is_region = self.location.is_region();
+        self.backups.iter().filter(move |backup| !is_region && backup.id.kind().is_managed())
+    }
+
     pub fn removes_anything(&self) -> bool {
-        self.removed().next().is_some() || self.wal.iter().any(|wal| wal.removed_files > 0)
+        self.removed().next().is_some() || self.wal.iter().any(removes_wal)
     }
 
     /// Returns the lines that tell this plan's removals from others.
     pub(super) fn digest_lines(&self) -> Vec<String> {
-        let place = format!("{}/{}", self.repository, self.source);
+        let place = format!("{}/{}", self.location, self.source);
         let backups = self.removed().map(|backup| backup.id.to_string());
         let wal = self.wal.iter().flat_map(|wal| {
             wal.remove.iter().map(move |range| format!("{} {}-{}", wal.cluster, range.first, range.last))
@@ -119,6 +137,8 @@ struct Candidate<'h> {
     /// Which one stands for its period, where a rule still reaches that far back.
     keeper: Option<(Bucket, BackupId)>,
     reasons: Vec<KeepReason>,
+    /// Of a manifest: why it goes, where nothing keeps it.
+    goes: Option<RemoveReason>,
 }
 
 impl Candidate<'_> {
@@ -135,10 +155,10 @@ impl Candidate<'_> {
     }
 }
 
-/// Plans one source in one repository.
+/// Plans one source in one repository or region.
 pub(super) fn plan_source(
     source: &SourceName,
-    repository: &RepositoryName,
+    location: &Location,
     holdings: &SourceHoldings,
     context: SourceContext<'_>,
 ) -> SourcePlan {
@@ -151,9 +171,13 @@ pub(super) fn plan_source(
     let candidate = |held| candidate(held, &good, context.now);
     let mut all: Vec<Candidate<'_>> = held.iter().copied().map(candidate).collect();
     keep_whatever_the_rules(&mut all, context);
+    let is_planned = |kind: &BackupKind| location.is_region() || !kind.is_managed();
+    if !location.is_region() {
+        decide_manifests(&mut all, context);
+    }
     if let Some(rules) = context.rules {
         let kinds: BTreeSet<BackupKind> = all.iter().map(|one| one.held.id.kind()).collect();
-        for kind in kinds.into_iter().filter(|kind| !kind.is_managed()) {
+        for kind in kinds.into_iter().filter(is_planned) {
             let mut of_kind: Vec<_> = all.iter_mut().filter(|one| one.held.id.kind() == kind).collect();
             keep_floor(&mut of_kind, rules);
             keep_by_age(&mut of_kind, rules, context.now);
@@ -174,7 +198,9 @@ pub(super) fn plan_source(
         .iter()
         .map(|wal| plan_wal(wal, wal_rule(wal, &all, current == Some(wal.cluster), source, context)))
         .collect();
-    let kept: Vec<&HeldBackup> = all.iter().filter(|one| one.is_kept()).map(|one| one.held).collect();
+    let proven = || all.iter().filter(|one| is_planned(&one.held.id.kind()));
+    let held: Vec<&HeldBackup> = proven().map(|one| one.held).collect();
+    let kept: Vec<&HeldBackup> = proven().filter(|one| one.is_kept()).map(|one| one.held).collect();
     let rules: BTreeMap<SystemIdentifier, &WalRule> =
         wal.iter().map(|wal| (wal.cluster, &wal.rule)).collect();
     let stays = |cluster, file: &WalFile| rules.get(&cluster).is_none_or(|rule: &&WalRule| rule.keeps(file));
@@ -182,18 +208,23 @@ pub(super) fn plan_source(
     let after = assess(&kept, &holdings.wal, &stays, context.now);
     let mut plan = SourcePlan {
         source: source.clone(),
-        repository: repository.clone(),
+        location: location.clone(),
         rules: context.rules.map(super::rule::in_words),
         backups: all.iter().map(planned).collect(),
         wal,
         before,
         after,
         refusals: holdings.refusals.clone(),
+        quota: None,
     };
-    if plan.removes_anything() {
+    if plan.removed().any(|backup| is_planned(&backup.id.kind())) || plan.wal.iter().any(removes_wal) {
         plan.refusals.extend(refusals(&plan, context));
     }
     plan
+}
+
+fn removes_wal(wal: &WalPlan) -> bool {
+    wal.removed_files > 0
 }
 
 fn candidate<'h>(held: &'h HeldBackup, good: &BTreeSet<&BackupId>, now: DateTime<Utc>) -> Candidate<'h> {
@@ -203,16 +234,18 @@ fn candidate<'h>(held: &'h HeldBackup, good: &BTreeSet<&BackupId>, now: DateTime
         is_future: held.recovery_point > now,
         keeper: None,
         reasons: vec![],
+        goes: None,
     }
 }
 
 fn planned(one: &Candidate<'_>) -> PlannedBackup {
-    let fate = match (&one.reasons[..], &one.keeper) {
-        ([], Some((bucket, by))) => {
+    let fate = match (&one.reasons[..], &one.goes, &one.keeper) {
+        ([], Some(why), _) => Fate::Remove(why.clone()),
+        ([], None, Some((bucket, by))) => {
             Fate::Remove(RemoveReason::Superseded { bucket: *bucket, by: by.clone() })
         }
-        ([], None) => Fate::Remove(RemoveReason::Expired),
-        (reasons, _) => Fate::Keep(reasons.to_vec()),
+        ([], None, None) => Fate::Remove(RemoveReason::Expired),
+        (reasons, _, _) => Fate::Keep(reasons.to_vec()),
     };
     PlannedBackup {
         id: one.held.id.clone(),
@@ -235,11 +268,22 @@ fn keep_whatever_the_rules(all: &mut [Candidate<'_>], context: SourceContext<'_>
         if context.rules.is_none() {
             one.keep(KeepReason::UnknownSource);
         }
-        if one.held.id.kind().is_managed() {
-            one.keep(KeepReason::Managed);
+        if let Some(stays) = one.held.cloud.as_ref().and_then(|cloud| cloud.stays.clone()) {
+            one.keep(stays);
         }
         if one.is_future {
             one.keep(KeepReason::Future);
+        }
+    }
+}
+
+/// A manifest stays as long as any region has what it describes: it is all that finds that again.
+fn decide_manifests(all: &mut [Candidate<'_>], context: SourceContext<'_>) {
+    for one in all.iter_mut().filter(|one| one.held.id.kind().is_managed()) {
+        match context.fates.and_then(|fates| fates.get(&one.held.id)) {
+            Some(ManifestFate::Goes(why)) => one.goes = Some(why.clone()),
+            Some(ManifestFate::Stays(regions)) => one.keep(KeepReason::Managed(regions.clone())),
+            None => one.keep(KeepReason::Managed(vec![])),
         }
     }
 }
@@ -436,16 +480,16 @@ fn refusals(plan: &SourcePlan, context: SourceContext<'_>) -> Vec<Refusal> {
 }
 
 fn newest_too_old(plan: &SourcePlan, context: SourceContext<'_>) -> Option<Refusal> {
-    let (source, repository) = (&plan.source, &plan.repository);
+    let (source, location) = (&plan.source, &plan.location);
     let hint = "take a backup (`drctl backup`), or find out why none arrives (`drctl status`)";
     let Some(newest) = plan.before.newest() else {
-        let message = format!("no backup of {source} in `{repository}` can be restored");
+        let message = format!("no backup of {source} in `{location}` can be restored");
         return Some(Refusal::new(RefusalCode::NoGoodBackup, message, hint));
     };
     let too_old = |what: &str, newest: DateTime<Utc>, limit: Duration| {
         let limit = TimeDelta::from_std(limit).unwrap_or(TimeDelta::MAX);
         let message = format!(
-            "the newest good {what} of {source} in `{repository}` is of {}, more than {} ago",
+            "the newest good {what} of {source} in `{location}` is of {}, more than {} ago",
             format_time(newest),
             format_duration(limit.to_std().unwrap_or_default()),
         );
@@ -453,7 +497,7 @@ fn newest_too_old(plan: &SourcePlan, context: SourceContext<'_>) -> Option<Refus
     };
     let longest = context.newest_within.iter().map(|(_, limit)| *limit).max()?;
     let of_kinds = context.newest_within.iter().find_map(|(kind, limit)| {
-        let good = plan.backups.iter().filter(|backup| backup.id.kind() == *kind && backup.is_good);
+        let good = plan.restorable_here().filter(|backup| backup.id.kind() == *kind && backup.is_good);
         let newest = good.map(|backup| backup.recovery_point).filter(|at| *at <= context.now).max()?;
         too_old(&format!("{kind} backup"), newest, *limit)
     });
@@ -463,14 +507,14 @@ fn newest_too_old(plan: &SourcePlan, context: SourceContext<'_>) -> Option<Refus
 /// Of what is old enough to have been thinned out long ago.
 fn large_share(plan: &SourcePlan, context: SourceContext<'_>) -> Option<Refusal> {
     let settled = context.now - TimeDelta::days(SETTLED_DAYS);
-    let old = || plan.backups.iter().filter(|backup| backup.recovery_point < settled);
+    let old = || plan.restorable_here().filter(|backup| backup.recovery_point < settled);
     let (all, going) = (old().count(), old().filter(|backup| backup.is_removed()).count());
     (going > FEW && going * 2 > all).then(|| {
         let message = format!(
             "{going} of the {} of {} in `{}` that are older than {SETTLED_DAYS} days would go",
             count(all as u64, "backup"),
             plan.source,
-            plan.repository
+            plan.location
         );
         Refusal::new(RefusalCode::LargeShare, message, "look at the plan; where it is meant, confirm it")
     })
@@ -480,9 +524,9 @@ fn large_share(plan: &SourcePlan, context: SourceContext<'_>) -> Option<Refusal>
 fn contradicted(plan: &SourcePlan, context: SourceContext<'_>) -> Option<String> {
     let rules = context.rules?;
     let kept: BTreeSet<&BackupId> =
-        plan.backups.iter().filter(|backup| !backup.is_removed()).map(|backup| &backup.id).collect();
-    let known: BTreeSet<&BackupId> = plan.backups.iter().map(|backup| &backup.id).collect();
-    for backup in plan.backups.iter().filter(|backup| !backup.is_removed()) {
+        plan.restorable_here().filter(|backup| !backup.is_removed()).map(|backup| &backup.id).collect();
+    let known: BTreeSet<&BackupId> = plan.restorable_here().map(|backup| &backup.id).collect();
+    for backup in plan.restorable_here().filter(|backup| !backup.is_removed()) {
         let parent = backup.parent.as_ref().filter(|parent| known.contains(parent));
         if let Some(parent) = parent.filter(|parent| !kept.contains(parent)) {
             return Some(format!("{parent} would go, and {} builds on it", backup.id));

@@ -330,6 +330,7 @@ fn held_backup(manifest: &Manifest, level: crate::model::AssuranceLevel, is_bad:
             parent: physical.parent.clone(),
         }),
         locked_until: None,
+        cloud: None,
     }
 }
 

@@ -52,7 +52,10 @@ pub async fn execute(
         }
         findings.push(check(run, &item, identities).await);
     }
-    let kept = kept(sources, &run.system, &plan.cloud).await;
+    let kept = match plan.cloud.is_empty() {
+        true => vec![],
+        false => kept(sources, &run.system, &plan.cloud, &run.tombstones().await).await,
+    };
     let mut logs = Vec::new();
     for item in plan.logs {
         if run.cancel.is_cancelled() {

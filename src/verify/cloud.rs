@@ -12,6 +12,7 @@ use crate::aws::backup::AwsBackup;
 use crate::aws::rds::{Rds, Snapshot, SnapshotId};
 use crate::model::{BackupId, CloudBackupCopy, Manifest, SourceName, SystemName};
 use crate::policy::{RdsSource, Source, SourceConfig};
+use crate::repository::journal::Tombstones;
 use crate::source::rds_snapshot::{backup_of, is_recorded};
 use crate::text::error_chain;
 
@@ -84,8 +85,14 @@ impl CloudFinding {
     }
 }
 
-/// Queries AWS for each of its backups, in each region; one query for all that are in one location.
-pub async fn kept(sources: &[Source], system: &SystemName, manifests: &[Manifest]) -> Vec<CloudFinding> {
+/// Queries AWS for each of its backups, in each region; one query for all that are in one location. What retention removed
+/// is not missed.
+pub async fn kept(
+    sources: &[Source],
+    system: &SystemName,
+    manifests: &[Manifest],
+    tombstones: &Tombstones,
+) -> Vec<CloudFinding> {
     let copies: Vec<(&Manifest, &CloudBackupCopy)> = manifests
         .iter()
         .flat_map(|manifest| {
@@ -110,7 +117,10 @@ pub async fn kept(sources: &[Source], system: &SystemName, manifests: &[Manifest
         };
         CloudFinding { backup: manifest.id.clone(), region: copy.region.clone(), arn: copy.arn.clone(), kept }
     };
-    copies.into_iter().map(of).collect()
+    let is_missed = |finding: &CloudFinding| {
+        finding.kept != CloudCopy::Gone || !tombstones.has_cloud_copy(&finding.backup, &finding.arn)
+    };
+    copies.into_iter().map(of).filter(is_missed).collect()
 }
 
 fn place<'m>(manifest: &'m Manifest, copy: &'m CloudBackupCopy) -> (&'m SourceName, &'m str, &'m str) {

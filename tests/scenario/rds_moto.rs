@@ -13,18 +13,18 @@ use super::support::Outcome;
 use super::support::moto::{ACCOUNT, Moto};
 use super::support::system::{Place, System, write_private};
 
-const HOME: &str = "us-east-1";
-const AWAY: &str = "us-west-2";
+pub(super) const HOME: &str = "us-east-1";
+pub(super) const AWAY: &str = "us-west-2";
 const OTHER_ACCOUNT: &str = "210987654321";
 
-struct Stage {
-    moto: Moto,
-    system: System,
+pub(super) struct Stage {
+    pub(super) moto: Moto,
+    pub(super) system: System,
 }
 
 impl Stage {
     /// An instance of which nothing is a default, source `instance` of a policy with a copy in `AWAY`.
-    async fn start() -> Outcome<Self> {
+    pub(super) async fn start() -> Outcome<Self> {
         let moto = Moto::start().await?;
         let home = moto.rds(HOME);
         for (region, group) in [(HOME, "private"), (AWAY, "school-west")] {
@@ -93,14 +93,14 @@ security_groups = ["sg-west"]
         Ok(Self { moto, system })
     }
 
-    async fn back_up(&self) -> Outcome<String> {
+    pub(super) async fn back_up(&self) -> Outcome<String> {
         let run = self.system.expect(0, &["backup", "instance", "--output", "json"]).await?;
         let stored = &run.document()?["sources"][0];
         assert_eq!(stored["outcome"], "stored", "{run:#?}");
         Ok(stored["backup"].as_str().ok_or("no id")?.to_owned())
     }
 
-    async fn snapshots(&self, region: &str) -> Outcome<Vec<DbSnapshot>> {
+    pub(super) async fn snapshots(&self, region: &str) -> Outcome<Vec<DbSnapshot>> {
         let answer = self.moto.rds(region).describe_db_snapshots().snapshot_type("manual").send().await?;
         Ok(answer.db_snapshots.unwrap_or_default())
     }
@@ -112,7 +112,7 @@ security_groups = ["sg-west"]
     }
 
     /// Of everything that was asked, it lacks only the call that quotas are warned of by.
-    fn only_lacks_quotas(&self) -> Outcome<()> {
+    pub(super) fn only_lacks_quotas(&self) -> Outcome<()> {
         let broke_at = self.moto.broke_at()?;
         let [one] = &broke_at[..] else { return Err(format!("{broke_at:#?}").into()) };
         assert!(one.contains("describe_account_attributes"), "{one}");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use drctl::aws::backup::{AwsBackup, Validation};
-use drctl::aws::{AwsFailure, AwsTags, FailureKind};
+use drctl::aws::{AwsFailure, AwsTags, Deletion, FailureKind};
 use drctl::model::{BackupId, RunId};
 use drctl::policy::{AwsLocation, Credentials};
 
@@ -73,11 +73,11 @@ async fn a_removal_that_aws_only_says_it_did_is_found_out_and_foreign_ones_are_l
     assert!(matches!(refused, Err(AwsFailure { kind: FailureKind::Forbidden, .. })), "{refused:?}");
     assert_eq!(stage.aws.world().count("DeleteRecoveryPoint"), 0);
     stage.aws.world().cannot_delete = true;
-    assert!(!aws.delete_point("daily", &own).await?);
+    assert_eq!(aws.delete_point("daily", &own).await?, Deletion::Kept);
     assert_eq!(stage.aws.world().points(EAST, "daily").len(), 2);
     stage.aws.world().cannot_delete = false;
-    assert!(aws.delete_point("daily", &own).await?);
-    assert!(aws.delete_point("daily", &own).await?, "what is gone is gone");
+    assert_eq!(aws.delete_point("daily", &own).await?, Deletion::Gone);
+    assert_eq!(aws.delete_point("daily", &own).await?, Deletion::Gone, "what is gone is gone");
     let left =
         stage.aws.world().points(EAST, "daily").iter().map(|point| point.arn.clone()).collect::<Vec<_>>();
     assert_eq!(left, [foreign]);

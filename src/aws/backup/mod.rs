@@ -9,6 +9,7 @@
 //! *Not here.* What the calls are used for, and in which order: [`crate::source`] and the use cases.
 
 mod backup_job;
+mod busy;
 mod convert;
 mod copy_job;
 mod job;

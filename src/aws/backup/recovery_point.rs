@@ -4,7 +4,7 @@ use aws_sdk_backup::types::RecoveryPointByBackupVault;
 use chrono::{DateTime, Utc};
 
 use super::super::convert::{found, time};
-use super::super::{AwsFailure, FailureKind};
+use super::super::{AwsFailure, Deletion, FailureKind};
 use super::AwsBackup;
 use super::convert::{message, number};
 
@@ -106,29 +106,34 @@ impl AwsBackup {
         Ok(answer.restore_metadata.into_iter().flatten().collect())
     }
 
-    /// Deletes a recovery point of drctl and verifies that it is gone: without the permission AWS reports
-    /// success and keeps it. Refuses one without readable tags, whose owner is unknown. Returns `false` if it
-    /// still exists.
-    pub async fn delete_point(&self, vault: &str, arn: &str) -> Result<bool, AwsFailure> {
+    /// Deletes a recovery point of drctl and queries it afterwards: without the permission AWS reports success and
+    /// keeps it. Refuses one without readable tags, whose owner is unknown, and a continuous one, without which there
+    /// are no continuous backups any more.
+    pub async fn delete_point(&self, vault: &str, arn: &str) -> Result<Deletion, AwsFailure> {
         let operation = "DeleteRecoveryPoint";
-        if self.point(vault, arn).await?.is_none() {
-            return Ok(true);
+        match self.point(vault, arn).await? {
+            None => return Ok(Deletion::Gone),
+            Some(point) if point.status == "DELETING" => return Ok(Deletion::Begun),
+            Some(_) => {}
         }
         let why_not = match found(self.tags(arn).await)?.flatten() {
+            _ if is_continuous(arn) => Some("is continuous"),
             Some(tags) if tags.is_managed() => None,
             Some(_) => Some("does not carry drctl's tag"),
             None => Some("has no tags that drctl can read"),
         };
         if let Some(why_not) = why_not {
-            let kind = FailureKind::Forbidden;
             let detail = format!("{arn} is not deleted: it {why_not}");
-            let region = self.region().to_owned();
-            return Err(AwsFailure { operation, region, kind, code: None, detail });
+            return Err(self.region.refused(operation, FailureKind::Forbidden, detail));
         }
         let asked =
             self.client.delete_recovery_point().backup_vault_name(vault).recovery_point_arn(arn).send();
         found(asked.await.map_err(self.region.failed(operation)))?;
-        Ok(self.point(vault, arn).await?.is_none_or(|point| point.status == "DELETING"))
+        Ok(match self.point(vault, arn).await? {
+            None => Deletion::Gone,
+            Some(point) if point.status == "DELETING" => Deletion::Begun,
+            Some(_) => Deletion::Kept,
+        })
     }
 }
 

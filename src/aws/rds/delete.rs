@@ -1,7 +1,7 @@
 //! The only calls that delete anything in RDS. Each inspects the object again just before, and deletes it
 //! only if its own tags and state allow it.
 //!
-//! Nothing temporary is a snapshot. A snapshot of a temporary database has its tags, but was taken on
+//! Nothing temporary is a snapshot: those are deleted as backups, by retention alone. A snapshot of a temporary database has its tags, but was taken on
 //! purpose.
 //!
 //! An instance of a cluster is deleted with its cluster and never alone: its own tags may be left over from
@@ -13,11 +13,12 @@ use std::time::Instant;
 use chrono::{DateTime, Utc};
 use thiserror::Error;
 
+use super::super::convert::found;
 use super::super::{
-    AwsFailure, AwsTags, EXPIRES, FailureKind, MANAGED, NAME, PollError, PollProgress, PolledState, SYSTEM,
-    Waiter,
+    AwsFailure, AwsTags, Deletion, EXPIRES, FailureKind, MANAGED, NAME, PollError, PollProgress, PolledState,
+    SYSTEM, Waiter,
 };
-use super::{Database, Rds};
+use super::{Database, Rds, SnapshotId};
 use crate::model::SystemName;
 use crate::policy::RdsDatabase;
 
@@ -281,6 +282,44 @@ impl Rds {
             }
         }
         Ok(Ok(members))
+    }
+
+    /// Deletes a manual snapshot, if what it is now carries drctl's tag and is in a final state, and queries it
+    /// afterwards.
+    pub async fn delete_snapshot(&self, id: &SnapshotId) -> Result<Deletion, AwsFailure> {
+        let operation = match id {
+            SnapshotId::Instance(_) => "DeleteDBSnapshot",
+            SnapshotId::Cluster(_) => "DeleteDBClusterSnapshot",
+        };
+        let Some(standing) = self.snapshot(id).await? else { return Ok(Deletion::Gone) };
+        if standing.is_going() {
+            return Ok(Deletion::Begun);
+        }
+        let name = id.as_str();
+        if !standing.tags.is_managed() {
+            let detail = format!("`{name}` is not deleted: it does not carry drctl's tag");
+            return Err(self.region.refused(operation, FailureKind::Forbidden, detail));
+        }
+        if !standing.is_available() && !standing.is_lost() {
+            let detail = format!("`{name}` is not deleted: it is `{}`", standing.status);
+            return Err(self.region.refused(operation, FailureKind::State, detail));
+        }
+        let asked = match id {
+            SnapshotId::Instance(_) => {
+                let call = self.client.delete_db_snapshot().db_snapshot_identifier(name);
+                call.send().await.map(drop).map_err(self.region.failed(operation))
+            }
+            SnapshotId::Cluster(_) => {
+                let call = self.client.delete_db_cluster_snapshot().db_cluster_snapshot_identifier(name);
+                call.send().await.map(drop).map_err(self.region.failed(operation))
+            }
+        };
+        found(asked)?;
+        Ok(match self.snapshot(id).await? {
+            None => Deletion::Gone,
+            Some(standing) if standing.is_going() => Deletion::Begun,
+            Some(_) => Deletion::Kept,
+        })
     }
 
     /// Deletes an instance of a cluster; its data belongs to the cluster.

@@ -25,6 +25,17 @@ impl SnapshotId {
         }
     }
 
+    /// Returns the ID of the snapshot that an ARN names; `None` if it names something else.
+    pub fn from_arn(arn: &str) -> Option<Self> {
+        let mut parts = arn.splitn(7, ':').skip(2);
+        let (service, kind, name) = (parts.next()?, parts.nth(2)?, parts.next()?);
+        match (service, kind) {
+            ("rds", "snapshot") => Some(Self::Instance(name.to_owned())),
+            ("rds", "cluster-snapshot") => Some(Self::Cluster(name.to_owned())),
+            _ => None,
+        }
+    }
+
     pub fn as_str(&self) -> &str {
         match self {
             Self::Instance(identifier) | Self::Cluster(identifier) => identifier,
@@ -71,6 +82,11 @@ impl Snapshot {
     pub fn is_lost(&self) -> bool {
         matches!(self.status.as_str(), "failed" | "deleting" | "deleted")
             || self.status.starts_with("incompatible-")
+    }
+
+    /// Returns whether RDS is deleting it.
+    pub fn is_going(&self) -> bool {
+        matches!(self.status.as_str(), "deleting" | "deleted")
     }
 
     pub fn seen(self) -> PolledState<Self> {
@@ -294,4 +310,26 @@ fn of_cluster(snapshot: DbClusterSnapshot) -> Option<Snapshot> {
         copied_from: snapshot.source_db_cluster_snapshot_arn,
         tags: snapshot.tag_list.into(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_arn_names_a_snapshot_of_either_kind_or_none() {
+        let arn = |rest: &str| SnapshotId::from_arn(&format!("arn:aws:{rest}"));
+        let own = "drctl-shop-1".to_owned();
+        let instance = "rds:us-east-1:123456789012:snapshot:drctl-shop-1";
+        assert_eq!(arn(instance), Some(SnapshotId::Instance(own.clone())));
+        let cluster = "rds:us-east-1:123456789012:cluster-snapshot:drctl-shop-1";
+        assert_eq!(arn(cluster), Some(SnapshotId::Cluster(own)));
+        let automated = "rds:us-east-1:123456789012:snapshot:rds:shop-2026";
+        assert_eq!(arn(automated), Some(SnapshotId::Instance("rds:shop-2026".to_owned())));
+        for other in
+            ["rds:us-east-1:123456789012:db:shop", "backup:us-east-1:1:recovery-point:1", "s3:::shop"]
+        {
+            assert_eq!(arn(other), None, "{other}");
+        }
+    }
 }

@@ -15,7 +15,7 @@ use crate::model::{RunId, SourceName};
 use crate::platform::{CancellationToken, seed};
 use crate::repository::lease::{self, Acquired, Lease};
 use crate::repository::{Repositories, layout};
-use crate::retention::{ApplyReport, RefusalCode, RefusedSource, execute};
+use crate::retention::{ApplyParts, ApplyReport, RefusalCode, RefusedSource, execute};
 use crate::run::RunContext;
 use crate::text::{count, error_chain, format_size, format_time};
 
@@ -65,8 +65,15 @@ pub(super) async fn run(args: ApplyArgs, context: &Context) -> Result<Exit, Comm
     );
     run.id = id;
     let leased: BTreeSet<SourceName> = leases.iter().map(|(source, _)| source.clone()).collect();
-    let (plan, surveyed) = (&view.plan, &view.surveyed);
-    let report = execute(&run, plan, surveyed, &view.entries, &leased, is_confirmed).await;
+    let plan = &view.plan;
+    let parts = ApplyParts {
+        surveyed: &view.surveyed,
+        entries: &view.entries,
+        regions: &view.regions,
+        leased: &leased,
+        is_confirmed,
+    };
+    let report = execute(&run, plan, parts).await;
     release(leases).await;
     run.close().await;
     report.unrecorded.iter().for_each(|lost| warn_lost(context, lost));
@@ -175,13 +182,21 @@ fn needs_confirmation(report: &ApplyReport) -> bool {
 fn show(output: &Output, report: &ApplyReport) {
     let (good, bad, faint) = (style::GOOD, style::BAD, style::FAINT);
     for removed in &report.removed {
-        let size = format_size(removed.bytes);
-        output.line(format!("{good}removed{good:#} {} from {}, {size}", removed.backup, removed.repository));
+        let size = match (removed.location.is_region(), removed.bytes) {
+            (true, 0) => String::new(),
+            (_, bytes) => format!(", {}", format_size(bytes)),
+        };
+        output.line(format!("{good}removed{good:#} {} from {}{size}", removed.backup, removed.location));
+    }
+    for removed in &report.deleting {
+        output.line(format!(
+            "deleting {} from {}: a later run removes its manifest",
+            removed.backup, removed.location
+        ));
     }
     for wal in &report.wal {
         let (files, size) = (count(wal.files, "WAL file"), format_size(wal.bytes));
-        output
-            .line(format!("{good}removed{good:#} {files} of {} from {}, {size}", wal.source, wal.repository));
+        output.line(format!("{good}removed{good:#} {files} of {} from {}, {size}", wal.source, wal.location));
     }
     if report.leftover_objects > 0 {
         let (objects, size) = (count(report.leftover_objects, "object"), format_size(report.leftover_bytes));
@@ -194,10 +209,8 @@ fn show(output: &Output, report: &ApplyReport) {
         let until = locked
             .until
             .map_or("by a hold of the store".to_owned(), |until| format!("until {}", format_time(until)));
-        output.line(format!(
-            "locked {} in {} {until}: a later run removes it",
-            locked.backup, locked.repository
-        ));
+        output
+            .line(format!("locked {} in {} {until}: a later run removes it", locked.backup, locked.location));
     }
     for locked in &report.locked_wal {
         let until = locked.until.map_or(String::new(), |until| format!(" until {}", format_time(until)));
@@ -205,19 +218,18 @@ fn show(output: &Output, report: &ApplyReport) {
             "locked {} of {} in {}{until} or longer: a later run removes them",
             count(locked.files, "WAL file"),
             locked.source,
-            locked.repository
+            locked.location
         ));
     }
     for failed in &report.failed {
-        output
-            .line(format!("{bad}failed{bad:#} {} in {}: {}", failed.what, failed.repository, failed.reason));
+        output.line(format!("{bad}failed{bad:#} {} in {}: {}", failed.what, failed.location, failed.reason));
     }
-    for RefusedSource { repository, source, refusals } in &report.refused {
-        output.line(format!("{source} in {repository}: nothing was removed"));
+    for RefusedSource { location, source, refusals } in &report.refused {
+        output.line(format!("{source} in {location}: nothing was removed"));
         refusals.iter().for_each(|refusal| show_refusal(output, refusal));
     }
     for skipped in &report.skipped {
-        output.line(format!("{}: nothing was removed", skipped.repository));
+        output.line(format!("{}: nothing was removed", skipped.location));
         skipped.refusals.iter().for_each(|refusal| show_refusal(output, refusal));
     }
     if report.failed.iter().any(|failed| failed.is_denied) {
@@ -235,15 +247,16 @@ fn show(output: &Output, report: &ApplyReport) {
 fn reasons(report: &ApplyReport) -> Vec<String> {
     let refused = report.refused.iter().flat_map(|refused| {
         let told = |refusal: &crate::retention::Refusal| {
-            format!("{} in {}: {}", refused.source, refused.repository, refusal.message)
+            format!("{} in {}: {}", refused.source, refused.location, refusal.message)
         };
         refused.refusals.iter().map(told).collect::<Vec<_>>()
     });
     let skipped = report.skipped.iter().flat_map(|skipped| &skipped.refusals);
     let skipped = skipped.map(|refusal| refusal.message.clone());
-    let failed = report.failed.iter().map(|failed| {
-        format!("{} was not removed from {}: {}", failed.what, failed.repository, failed.reason)
-    });
+    let failed = report
+        .failed
+        .iter()
+        .map(|failed| format!("{} was not removed from {}: {}", failed.what, failed.location, failed.reason));
     refused.chain(skipped).chain(failed).collect()
 }
 

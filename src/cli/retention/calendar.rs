@@ -107,7 +107,10 @@ impl Mark {
             | KeepReason::Future
             | KeepReason::EarlierCluster
             | KeepReason::UnknownSource
-            | KeepReason::Managed => Self::Other,
+            | KeepReason::Managed(_)
+            | KeepReason::Foreign(_)
+            | KeepReason::InProgress(_)
+            | KeepReason::InUse(_) => Self::Other,
         }
     }
 
@@ -120,9 +123,12 @@ impl Mark {
 }
 
 /// Returns the calendar of the backups of one kind, and what its letters mean.
-pub(super) fn lines(backups: &[PlannedBackup], kind: BackupKind) -> Vec<String> {
+pub(super) fn lines<'b>(
+    backups: impl IntoIterator<Item = &'b PlannedBackup>,
+    kind: BackupKind,
+) -> Vec<String> {
     let mut days: BTreeMap<NaiveDate, Mark> = BTreeMap::new();
-    for backup in backups.iter().filter(|backup| backup.id.kind() == kind) {
+    for backup in backups.into_iter().filter(|backup| backup.id.kind() == kind) {
         let mark = days.entry(backup.recovery_point.date_naive()).or_insert(Mark::Nothing);
         *mark = (*mark).max(Mark::of_backup(backup));
     }

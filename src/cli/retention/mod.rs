@@ -22,7 +22,7 @@ enum RetentionCommand {
     /// Show what stays and why, what would go, and what can be restored before and after
     #[command(after_help = exit::HELP)]
     Plan,
-    /// Remove what the plan shows, in every repository
+    /// Remove what the plan shows, in every repository and region
     ///
     /// Refuses what the plan refuses. Rules that were never applied, and plans that remove a large part of what there
     /// is, need the digest that `drctl retention plan` shows.

@@ -32,7 +32,9 @@ pub(super) async fn run(context: &Context) -> Result<Exit, CommandError> {
         .filter(|source| source.removes_anything())
         .flat_map(|source| plan.refusals_of(source, true))
         .collect();
-    let incomplete = plan.repositories.iter().flat_map(|(_, refusals)| refusals).next();
+    let unknown = plan.sources.iter().filter(|one| one.location.is_region() && !one.removes_anything());
+    let of_regions = unknown.flat_map(|source| &source.refusals);
+    let incomplete = plan.repositories.iter().flat_map(|(_, refusals)| refusals).chain(of_regions).next();
     if let Some(refusal) = blocked.first().copied().or(incomplete) {
         output.reason(format!("{}: {}", refusal.code.as_str(), refusal.message));
         return Ok(Exit::Partly);
@@ -89,34 +91,48 @@ pub(super) fn show(output: &Output, plan: &RetentionPlan, leftovers: &[Leftover]
 fn show_source(output: &Output, plan: &SourcePlan) {
     let (strong, faint) = (style::STRONG, style::FAINT);
     let rules = plan.rules.as_deref().unwrap_or("not in the policy: everything stays");
-    output.line(format!("{strong}{} in {}{strong:#}  {faint}{rules}{faint:#}", plan.source, plan.repository));
-    let kinds: BTreeSet<BackupKind> = plan.backups.iter().map(|backup| backup.id.kind()).collect();
+    output.line(format!("{strong}{} in {}{strong:#}  {faint}{rules}{faint:#}", plan.source, plan.location));
+    let kinds: BTreeSet<BackupKind> = plan.restorable_here().map(|backup| backup.id.kind()).collect();
     for kind in kinds {
-        calendar::lines(&plan.backups, kind).iter().for_each(|line| output.line(line));
+        calendar::lines(plan.restorable_here(), kind).iter().for_each(|line| output.line(line));
     }
     show_removals(output, plan);
-    let head = ["", "BACKUPS", "RESTORABLE", "OLDEST", "NEWEST", "ANY TIME FROM", "WAL FILES", "SIZE"];
-    let mut table = TextTable::head(head.map(Cell::new));
-    table.row(proof_row("  before", &plan.before));
-    table.row(proof_row("  after", &plan.after));
-    table.lines().iter().for_each(|line| output.line(line));
+    show_manifests(output, plan);
+    if plan.location.is_region() {
+        let mut table = TextTable::head(["", "BACKUPS", "RESTORABLE", "OLDEST", "NEWEST"].map(Cell::new));
+        table.row(region_row("  before", &plan.before));
+        table.row(region_row("  after", &plan.after));
+        table.lines().iter().for_each(|line| output.line(line));
+    } else if plan.before.backups > 0 || !plan.wal.is_empty() || plan.manifests().next().is_none() {
+        let head = ["", "BACKUPS", "RESTORABLE", "OLDEST", "NEWEST", "ANY TIME FROM", "WAL FILES", "SIZE"];
+        let mut table = TextTable::head(head.map(Cell::new));
+        table.row(proof_row("  before", &plan.before));
+        table.row(proof_row("  after", &plan.after));
+        table.lines().iter().for_each(|line| output.line(line));
+    }
+    show_quota(output, plan);
     plan.refusals.iter().for_each(|refusal| show_refusal(output, refusal));
     output.line("");
 }
 
 fn show_removals(output: &Output, plan: &SourcePlan) {
     let bad = style::BAD;
-    let removed: Vec<_> = plan.removed().collect();
+    let removed: Vec<_> = plan.restorable_here().filter(|backup| backup.is_removed()).collect();
     if !removed.is_empty() {
-        let bytes = removed.iter().map(|backup| backup.bytes).sum();
+        let bytes = size_known(removed.iter().map(|backup| backup.bytes).sum());
         let all = count(removed.len() as u64, "backup");
-        output.line(format!("  {bad}goes{bad:#}: {all}, {}", format_size(bytes)));
+        output.line(format!("  {bad}goes{bad:#}: {all}{bytes}"));
     }
     for backup in removed.iter().take(SHOWN) {
         let Fate::Remove(reason) = &backup.fate else { continue };
         let locked = backup.locked_until.map(|until| format!(", locked until {}", format_time(until)));
         let locked = locked.unwrap_or_default();
-        output.line(format!("    {} {:>9}  {reason}{locked}", backup.id, format_size(backup.bytes)));
+        let size = if plan.location.is_region() && backup.bytes == 0 {
+            String::new()
+        } else {
+            format!("{:>9}  ", format_size(backup.bytes))
+        };
+        output.line(format!("    {} {size}{reason}{locked}", backup.id));
     }
     if removed.len() > SHOWN {
         output.line(format!("    and {} more (`--output json` names them)", removed.len() - SHOWN));
@@ -136,6 +152,56 @@ fn show_removals(output: &Output, plan: &SourcePlan) {
         }
         output.line(format!("    stays: {}", wal.reasons.join("; ")));
     }
+}
+
+/// Returns `, 4.0 KiB`; nothing where AWS does not say what it takes up.
+fn size_known(bytes: u64) -> String {
+    if bytes == 0 { String::new() } else { format!(", {}", format_size(bytes)) }
+}
+
+/// What a repository has of what AWS keeps: it stays and goes with that.
+fn show_manifests(output: &Output, plan: &SourcePlan) {
+    let all = plan.manifests().count();
+    if all == 0 {
+        return;
+    }
+    let going = plan.manifests().filter(|manifest| manifest.is_removed()).count() as u64;
+    let stays = count(all as u64 - going, "manifest");
+    output.line(format!("  {stays} of what stays in a region"));
+    if going > 0 {
+        let bad = style::BAD;
+        output
+            .line(format!("  {bad}goes{bad:#}: {} of what goes from every region", count(going, "manifest")));
+    }
+}
+
+fn show_quota(output: &Output, plan: &SourcePlan) {
+    let Some(quota) = plan.quota else { return };
+    let removed = plan.removed().count() as u64;
+    let left = quota.used.saturating_sub(removed);
+    output.line(format!(
+        "  manual snapshots of the account: {} of {} before, {left} after",
+        quota.used, quota.most
+    ));
+    if quota.is_nearly_used_up(removed) {
+        let warn = style::WARN;
+        output.line(format!(
+            "  {warn}warning{warn:#}: {left} of {} manual snapshots in {} would still be used: RDS takes none beyond that",
+            quota.most, plan.location
+        ));
+        output.line("    hint: have AWS raise the quota, or keep fewer by `[retention.sources]`");
+    }
+}
+
+fn region_row(name: &str, proof: &Proof) -> [Cell; 5] {
+    let time = |time: Option<chrono::DateTime<chrono::Utc>>| time.map(format_time).unwrap_or_default();
+    [
+        Cell::new(name),
+        Cell::new(proof.backups.to_string()).right(),
+        Cell::new(proof.good_backups.to_string()).right(),
+        Cell::new(time(proof.oldest_point)),
+        Cell::new(time(proof.newest())),
+    ]
 }
 
 fn proof_row(name: &str, proof: &Proof) -> [Cell; 8] {

@@ -8,7 +8,7 @@ use crate::cli::error::CommandError;
 use crate::cli::exit::Exit;
 use crate::cli::style;
 use crate::cli::table::{Cell, TextTable};
-use crate::model::{BackupKind, RepositoryName, RunId, SourceName};
+use crate::model::{BackupKind, Location, RunId, SourceName};
 use crate::platform::seed;
 use crate::policy::{Policy, Source, firings};
 use crate::retention::{Hold, Simulated, SimulatedDay, SimulatedKind, Simulation, SourceHoldings, simulate};
@@ -32,7 +32,8 @@ struct SimulationDocument<'a> {
 #[derive(Serialize)]
 struct SimulatedRow<'a> {
     source: &'a SourceName,
-    repository: &'a RepositoryName,
+    #[serde(flatten)]
+    location: &'a Location,
     days: &'a [SimulatedDay],
 }
 
@@ -41,16 +42,22 @@ pub(super) async fn run(args: SimulateArgs, context: &Context) -> Result<Exit, C
     let view = RetentionView::open(context, &own).await?;
     let (now, output) = (context.clock.now(), &context.output);
     let applied: Vec<DateTime<Utc>> = (1..=args.days).map(|day| now + TimeDelta::days(day.into())).collect();
-    let mut simulated: Vec<(SourceName, RepositoryName, Simulated)> = Vec::new();
+    let mut simulated: Vec<(SourceName, Location, Simulated)> = Vec::new();
     let mut without: Vec<&SourceName> = Vec::new();
     for source in &view.policy.sources {
         let before = simulated.len();
-        for repository in &view.surveyed.survey.repositories {
-            let start = repository.sources.get(&source.name).cloned().unwrap_or_default();
-            let holds = &view.surveyed.survey.holds;
-            let forecast = forecast(&view.policy, source, &repository.name, start, holds, &applied, now);
+        let survey = &view.surveyed.survey;
+        let repositories = survey.repositories.iter().map(|repository| {
+            let mut start = repository.sources.get(&source.name).cloned().unwrap_or_default();
+            start.backups.retain(|backup| !backup.id.kind().is_managed());
+            (Location::Repository(repository.name.clone()), start)
+        });
+        let regions = survey.regions.iter().filter(|one| one.source == source.name && one.is_in_policy);
+        let regions = regions.map(|one| (Location::Region(one.region.clone()), one.holdings.clone()));
+        for (location, start) in repositories.chain(regions) {
+            let forecast = forecast(&view.policy, source, &location, start, &survey.holds, &applied, now);
             let done = tokio::task::block_in_place(|| forecast.and_then(simulate));
-            simulated.extend(done.map(|done| (source.name.clone(), repository.name.clone(), done)));
+            simulated.extend(done.map(|done| (source.name.clone(), location.clone(), done)));
         }
         if simulated.len() == before {
             without.push(&source.name);
@@ -58,14 +65,13 @@ pub(super) async fn run(args: SimulateArgs, context: &Context) -> Result<Exit, C
     }
     if output.is_json() {
         let rows = simulated.iter();
-        let rows =
-            rows.map(|(source, repository, done)| SimulatedRow { source, repository, days: &done.days });
+        let rows = rows.map(|(source, location, done)| SimulatedRow { source, location, days: &done.days });
         let document =
             SimulationDocument { days: args.days, sources: rows.collect(), not_simulated: without };
         output.document("retention-simulation", &document);
     } else {
-        for (source, repository, done) in &simulated {
-            show(context, source, repository, done);
+        for (source, location, done) in &simulated {
+            show(context, source, location, done);
         }
         for source in without {
             output.note(format!("note: {source} is not simulated: no cron line of `[schedule]` backs it up"));
@@ -79,12 +85,12 @@ pub(super) async fn run(args: SimulateArgs, context: &Context) -> Result<Exit, C
     Ok(Exit::Done)
 }
 
-/// How a source goes on in a repository, by the policy's cron lines and with the sizes there are. `None`: no cron line
+/// How a source goes on in a repository or region, by the policy's cron lines and with the sizes there are. `None`: no cron line
 /// backs it up.
 fn forecast<'a>(
     policy: &'a Policy,
     source: &Source,
-    repository: &RepositoryName,
+    location: &Location,
     start: SourceHoldings,
     holds: &'a [Hold],
     applied: &[DateTime<Utc>],
@@ -93,7 +99,8 @@ fn forecast<'a>(
     let until = applied.last().copied()?;
     let retention = policy.retention.as_ref()?;
     let times = policy.schedule.backups.iter();
-    let own = times.filter(|times| times.source == source.name && !times.kind.is_managed());
+    let own =
+        times.filter(|times| times.source == source.name && times.kind.is_managed() == location.is_region());
     let kinds: Vec<SimulatedKind> = own
         .map(|own| SimulatedKind {
             kind: own.kind,
@@ -104,11 +111,14 @@ fn forecast<'a>(
         .collect();
     (!kinds.is_empty()).then(|| Simulation {
         source: source.name.clone(),
-        repository: repository.clone(),
-        rules: retention.rules_in(&source.name, repository),
+        location: location.clone(),
+        rules: match location {
+            Location::Repository(repository) => retention.rules_in(&source.name, repository),
+            Location::Region(_) => retention.rules_for(&source.name),
+        },
         holds,
         kinds,
-        wal_an_hour: source.wal().map(|_| wal_an_hour(&start, now)),
+        wal_an_hour: source.wal().filter(|_| !location.is_region()).map(|_| wal_an_hour(&start, now)),
         applied: applied.to_vec(),
         start,
     })
@@ -139,10 +149,10 @@ fn shown(days: &[SimulatedDay]) -> impl Iterator<Item = &SimulatedDay> {
     days.iter().filter(move |day| day.date.day() == 1 || Some(day.date) == last || Some(day.date) == first)
 }
 
-fn show(context: &Context, source: &SourceName, repository: &RepositoryName, done: &Simulated) {
+fn show(context: &Context, source: &SourceName, location: &Location, done: &Simulated) {
     let (output, strong, faint) = (&context.output, style::STRONG, style::FAINT);
     let rules = done.last.rules.as_deref().unwrap_or_default();
-    output.line(format!("{strong}{source} in {repository}{strong:#}  {faint}{rules}{faint:#}"));
+    output.line(format!("{strong}{source} in {location}{strong:#}  {faint}{rules}{faint:#}"));
     let head = ["DAY", "BACKUPS", "WAL FILES", "SIZE", "OLDEST", "ANY TIME FROM"].map(Cell::new);
     let [day, backups, wal, size, oldest, from] = head;
     let mut table = TextTable::head([day, backups.right(), wal.right(), size.right(), oldest, from]);
@@ -173,6 +183,7 @@ mod tests {
 
     use super::*;
     use crate::policy::load;
+    use crate::retention::SnapshotQuota;
 
     /// What the reference policies promise, as their calendars show it after 400 days.
     #[test]
@@ -193,12 +204,12 @@ mod tests {
             let policy = load(&path).unwrap();
             let mut text = String::new();
             for source in &policy.sources {
-                let repository = &policy.repositories[0].name;
-                let start = SourceHoldings::default();
-                let forecast = forecast(&policy, source, repository, start, &[], &applied, now);
+                let repository = policy.repositories[0].name.clone();
+                let (location, start) = (Location::Repository(repository), SourceHoldings::default());
+                let forecast = forecast(&policy, source, &location, start, &[], &applied, now);
                 let Some(done) = forecast.and_then(simulate) else { continue };
                 let rules = done.last.rules.as_deref().unwrap_or_default();
-                writeln!(text, "{} in {repository}: {rules}", source.name).unwrap();
+                writeln!(text, "{} in {location}: {rules}", source.name).unwrap();
                 let kinds: std::collections::BTreeSet<BackupKind> =
                     done.last.backups.iter().map(|backup| backup.id.kind()).collect();
                 for kind in kinds {
@@ -227,6 +238,29 @@ mod tests {
                 }
             }
             insta::assert_snapshot!(name, text);
+        }
+    }
+
+    #[test]
+    fn what_aws_keeps_is_played_forward_by_region_and_stays_within_the_quota() {
+        let now: DateTime<Utc> = "2026-01-01T00:00:00Z".parse().unwrap();
+        let applied: Vec<_> =
+            (0..400).map(|day| now + TimeDelta::days(day) + TimeDelta::minutes(380)).collect();
+        let policy = load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/classboard.toml")).unwrap();
+        let repository = Location::Repository(policy.repositories[0].name.clone());
+        for name in ["instance", "attachments"] {
+            let source = policy.sources.iter().find(|source| source.name.as_str() == name).unwrap();
+            let of = |location: &Location| {
+                let start = SourceHoldings::default();
+                forecast(&policy, source, location, start, &[], &applied, now).and_then(simulate)
+            };
+            // A repository has only manifests of them.
+            assert!(of(&repository).is_none(), "{name}");
+            let done = of(&Location::Region("us-west-2".to_owned())).unwrap();
+            let most = done.days.iter().map(|day| day.backups).max().unwrap();
+            // Thirty days and half a year of weeks, and all of today.
+            assert!((52..=SnapshotQuota::USUAL * 4 / 5).contains(&most), "{name}: {most}");
+            assert_eq!(done.days[399].wal_files, 0);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the verbs of retention begin with: the repositories, surveyed, and the plan.
+//! What the verbs of retention begin with: the repositories and what AWS keeps, surveyed, and the plan.
 
 use crate::catalog::{BackupEntry, Catalog, Filter};
 use crate::cli::Context;
@@ -7,7 +7,10 @@ use crate::cli::error::CommandError;
 use crate::model::{BackupId, RepositoryName, RunId};
 use crate::policy::Policy;
 use crate::repository::Repositories;
-use crate::retention::{KnownBackups, RetentionPlan, Surveyed, plan, planned_policy, survey};
+use crate::retention::{
+    CloudRegion, KnownBackups, RetentionPlan, Surveyed, inspect_removals, open_regions, plan, planned_policy,
+    survey, survey_regions,
+};
 
 /// A plan, and what it was made of.
 pub(super) struct RetentionView {
@@ -16,11 +19,13 @@ pub(super) struct RetentionView {
     pub(super) catalog: Catalog,
     pub(super) entries: Vec<BackupEntry>,
     pub(super) surveyed: Surveyed,
+    /// The regions that have, or had, something of what AWS keeps.
+    pub(super) regions: Vec<Box<dyn CloudRegion>>,
     pub(super) plan: RetentionPlan,
 }
 
 impl RetentionView {
-    /// Surveys every repository, and plans. `own`: the run whose leases are not those of others.
+    /// Surveys every repository and region, and plans. `own`: the run whose leases are not those of others.
     pub(super) async fn open(context: &Context, own: &RunId) -> Result<Self, CommandError> {
         let policy = context.policy()?;
         if policy.retention.is_none() {
@@ -44,12 +49,17 @@ impl RetentionView {
         let names: Vec<RepositoryName> =
             policy.repositories.iter().map(|config| config.name.clone()).collect();
         let now = context.clock.now();
-        let surveyed = survey(&repositories, &names, &policy.system, known, own, now).await;
+        let mut surveyed = survey(&repositories, &names, &policy.system, known, own, now).await;
+        let regions = open_regions(&policy, &all);
+        surveyed.survey.regions = survey_regions(&regions, &all, &runs).await;
         let Some(planned) = planned_policy(&policy) else {
             return Err(CommandError::usage("the policy has no `[retention]`: nothing is ever removed"));
         };
-        let plan = plan(&planned, &surveyed.survey, now);
+        let mut made = plan(&planned, &surveyed.survey, now);
+        if inspect_removals(&regions, &all, &made, &mut surveyed.survey).await {
+            made = plan(&planned, &surveyed.survey, now);
+        }
         let entries = all.into_iter().filter(BackupEntry::is_held).collect();
-        Ok(Self { policy, repositories, catalog, entries, surveyed, plan })
+        Ok(Self { policy, repositories, catalog, entries, surveyed, regions, plan: made })
     }
 }

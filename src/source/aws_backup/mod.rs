@@ -21,7 +21,7 @@
 //! deleted. `PARTIAL` is not a backup, and a job that completed with a message is reported. A copy that fails
 //! costs the copy, not the backup.
 //!
-//! *Not here.* Restoring one, and deleting old ones.
+//! *Not here.* Restoring one, and deleting old ones: retention.
 
 mod capture;
 mod copies;

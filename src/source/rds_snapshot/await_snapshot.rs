@@ -26,7 +26,7 @@ impl SnapshotCapture<'_> {
 pub(super) async fn warn_of_quota(rds: &Rds, like: &SnapshotId, events: &Events) {
     match rds.snapshot_quota(like).await {
         Ok(Some((used, most))) if used * 5 >= most * 4 => events.warning(format!(
-            "{used} of {most} manual snapshots{} are used in {}: have AWS raise the quota, or remove old ones, before it ends the backups",
+            "{used} of {most} manual snapshots{} are used in {}: have AWS raise the quota, or keep fewer (`drctl retention plan`), before it ends the backups",
             if matches!(like, SnapshotId::Cluster(_)) { " of clusters" } else { "" },
             rds.region()
         )),

@@ -8,7 +8,7 @@
 //! is not this backup is refused, never adopted. Only what this backup created is changed, and nothing is
 //! deleted. A copy that fails costs the copy, not the backup.
 //!
-//! *Not here.* Restoring one, and deleting old ones.
+//! *Not here.* Restoring one, and deleting old ones: retention.
 
 mod await_snapshot;
 mod capture;

@@ -69,6 +69,7 @@ async fn rds(action: &str, asked: &Asked) -> Answered<Xml> {
         "CreateDBClusterSnapshot" => cluster_snapshots::create(asked),
         "DescribeDBClusterSnapshots" => cluster_snapshots::describe(asked),
         "DeleteDBClusterSnapshot" => cluster_snapshots::delete(asked),
+        "DescribeDBClusterSnapshotAttributes" => sharing::cluster_attributes(asked),
         "CopyDBClusterSnapshot" => cluster_snapshots::copy(asked),
         "RestoreDBClusterFromSnapshot" => cluster_restores::from_snapshot(asked),
         "RestoreDBClusterToPointInTime" => cluster_restores::to_point_in_time(asked).await,

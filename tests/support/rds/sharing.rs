@@ -38,12 +38,30 @@ pub(super) fn attributes(asked: &Asked) -> Answered<Xml> {
     Ok(attributes_xml(state.region(&asked.region).snapshot(&id)?))
 }
 
-fn attributes_xml(snapshot: &Snapshot) -> Xml {
-    let restore = Xml::new().text("AttributeName", "restore").texts(
+/// With whom a cluster's snapshot is shared.
+pub(super) fn cluster_attributes(asked: &Asked) -> Answered<Xml> {
+    let id = asked.form.required("DBClusterSnapshotIdentifier")?;
+    let mut state = asked.shared.state();
+    let snapshot = state.region(&asked.region).cluster_snapshot(id)?;
+    let restore = restore_xml(snapshot);
+    let result = Xml::new().text("DBClusterSnapshotIdentifier", &snapshot.id).list(
+        "DBClusterSnapshotAttributes",
+        "DBClusterSnapshotAttribute",
+        [restore],
+    );
+    Ok(Xml::new().within("DBClusterSnapshotAttributesResult", result))
+}
+
+fn restore_xml(snapshot: &Snapshot) -> Xml {
+    Xml::new().text("AttributeName", "restore").texts(
         "AttributeValues",
         "AttributeValue",
         &snapshot.shared_with,
-    );
+    )
+}
+
+fn attributes_xml(snapshot: &Snapshot) -> Xml {
+    let restore = restore_xml(snapshot);
     let result = Xml::new().text("DBSnapshotIdentifier", &snapshot.id).list(
         "DBSnapshotAttributes",
         "DBSnapshotAttribute",
