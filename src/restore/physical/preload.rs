@@ -157,6 +157,16 @@ fn known(name: &str) -> PreloadAction {
     }
 }
 
+/// Returns the libraries of the second list that run scheduled jobs and are not in the first, both in the
+/// setting's syntax.
+pub(super) fn job_libraries_added(before: &str, after: &str) -> Vec<String> {
+    let before = names(before);
+    let is_new = |name: &String| !before.iter().any(|other| is_same(other, name));
+    let runs_jobs = |name: &String| known(name) == PreloadAction::Omit(JOBS);
+    let added = names(after).into_iter().filter(|name| is_new(name) && runs_jobs(name));
+    added.map(|name| file(&name).to_owned()).collect()
+}
+
 /// Returns whether two names refer to the same library.
 fn is_same(one: &str, other: &str) -> bool {
     file(one) == file(other)
@@ -299,6 +309,13 @@ mod tests {
             settings(&decide("", Some("more,\"odd name\""))),
             [(SETTING, "more,\"odd name\"".to_owned())]
         );
+    }
+
+    #[test]
+    fn libraries_that_run_jobs_are_noticed_when_they_come_back() {
+        let added = job_libraries_added("auth_delay", "auth_delay, \"$libdir/pg_cron\",pg_net,pg_task");
+        assert_eq!(added, ["pg_cron", "pg_task"]);
+        assert_eq!(job_libraries_added("pg_cron", "pg_cron"), Vec::<String>::new());
     }
 
     #[test]
