@@ -19,7 +19,9 @@ use crate::repository::{Inventory, Listing, Repositories, Repository};
 use crate::store::Store;
 use crate::text::error_chain;
 use crate::wal::cluster::ClusterError;
-use crate::wal::{Archive, ArchiverFacts, LastArchived, ListError, WalInventory, holdings, modified, moment};
+use crate::wal::{
+    Archive, ArchiverFacts, LastArchived, ListError, WalInventory, damage, holdings, modified, moment,
+};
 
 /// The time limit for the listing that determines whether base backups are restorable.
 const LISTED_WITHIN: Duration = Duration::from_secs(60);
@@ -64,6 +66,10 @@ async fn answer(
         Question::CommitTimes { archive, range } => {
             let times = moment(store, &archive, &range).await.map_err(ListError::Store)?;
             evidence.enter_times(archive, range, times);
+        }
+        Question::Damage { archive, segments } => {
+            let found = damage(store, &archive, &segments).await.map_err(ListError::Store)?;
+            evidence.enter_damage(archive, found);
         }
         Question::Written { archive, file } => {
             let written = modified(store, &archive, file).await.map_err(ListError::Store)?;
@@ -188,7 +194,7 @@ pub async fn archive_status(
         // `drctl verify` reports unreadable manifests.
         let inventory = Inventory::load(&listing, &archive.system, &[BackupKind::Base]).await;
         let bases = inventory.backups.iter().map(|record| &record.manifest);
-        status.base = base_after_gaps(archive, held, reach, bases).cloned();
+        status.base = base_after_gaps(archive, &status.intact(held), reach, bases).cloned();
     }
     Ok(status)
 }

@@ -293,6 +293,7 @@ mod tests {
                 until: noon() + TimeDelta::minutes(minutes),
                 newest_commit: None,
                 gap: None,
+                damaged_at: None,
             }),
             ..WalStatus::default()
         };
@@ -441,6 +442,7 @@ mod tests {
                 until: noon() + TimeDelta::minutes(39),
                 newest_commit: None,
                 gap: None,
+                damaged_at: None,
             };
             let status = WalStatus { reach: Some(reach), ..WalStatus::default() };
             survey.wal.insert((source.clone(), name.parse().unwrap()), status);
@@ -468,6 +470,7 @@ mod tests {
                     until: noon() + TimeDelta::minutes(19),
                     newest_commit: None,
                     gap: None,
+                    damaged_at: None,
                 };
                 let damaged = vec![new.id().clone()];
                 let status = WalStatus { reach: Some(reach), damaged, ..WalStatus::default() };
