@@ -352,6 +352,7 @@ mod tests {
             repository: "copy".parse().unwrap(),
             since,
             is_lost,
+            is_elsewhere: !is_lost,
         };
         let with = |missing: MissingCopy| StatusSurvey::default().with_missing(vec![missing]);
         let verdicts = |entries: &[BackupEntry], survey: &StatusSurvey| {

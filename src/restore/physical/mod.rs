@@ -68,7 +68,7 @@ use crate::run::RunContext;
 pub use error::PhysicalRestoreError;
 pub use owner::DirectoryOwner;
 pub use plan::{PhysicalRestorePlan, ResolvedTarget, plan};
-pub use preload::{PreloadAction, PreloadLibrary};
+pub use preload::{PreloadAction, PreloadLibrary, is_library_list};
 pub use release::{Release, ReleaseError, ReleasedJobs, release};
 pub use release_jobs::JobsError;
 pub use report::{DirectoryCleanup, PhysicalDetails};
