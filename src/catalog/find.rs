@@ -344,7 +344,7 @@ impl Catalog {
         Ok(BackupEntry { manifest, copies })
     }
 
-    fn column<T>(&self, row: &AnyRow, name: &str) -> Result<T, CatalogError>
+    pub(super) fn column<T>(&self, row: &AnyRow, name: &str) -> Result<T, CatalogError>
     where
         T: for<'r> sqlx::Decode<'r, sqlx::Any> + sqlx::Type<sqlx::Any>,
     {

@@ -15,6 +15,7 @@ mod history;
 mod location;
 mod record;
 mod refresh;
+mod stamps;
 
 pub use connection::Catalog;
 pub use error::CatalogError;

@@ -296,6 +296,7 @@ impl Catalog {
     pub(super) async fn clear_repository(&self, repository: &RepositoryName) -> Result<(), CatalogError> {
         for statement in [
             "DELETE FROM copies WHERE system = $1 AND repository = $2",
+            "DELETE FROM stamps WHERE system = $1 AND repository = $2",
             "DELETE FROM repositories WHERE system = $1 AND name = $2",
         ] {
             sqlx::query(statement)

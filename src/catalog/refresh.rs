@@ -6,9 +6,10 @@ use futures_util::stream;
 
 use super::{Catalog, CatalogError};
 use crate::model::{BackupId, RepositoryName, RunId, SystemName};
+use crate::repository::journal::{JournalError, JournalRecord};
 use crate::repository::{
-    Listing, ManifestError, RejectedManifest, Repositories, Repository, RepositoryListing, Unavailable,
-    journal, manifest,
+    Listing, ManifestError, ObjectStamp, RejectedManifest, Repositories, Repository, RepositoryListing,
+    Unavailable, journal, layout, manifest,
 };
 use crate::store::StoreErrorKind;
 
@@ -39,7 +40,7 @@ pub struct Refreshed {
     pub vanished: Vec<(RepositoryName, BackupId)>,
     /// Rejected manifests: not backups of this system.
     pub refused: Vec<RejectedManifest>,
-    /// Unreadable journal records, as text.
+    /// Journal records that are unreadable, or not what is known of their run, as text.
     pub unread: Vec<String>,
     pub runs: usize,
 }
@@ -70,8 +71,8 @@ pub async fn refresh(
     if depth == Depth::Whole {
         catalog.clear_runs().await?;
     }
-    let mut runs = BTreeMap::new();
-    for RepositoryListing { repository, backups, runs: listed } in listings {
+    let mut journals = Vec::new();
+    for RepositoryListing { repository, backups, runs, stamps } in listings {
         let mut before = BTreeMap::new();
         if depth == Depth::Whole {
             // Vanished copies are not in the repository to be read: they alone must not be forgotten.
@@ -79,13 +80,12 @@ pub async fn refresh(
             before.retain(|backup, _| !backups.contains(backup));
             catalog.clear_repository(&repository.name).await?;
         }
-        enter(catalog, system, repositories, &repository, backups, now, &mut refreshed).await?;
+        let listed = ListedBackups { backups, stamps: &stamps };
+        enter(catalog, system, repositories, &repository, listed, now, &mut refreshed).await?;
         for (backup, vanished) in before {
             catalog.record_gone(&backup, &repository.name, vanished.unwrap_or(now)).await?;
         }
-        for run in listed {
-            runs.entry(run).or_insert_with(|| repository.clone());
-        }
+        journals.push(ListedJournal { repository, runs, stamps });
     }
     if depth == Depth::Whole {
         catalog.clear_orphans().await?;
@@ -94,7 +94,7 @@ pub async fn refresh(
         catalog.record_problem(&lost.name, &lost.reason()).await?;
     }
     catalog.record_marked(repositories, now).await?;
-    read_journal(catalog, system, runs, &mut refreshed).await?;
+    read_journal(catalog, system, journals, &mut refreshed).await?;
     if !refreshed.vanished.is_empty() {
         let removed = journal::Tombstones::new(&catalog.runs(None).await?);
         refreshed.vanished.retain(|(name, backup)| !removed.has_backup(name, backup));
@@ -103,18 +103,38 @@ pub async fn refresh(
     Ok(refreshed)
 }
 
+/// What a repository lists of backups.
+struct ListedBackups<'a> {
+    backups: BTreeSet<BackupId>,
+    stamps: &'a BTreeMap<String, ObjectStamp>,
+}
+
+/// Enters the backups that a repository lists. Manifests that are not known yet, or were changed since they
+/// were accepted, are read. A known copy whose manifest is not accepted any more counts as vanished.
 async fn enter(
     catalog: &Catalog,
     system: &SystemName,
     repositories: &Repositories,
     repository: &Repository,
-    listed: BTreeSet<BackupId>,
+    ListedBackups { backups: listed, stamps }: ListedBackups<'_>,
     now: DateTime<Utc>,
     refreshed: &mut Refreshed,
 ) -> Result<(), CatalogError> {
     let (name, repository_id) = (&repository.name, repositories.id());
     let (known, gone) = catalog.held_by(name).await?;
-    let mut reads = stream::iter(listed.difference(&known).cloned())
+    let accepted_stamps = catalog.stamps(name).await?;
+    let stamp_of = |backup: &BackupId| {
+        let key = layout::manifest(system, backup);
+        let stamp = stamps.get(&key).map(ToString::to_string);
+        (key, stamp.unwrap_or_default())
+    };
+    let is_unread = |backup: &&BackupId| {
+        let (key, stamp) = stamp_of(backup);
+        !known.contains(*backup) || accepted_stamps.get(&key) != Some(&stamp)
+    };
+    let mut accepted_now = Vec::new();
+    let to_read: Vec<BackupId> = listed.iter().filter(is_unread).cloned().collect();
+    let mut reads = stream::iter(to_read)
         .map(async |backup| {
             let read = manifest::read(&*repository.store, system, &backup).await;
             (backup, read)
@@ -151,7 +171,9 @@ async fn enter(
             Err(error) => Err(error),
         };
         match accepted {
+            Ok(_) if known.contains(&backup) => accepted_now.push(stamp_of(&backup)),
             Ok(manifest) => {
+                accepted_now.push(stamp_of(&backup));
                 catalog.record_backup(&manifest, std::slice::from_ref(name)).await?;
                 if gone.contains(&backup) {
                     refreshed.returned.insert((name.clone(), backup.clone()));
@@ -159,10 +181,14 @@ async fn enter(
                 refreshed.found.insert((name.clone(), backup));
             }
             Err(error) => {
+                if known.contains(&backup) {
+                    catalog.record_vanished(&backup, name, now).await?;
+                }
                 refreshed.refused.push(RejectedManifest { repository: name.clone(), backup, error })
             }
         }
     }
+    catalog.record_stamps(name, &accepted_now).await?;
     for backup in known.difference(&listed) {
         catalog.record_vanished(backup, name, now).await?;
         refreshed.vanished.push((name.clone(), backup.clone()));
@@ -180,30 +206,72 @@ async fn enter(
     Ok(())
 }
 
-/// Reads the journal. An unreadable record costs its contents, not the refresh.
+/// The journal of a repository, as listed.
+struct ListedJournal {
+    repository: Repository,
+    runs: BTreeSet<RunId>,
+    stamps: BTreeMap<String, ObjectStamp>,
+}
+
+/// Reads the records of runs that are not known yet, and those that were changed since they were accepted. An
+/// unreadable record costs its contents, not the refresh.
 async fn read_journal(
     catalog: &Catalog,
     system: &SystemName,
-    mut runs: BTreeMap<RunId, Repository>,
+    journals: Vec<ListedJournal>,
     refreshed: &mut Refreshed,
 ) -> Result<(), CatalogError> {
-    for known in catalog.run_ids().await? {
-        runs.remove(&known);
-    }
-    let mut reads = stream::iter(runs)
-        .map(async |(run, repository)| {
-            let read = journal::read(&*repository.store, system, &run).await;
-            (repository, read)
-        })
-        .buffered(PARALLEL);
-    while let Some((repository, read)) = reads.next().await {
-        match read {
-            Ok((record, _)) => {
-                catalog.record_run(&record).await?;
-                refreshed.runs += 1;
+    let known = catalog.run_ids().await?;
+    for ListedJournal { repository, runs, stamps } in journals {
+        let accepted_stamps = catalog.stamps(&repository.name).await?;
+        let (mut accepted_now, mut to_read) = (Vec::new(), Vec::new());
+        for run in runs {
+            let key = layout::journal_record(system, &run);
+            let Some(stamp) = stamps.get(&key) else { continue };
+            let (accepted, size) = (accepted_stamps.get(&key), stamp.size);
+            let stamp = stamp.to_string();
+            if accepted == Some(&stamp) && known.contains(&run) {
+                continue;
             }
-            Err(error) => refreshed.unread.push(Unavailable::new(&repository, error).reason()),
+            // What another repository had of it was accepted, and its bytes are the same in each.
+            let record = catalog.run_record(&run).await?;
+            let has_its_size = |record: &JournalRecord| {
+                journal::serialise(record).is_ok_and(|bytes| bytes.len() as u64 == size)
+            };
+            match accepted.is_none() && record.as_ref().is_some_and(has_its_size) {
+                true => accepted_now.push((key, stamp)),
+                false => to_read.push((run, key, stamp)),
+            }
         }
+        let mut reads = stream::iter(to_read)
+            .map(async |(run, key, stamp)| {
+                let read = journal::read(&*repository.store, system, &run).await;
+                (run, key, stamp, read)
+            })
+            .buffered(PARALLEL);
+        while let Some((run, key, stamp, read)) = reads.next().await {
+            let accepted = match (read, catalog.run_record(&run).await?) {
+                // It was deleted meanwhile.
+                (Err(JournalError::Read { source, .. }), _) if source.kind == StoreErrorKind::NotFound => {
+                    continue;
+                }
+                (Err(error), _) => Err(error),
+                (Ok((record, _)), Some(standing)) if !record.says_the_same(&standing) => {
+                    Err(JournalError::Differs { run })
+                }
+                (Ok(_), Some(_)) => Ok(()),
+                (Ok((record, _)), None) => {
+                    catalog.record_run(&record).await?;
+                    refreshed.runs += 1;
+                    Ok(())
+                }
+            };
+            match accepted {
+                Ok(()) => accepted_now.push((key, stamp)),
+                Err(error) => refreshed.unread.push(Unavailable::new(&repository, error).reason()),
+            }
+        }
+        catalog.record_stamps(&repository.name, &accepted_now).await?;
     }
     Ok(())
 }
@@ -240,8 +308,7 @@ mod tests {
     use crate::catalog::{CatalogLocation, Filter};
     use crate::model::{AssuranceLevel, CheckDepth, CopyCheck, CopyFault, ObjectFault, Outcome};
     use crate::repository::fixtures::{noon, repositories, store_backup, system};
-    use crate::repository::journal::{Detail, JournalRecord};
-    use crate::repository::layout;
+    use crate::repository::journal::Detail;
     use crate::repository::run_record;
     use crate::store::PutOptions;
 
@@ -437,6 +504,66 @@ mod tests {
         assert!(!is_good().await);
         catalog.record_check(&later(2, CheckDepth::Plain, vec![])).await.unwrap();
         assert!(is_good().await);
+    }
+
+    #[tokio::test]
+    async fn a_known_manifest_that_was_changed_in_place_is_noticed_until_it_is_as_it_was() {
+        let root = tempfile::tempdir().unwrap();
+        let set = repositories(root.path(), &["primary", "copy"]).await;
+        let (primary, copy) = (set.iter().next().unwrap(), set.iter().nth(1).unwrap());
+        let known = store_backup(primary, 0).await;
+        store_backup(copy, 0).await;
+        let catalog = catalog(root.path()).await;
+        run(&catalog, &set, Depth::New).await;
+
+        let path = root.path().join("copy").join(layout::manifest(&system(), &known.id));
+        let bytes = std::fs::read(&path).unwrap();
+        let mut other = known.clone();
+        other.host = "someone-else".to_owned();
+        let changed = [bytes[..40].to_vec(), vec![], serde_json::to_vec(&other).unwrap()];
+        for changed in changed {
+            std::fs::write(&path, changed).unwrap();
+            for _ in 0..2 {
+                let refreshed = run(&catalog, &set, Depth::New).await;
+                let refused: Vec<_> =
+                    refreshed.refused.iter().map(|refused| (&refused.repository, &refused.backup)).collect();
+                assert_eq!(refused, [(&copy.name, &known.id)]);
+                let entry = catalog.backups(&Filter::default()).await.unwrap().remove(0);
+                assert!(entry.copy(&primary.name).unwrap().is_held());
+                assert!(!entry.copy(&copy.name).unwrap().is_held());
+            }
+            std::fs::write(&path, &bytes).unwrap();
+            let refreshed = run(&catalog, &set, Depth::New).await;
+            assert!(refreshed.refused.is_empty() && refreshed.returned.len() == 1, "{refreshed:?}");
+        }
+        // Touched, it is read once, and is the same.
+        std::fs::write(&path, &bytes).unwrap();
+        let refreshed = run(&catalog, &set, Depth::New).await;
+        assert!(refreshed.refused.is_empty() && refreshed.found.is_empty(), "{refreshed:?}");
+    }
+
+    #[tokio::test]
+    async fn a_known_record_of_the_journal_that_is_junk_in_one_repository_is_noticed() {
+        let root = tempfile::tempdir().unwrap();
+        let set = repositories(root.path(), &["primary", "copy"]).await;
+        let record = verified(vec![]);
+        run_record::append(&set, &system(), record.clone()).await.unwrap();
+        let catalog = catalog(root.path()).await;
+        let path = |name: &str| root.path().join(name).join(layout::journal_record(&system(), &record.run));
+        let bytes = std::fs::read(path("copy")).unwrap();
+        // The first repository has it as it was written; the copy never did.
+        std::fs::write(path("copy"), &bytes[..9]).unwrap();
+        let refreshed = run(&catalog, &set, Depth::New).await;
+        assert_eq!((refreshed.runs, refreshed.unread.len()), (1, 1), "{refreshed:?}");
+        std::fs::write(path("copy"), &bytes).unwrap();
+        assert_eq!(run(&catalog, &set, Depth::New).await.unread, [""; 0]);
+        // Another outcome in the same number of bytes, written later.
+        let other = String::from_utf8(bytes).unwrap().replace("verify", "verifx");
+        std::fs::write(path("primary"), other).unwrap();
+        for _ in 0..2 {
+            let refreshed = run(&catalog, &set, Depth::New).await;
+            assert!(refreshed.unread[0].contains("not the one that is known"), "{refreshed:?}");
+        }
     }
 
     #[tokio::test]

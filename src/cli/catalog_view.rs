@@ -62,7 +62,14 @@ impl CatalogView {
     ) -> Result<Self, CommandError> {
         let history = catalog.history().await?;
         let missing = missing(&policy, &catalog, refreshed.as_ref(), &history).await?;
-        warn_gone(context, &missing);
+        // A manifest that is not accepted was reported already.
+        let is_refused = |missing: &MissingCopy| {
+            refreshed.iter().flat_map(|refreshed| &refreshed.refused).any(|refused| {
+                (&refused.backup, &refused.repository) == (&missing.backup, &missing.repository)
+            })
+        };
+        let gone: Vec<_> = missing.iter().filter(|missing| !is_refused(missing)).cloned().collect();
+        warn_gone(context, &gone);
         Ok(Self { policy, catalog, repositories, refreshed, missing })
     }
 
@@ -190,7 +197,7 @@ pub(super) fn warn(context: &Context, refreshed: &Refreshed) {
             .warn(format!("`{}` holds what is not accepted as a backup: {reason}", refused.repository));
     }
     for reason in &refreshed.unread {
-        context.output.warn(format!("a record of the journal was left out: {reason}"));
+        context.output.warn(format!("a record of the journal is not accepted: {reason}"));
     }
 }
 

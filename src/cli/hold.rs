@@ -102,13 +102,25 @@ async fn add(args: AddArgs, context: &Context) -> Result<Exit, CommandError> {
             HeldScope::Backup(known.find(prefix.as_deref().unwrap_or_default()).await?.id().clone())
         }
     };
-    let hold = Hold {
-        id: RunId::new(now, seed()).to_string(),
-        on,
-        reason: args.reason,
-        by: person(args.by),
-        placed: now,
-        until: args.until,
+    let (by, reason, until) = (person(args.by), args.reason, args.until);
+    let (holds, _) = read_all(context, &known.policy, &known.repositories).await;
+    let hold = match holds.standing(&on, &by, now) {
+        // Repeated, it completes what a repository has missed.
+        Some(standing) if (&standing.reason, standing.until) == (&reason, until) => standing.clone(),
+        Some(standing) => {
+            let until = standing.until.map_or("it is released".to_owned(), format_time);
+            return Err(CommandError::usage(format!(
+                "{by} holds {} already, until {until}: hold `{}`, {}",
+                describe(&on),
+                standing.id,
+                standing.reason
+            ))
+            .hint(format!(
+                "To change it, place the new one with another `--by`, and release this one (`drctl hold release {}`).",
+                standing.id
+            )));
+        }
+        None => Hold { id: RunId::new(now, seed()).to_string(), on, reason, by, placed: now, until },
     };
     let lost = hold_store::add(&known.repositories, &known.policy.system, &hold).await;
     let lost = lost.map_err(CommandError::failed)?;
@@ -147,8 +159,14 @@ async fn opened(context: &Context) -> Result<(Policy, Repositories, Holds, bool)
         catalog.close().await;
     }
     let repositories = repositories.for_reading(&policy.system, None).await;
-    let (mut holds, mut is_whole) = (Holds::default(), repositories.lost().is_empty());
     repositories.lost().iter().for_each(|lost| warn_lost(context, lost));
+    let (holds, is_whole) = read_all(context, &policy, &repositories).await;
+    Ok((policy, repositories, holds, is_whole))
+}
+
+/// Returns the holds of every repository, and whether each could be read.
+async fn read_all(context: &Context, policy: &Policy, repositories: &Repositories) -> (Holds, bool) {
+    let (mut holds, mut is_whole) = (Holds::default(), repositories.lost().is_empty());
     for repository in repositories.iter() {
         match hold_store::read(&*repository.store, &policy.system).await {
             Ok(found) => holds.merge(found),
@@ -158,7 +176,7 @@ async fn opened(context: &Context) -> Result<(Policy, Repositories, Holds, bool)
             }
         }
     }
-    Ok((policy, repositories, holds, is_whole))
+    (holds, is_whole)
 }
 
 #[derive(Serialize)]

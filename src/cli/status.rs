@@ -459,7 +459,11 @@ fn details(place: &LocationStatus) -> Vec<String> {
         lines.push(format!("  {name}: everything until {}, {commit}", format_time(log.until)));
         let is_bad = |gap: &str| place.bad_log.iter().any(|file| gap.ends_with(file.as_str()));
         if let Some(gap) = log.gap.as_ref().filter(|gap| !is_bad(gap)) {
-            lines.push(format!("  {name}: later WAL is of no use: {gap} is missing before it"));
+            let why = match log.damaged_at {
+                Some(at) => format!("{gap} is damaged at {at}"),
+                None => format!("{gap} is missing"),
+            };
+            lines.push(format!("  {name}: later WAL is of no use: {why} before it"));
         }
     }
     if let Some(file) = &place.lost {

@@ -66,6 +66,7 @@ pub(super) async fn run(args: VerifyArgs, context: &Context) -> Result<Exit, Com
     missing.retain(|copy| !is_rejected(copy));
     found.extend(missing);
     let unmarked: Vec<_> = known.repositories.unmarked().to_vec();
+    let unread = known.refreshed.iter().flat_map(|refreshed| refreshed.unread.clone()).collect::<Vec<_>>();
     let plan = plan(&chosen, &all, found, scope.only.as_ref());
     if plan.is_empty() {
         return Err(CommandError::new(Exit::Nothing, "there is no backup to verify"));
@@ -85,15 +86,16 @@ pub(super) async fn run(args: VerifyArgs, context: &Context) -> Result<Exit, Com
         warn_lost(context, lost);
     }
     if context.output.is_json() {
-        context.output.document("verify", &document(&report));
+        context.output.document("verify", &document(&report, &unread));
     } else {
         show(context, &report, &items);
         show_kept(&context.output, &report.kept);
     }
     reasons(&report).iter().for_each(|reason| context.output.reason(reason));
     unmarked.iter().for_each(|unmarked| context.output.reason(unmarked.reason()));
+    unread.iter().for_each(|reason| context.output.reason(format!("the journal: {reason}")));
     Ok(match exit(&report) {
-        Exit::Done if !unmarked.is_empty() => Exit::Partly,
+        Exit::Done if !unmarked.is_empty() || !unread.is_empty() => Exit::Partly,
         exit => exit,
     })
 }
@@ -325,6 +327,9 @@ struct VerifyDocument<'a> {
     /// AWS-managed backups, in each region recorded at their creation.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     kept: &'a [CloudFinding],
+    /// Records of the journal that are not accepted.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    journal: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -355,7 +360,7 @@ struct FindingRow<'a> {
     broken: Option<String>,
 }
 
-fn document(report: &VerifyReport) -> VerifyDocument<'_> {
+fn document<'a>(report: &'a VerifyReport, unread: &'a [String]) -> VerifyDocument<'a> {
     let copies = report.findings.iter().map(|finding| {
         let row = FindingRow {
             backup: &finding.backup,
@@ -402,10 +407,11 @@ fn document(report: &VerifyReport) -> VerifyDocument<'_> {
         reasons: &finding.unread,
     });
     VerifyDocument {
-        good: report.is_good(),
+        good: report.is_good() && unread.is_empty(),
         interrupted: report.interrupted,
         copies: copies.collect(),
         logs: logs.collect(),
         kept: &report.kept,
+        journal: unread,
     }
 }

@@ -8,8 +8,8 @@ use chrono::{DateTime, Utc};
 use super::evidence::{Evidence, ListedWal, Question};
 use crate::model::{BackupId, Manifest, Segment, Timeline, WalName, chain};
 use crate::wal::{
-    Archive, ArchiverFacts, CommitTimes, Gap, ReplayEnd, ReplayPosition, ReplayRange, TimelineDivergence,
-    TimelineTarget, WalInventory, complete_until_by_server,
+    Archive, ArchiverFacts, CommitTimes, DamagedWal, Gap, ReplayEnd, ReplayPosition, ReplayRange,
+    TimelineDivergence, TimelineTarget, WalInventory, complete_until_by_server,
 };
 
 /// The WAL of one cluster in one repository.
@@ -22,6 +22,8 @@ pub struct ArchiveStatus {
     /// The end; `None` where there is nothing.
     pub reach: Option<ReplayRange>,
     pub moment: CommitTimes,
+    /// Segments that were damaged before they were archived: recovery ends in each, like at a gap.
+    pub damaged: Vec<DamagedWal>,
     /// Where WAL is missing: the newest base backup after the gap, which can be recovered to the end.
     pub base: Option<BackupId>,
     /// A file whose archiving was confirmed to the server, and that is missing.
@@ -55,7 +57,15 @@ pub fn assess_archive(
         ListedWal::None(why) => return Ok(Err(why.clone())),
     };
     let on = server.map(|server| server.timeline);
-    let end = end(held, on);
+    let damaged = match end(held, on) {
+        Some((since, reach)) => {
+            let mut damaged = evidence.damage(archive, &reach)?;
+            damaged.retain(|damaged| reach.first_damage([*damaged], since.lsn).is_some());
+            damaged
+        }
+        None => vec![],
+    };
+    let end = end(&without(held, &damaged), on);
     let mut moment = match &end {
         Some((_, reach)) => evidence.times(archive, reach)?,
         None => CommitTimes { complete: None, newest_commit: None },
@@ -73,12 +83,20 @@ pub fn assess_archive(
     Ok(Ok(ArchiveStatus {
         lost: None,
         base: None,
+        damaged,
         beside: on.and_then(|on| TimelineDivergence::of_held(held, on)),
         timelines: timelines.collect(),
         contiguous_since: end.as_ref().map(|(since, _)| *since),
         reach: end.map(|(_, reach)| reach),
         moment,
     }))
+}
+
+/// Returns the inventory without damaged segments.
+fn without(held: &WalInventory, damaged: &[DamagedWal]) -> WalInventory {
+    let mut intact = held.clone();
+    damaged.iter().for_each(|damaged| intact.forget(WalName::Segment(damaged.segment)));
+    intact
 }
 
 /// Returns the start of the contiguous WAL up to the end of the server's timeline, and that end; of the
@@ -129,8 +147,15 @@ fn leads_to(
 }
 
 impl ArchiveStatus {
+    /// Returns what is intact of its inventory.
+    pub(super) fn intact(&self, held: &WalInventory) -> WalInventory {
+        without(held, &self.damaged)
+    }
+
+    /// Returns whether WAL is missing or damaged.
     pub fn has_gaps(&self) -> bool {
-        self.timelines.iter().any(|timeline| !timeline.gaps.is_empty() || timeline.lacks_history)
+        !self.damaged.is_empty()
+            || self.timelines.iter().any(|timeline| !timeline.gaps.is_empty() || timeline.lacks_history)
     }
 
     /// Returns whether WAL is missing and no later base backup makes it unnecessary.

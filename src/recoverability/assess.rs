@@ -218,10 +218,11 @@ mod tests {
 
     use super::*;
     use crate::model::{Lsn, Manifest, Physical, Segment, SegmentSize, ServerFacts, Timeline, WalName};
+    use crate::recoverability::archive::assess_archive;
     use crate::recoverability::evidence::{Evidence, ListedWal, Question};
     use crate::recoverability::wal::{assess_wal, wal_windows};
     use crate::repository::fixtures::{backup, noon};
-    use crate::wal::{CommitTimes, WalInventory};
+    use crate::wal::{Archive, CommitTimes, WalInventory};
 
     const SIZE: SegmentSize = SegmentSize::DEFAULT;
     const MINUTES: u64 = 40;
@@ -251,8 +252,15 @@ mod tests {
         manifest
     }
 
-    fn answer(question: Question, segments: &BTreeSet<u64>, evidence: &mut Evidence) {
+    /// `damaged`: where WAL was damaged before it was archived.
+    fn answer(question: Question, segments: &BTreeSet<u64>, damaged: Option<Lsn>, evidence: &mut Evidence) {
         match question {
+            Question::Damage { archive, segments } => {
+                let found = segments.into_iter().map(|segment| {
+                    (segment, damaged.filter(|at| segment.number(SIZE) == Some(SIZE.number_of(*at))))
+                });
+                evidence.enter_damage(archive, found);
+            }
             Question::Wal { archive, since } => {
                 let segment = |number: &u64| WalName::Segment(Segment::new(Timeline::FIRST, *number, SIZE));
                 let held = WalInventory::new(SIZE, segments.iter().map(segment));
@@ -267,11 +275,19 @@ mod tests {
     }
 
     fn settled<T>(segments: &BTreeSet<u64>, assess: impl Fn(&Evidence) -> Result<T, Question>) -> T {
+        settled_with_damage(segments, None, assess)
+    }
+
+    fn settled_with_damage<T>(
+        segments: &BTreeSet<u64>,
+        damaged: Option<Lsn>,
+        assess: impl Fn(&Evidence) -> Result<T, Question>,
+    ) -> T {
         let mut evidence = Evidence::default();
         loop {
             match assess(&evidence) {
                 Ok(assessed) => return assessed,
-                Err(question) => answer(question, segments, &mut evidence),
+                Err(question) => answer(question, segments, damaged, &mut evidence),
             }
         }
     }
@@ -299,6 +315,50 @@ mod tests {
         assert_eq!(shown(&windows(&bases[1..], &with_gap)), [(12, 20)]);
         // One whose own WAL is missing leads nowhere.
         assert_eq!(shown(&windows(&bases, &(&all - &BTreeSet::from([12])))), [(2, 12)]);
+    }
+
+    fn in_segment(number: u64, offset: u64) -> Option<Lsn> {
+        Some(Lsn(SIZE.begin_of(number).0 + offset))
+    }
+
+    #[test]
+    fn a_window_ends_where_wal_was_damaged_before_it_was_archived() {
+        let all: BTreeSet<u64> = (1..20).collect();
+        let bases = [base(2, None), base(5, None), base(12, None)];
+        let newest_first: Vec<&Manifest> = bases.iter().rev().collect();
+        let found = settled_with_damage(&all, in_segment(8, 5000), |evidence| {
+            wal_windows(&newest_first, evidence, None, &[])
+        });
+        assert_eq!(shown(&found), [(12, 20), (2, 8)]);
+        let name = Segment::new(Timeline::FIRST, 8, SIZE).to_string();
+        assert!(found[1].gap.as_ref().unwrap().contains(&name), "{found:?}");
+        let older: Vec<&Manifest> = bases[..2].iter().rev().collect();
+        let status = settled_with_damage(&all, in_segment(8, 5000), |evidence| {
+            assess_wal(&older, evidence, None, &[])
+        });
+        let reach = status.reach.unwrap();
+        assert_eq!((reach.until, reach.damaged_at.is_some()), (minute(8), true));
+        // A backup whose own WAL is damaged is not restorable.
+        let status =
+            settled_with_damage(&all, in_segment(5, 200), |evidence| assess_wal(&older, evidence, None, &[]));
+        assert_eq!(status.reach.unwrap().base, bases[0].id);
+    }
+
+    #[test]
+    fn wal_status_counts_only_what_leads_to_the_end_behind_damage() {
+        let all: BTreeSet<u64> = (1..20).collect();
+        let archive = Archive::from_manifest(&base(2, None)).unwrap();
+        let status = |damaged| {
+            settled_with_damage(&all, damaged, |evidence| assess_archive(&archive, evidence, None)).unwrap()
+        };
+        let intact = status(None);
+        assert!(!intact.has_gaps() && intact.contiguous_since.unwrap().lsn == SIZE.begin_of(1));
+        let damaged = status(in_segment(8, 5000));
+        assert!(damaged.is_broken() && damaged.damaged.len() == 1);
+        assert_eq!(damaged.contiguous_since.unwrap().lsn, SIZE.begin_of(9));
+        assert_eq!(damaged.reach.unwrap().end, intact.reach.unwrap().end);
+        // Nothing behind the newest segment is counted as complete.
+        assert_eq!(status(in_segment(19, 5000)).reach.unwrap().end.lsn, SIZE.begin_of(19));
     }
 
     #[test]

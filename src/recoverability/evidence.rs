@@ -1,9 +1,11 @@
 //! Facts about the WAL in one repository. An assessment that needs more returns the next query.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 
-use crate::model::{Segment, WalName};
-use crate::wal::{Archive, CommitTimes, ReplayRange, WalInventory};
+use crate::model::{Lsn, Segment, WalName};
+use crate::wal::{Archive, CommitTimes, DamagedWal, ReplayRange, WalInventory};
 
 /// A fact that an assessment needs, and that has not been queried yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +14,8 @@ pub enum Question {
     Wal { archive: Archive, since: Option<Segment> },
     /// The commit times of this range.
     CommitTimes { archive: Archive, range: ReplayRange },
+    /// Where each of these segments was damaged before it was archived.
+    Damage { archive: Archive, segments: Vec<Segment> },
     /// When this file was written.
     Written { archive: Archive, file: WalName },
 }
@@ -30,6 +34,7 @@ pub struct Evidence {
     wal: Vec<(Archive, Option<Segment>, ListedWal)>,
     times: Vec<(Archive, ReplayRange, CommitTimes)>,
     written: Vec<(Archive, WalName, Option<DateTime<Utc>>)>,
+    damage: Vec<(Archive, BTreeMap<Segment, Option<Lsn>>)>,
 }
 
 impl Evidence {
@@ -45,6 +50,17 @@ impl Evidence {
         self.written.push((archive, file, written));
     }
 
+    pub fn enter_damage(
+        &mut self,
+        archive: Archive,
+        found: impl IntoIterator<Item = (Segment, Option<Lsn>)>,
+    ) {
+        match self.damage.iter_mut().find(|(known, _)| *known == archive) {
+            Some((_, known)) => known.extend(found),
+            None => self.damage.push((archive, found.into_iter().collect())),
+        }
+    }
+
     /// Returns the smallest listing that includes everything from `since` on.
     pub fn wal(&self, archive: &Archive, since: Option<Segment>) -> Result<&ListedWal, Question> {
         let of_it = self.wal.iter().filter(|(known, from, _)| known == archive && *from <= since);
@@ -56,6 +72,21 @@ impl Evidence {
         let found = self.times.iter().find(|(known, of, _)| known == archive && of == range);
         let question = || Question::CommitTimes { archive: archive.clone(), range: range.clone() };
         found.map(|(.., times)| *times).ok_or_else(question)
+    }
+
+    /// Returns the damaged segments among the newest ones of the range, oldest first.
+    pub fn damage(&self, archive: &Archive, range: &ReplayRange) -> Result<Vec<DamagedWal>, Question> {
+        let known = self.damage.iter().find(|(known, _)| known == archive).map(|(_, found)| found);
+        let at = |segment: &Segment| known.and_then(|known| known.get(segment)).copied();
+        let newest = range.newest_segments();
+        let segments: Vec<Segment> = newest.iter().filter(|segment| at(segment).is_none()).copied().collect();
+        if !segments.is_empty() {
+            return Err(Question::Damage { archive: archive.clone(), segments });
+        }
+        let damaged = newest
+            .into_iter()
+            .filter_map(|segment| Some(DamagedWal { segment, at: at(&segment).flatten()? }));
+        Ok(damaged.collect())
     }
 
     /// Returns when a file was written; `None`: it does not exist.

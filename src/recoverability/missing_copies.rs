@@ -21,6 +21,9 @@ pub struct MissingCopy {
     pub since: Option<DateTime<Utc>>,
     /// No repository holds it any more.
     pub is_lost: bool,
+    /// Another repository is known to hold it. Where neither is so, one that could not be queried may.
+    #[serde(skip)]
+    pub is_elsewhere: bool,
 }
 
 impl MissingCopy {
@@ -38,7 +41,10 @@ impl fmt::Display for MissingCopy {
                 write!(f, "it is missing since {}, and no repository has it", format_time(since))
             }
             (None, true) => f.write_str("the journal has its record, and no repository has it"),
-            (None, false) => f.write_str("another repository has it"),
+            (None, false) if self.is_elsewhere => f.write_str("another repository has it"),
+            (None, false) => f.write_str(
+                "the journal has its record, and only a repository that could not be queried may have it",
+            ),
         }
     }
 }
@@ -59,7 +65,8 @@ pub fn missing_copies(
     let mut missing = Vec::new();
     for id in ids.into_iter().rev() {
         let entry = known.get(id);
-        let is_lost = !entry.is_some_and(|entry| entry.is_held()) && all_reached;
+        let is_elsewhere = entry.is_some_and(|entry| entry.is_held());
+        let is_lost = !is_elsewhere && all_reached;
         for repository in repositories {
             let copy = entry.and_then(|entry| entry.copy(&repository.name));
             let since = copy.and_then(|copy| copy.vanished);
@@ -70,7 +77,7 @@ pub fn missing_copies(
                 continue;
             }
             let (backup, repository) = (id.clone(), repository.name.clone());
-            missing.push(MissingCopy { backup, repository, since, is_lost });
+            missing.push(MissingCopy { backup, repository, since, is_lost, is_elsewhere });
         }
     }
     missing
@@ -142,5 +149,13 @@ mod tests {
         let entries = [entry(0, &[("primary", true)]), entry(1, &[("primary", false), ("west", false)])];
         let found = missing_copies(&entries, &BackupHistory::default(), &both(false));
         assert_eq!(shown(&found), [(1, "primary", true, false), (1, "west", true, false)]);
+        // Only the journal knows of it: whether another repository has it is not known.
+        let mut history = BackupHistory::default();
+        history.taken.insert(backup(2).0.id);
+        let found = missing_copies(&entries, &history, &both(false));
+        assert_eq!(shown(&found)[0], (2, "primary", false, false));
+        assert!(found[0].to_string().contains("could not be queried may have it"), "{}", found[0]);
+        let elsewhere = missing_copies(&[entry(3, &[("west", true)])], &history, &both(false));
+        assert_eq!(elsewhere[0].to_string(), "another repository has it");
     }
 }

@@ -19,7 +19,9 @@ use crate::repository::{Inventory, Listing, Repositories, Repository};
 use crate::store::Store;
 use crate::text::error_chain;
 use crate::wal::cluster::ClusterError;
-use crate::wal::{Archive, ArchiverFacts, LastArchived, ListError, WalInventory, holdings, modified, moment};
+use crate::wal::{
+    Archive, ArchiverFacts, LastArchived, ListError, WalInventory, damage, holdings, modified, moment,
+};
 
 /// The time limit for the listing that determines whether base backups are restorable.
 const LISTED_WITHIN: Duration = Duration::from_secs(60);
@@ -64,6 +66,10 @@ async fn answer(
         Question::CommitTimes { archive, range } => {
             let times = moment(store, &archive, &range).await.map_err(ListError::Store)?;
             evidence.enter_times(archive, range, times);
+        }
+        Question::Damage { archive, segments } => {
+            let found = damage(store, &archive, &segments).await.map_err(ListError::Store)?;
+            evidence.enter_damage(archive, found);
         }
         Question::Written { archive, file } => {
             let written = modified(store, &archive, file).await.map_err(ListError::Store)?;
@@ -188,7 +194,7 @@ pub async fn archive_status(
         // `drctl verify` reports unreadable manifests.
         let inventory = Inventory::load(&listing, &archive.system, &[BackupKind::Base]).await;
         let bases = inventory.backups.iter().map(|record| &record.manifest);
-        status.base = base_after_gaps(archive, held, reach, bases).cloned();
+        status.base = base_after_gaps(archive, &status.intact(held), reach, bases).cloned();
     }
     Ok(status)
 }
@@ -252,4 +258,87 @@ pub async fn missing_of(repository: &Repository, archive: &Archive, base: &Manif
     let physical = base.physical.as_ref()?;
     let obstacles = obstacles(repository, archive, &[(&base.id, physical)]).await;
     obstacles.into_iter().next().map(|(_, obstacle)| obstacle.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::model::{SegmentSize, SystemIdentifier, Timeline};
+    use crate::repository::fixtures::{noon, repositories, system};
+    use crate::store::PutOptions;
+    use crate::wal::cluster;
+
+    const SIZE: SegmentSize = SegmentSize::DEFAULT;
+
+    fn archive() -> Archive {
+        Archive { system: system(), source: "database".parse().unwrap(), cluster: SystemIdentifier(7) }
+    }
+
+    fn key(number: u64) -> String {
+        archive().key(WalName::Segment(Segment::new(Timeline::FIRST, number, SIZE)), ".zst")
+    }
+
+    /// Writes these segments just now.
+    async fn write(repository: &Repository, numbers: &[u64]) {
+        for number in numbers {
+            let body = "at least sixteen bytes of WAL".into();
+            repository.store.put(&key(*number), body, &PutOptions::absent()).await.unwrap();
+        }
+    }
+
+    async fn archived(root: &Path, numbers: &[u64]) -> Repository {
+        let set = repositories(root, &["primary"]).await;
+        let repository = set.iter().next().unwrap().clone();
+        cluster::record(&repository, &archive(), SIZE, "id", noon(), false).await.unwrap();
+        write(&repository, numbers).await;
+        repository
+    }
+
+    fn gaps(held: &WalInventory) -> usize {
+        held.gaps(Timeline::FIRST).len()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_gap_before_a_segment_that_was_just_written_closes_while_it_is_listed_again() {
+        let root = tempfile::tempdir().unwrap();
+        let repository = archived(root.path(), &[3, 5]).await;
+        let archive = archive();
+        let listed_once = holdings(&*repository.store, &archive, None, &Identities::default()).await.unwrap();
+        assert_eq!(gaps(&listed_once), 1);
+        let closing = async {
+            tokio::time::sleep(LIST_AGAIN * 2).await;
+            write(&repository, &[4]).await;
+        };
+        let (held, ()) = tokio::join!(settled_holdings(&*repository.store, &archive, None), closing);
+        assert_eq!(gaps(&held.unwrap()), 0);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_old_gap_is_reported_at_once_and_a_young_one_once_it_is_old() {
+        let root = tempfile::tempdir().unwrap();
+        let repository = archived(root.path(), &[3, 5]).await;
+        let archive = archive();
+        let written = |ago: Duration| {
+            let path = root.path().join("primary").join(key(5));
+            let file = std::fs::File::options().write(true).open(path).unwrap();
+            file.set_modified(SystemTime::from(SystemClock.now()) - ago).unwrap();
+        };
+        written(Duration::from_secs(60));
+        // Listed a second time it would have none.
+        let closing = async {
+            tokio::time::sleep(LIST_AGAIN * 4).await;
+            write(&repository, &[4]).await;
+        };
+        let (held, ()) = tokio::join!(settled_holdings(&*repository.store, &archive, None), closing);
+        assert_eq!(gaps(&held.unwrap()), 1);
+
+        write(&repository, &[7]).await;
+        let begun = std::time::Instant::now();
+        let held = settled_holdings(&*repository.store, &archive, None).await.unwrap();
+        assert_eq!(gaps(&held), 1);
+        assert!(begun.elapsed() >= LIST_AGAIN, "it was listed again");
+    }
 }

@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::evidence::{Evidence, ListedWal, Question};
 use super::window::RecoveryWindow;
 use crate::model::{
-    BackupId, Manifest, Physical, RepositoryName, SourceName, SystemIdentifier, WalCheck, WalName, bad_files,
-    chain,
+    BackupId, Lsn, Manifest, Physical, RepositoryName, SourceName, SystemIdentifier, WalCheck, WalName,
+    bad_files, chain,
 };
 use crate::wal::{
     Archive, ArchiverFacts, CommitTimes, ReplayEnd, ReplayPosition, ReplayRange, TimelineDivergence,
@@ -59,6 +59,8 @@ pub struct WalReach {
     pub newest_commit: Option<DateTime<Utc>>,
     /// What is missing before later WAL, which is therefore unusable.
     pub gap: Option<String>,
+    /// Where that segment is damaged; `None`: it is missing.
+    pub damaged_at: Option<Lsn>,
 }
 
 impl WalReach {
@@ -222,7 +224,17 @@ fn assess_base(
         let names: Vec<_> = bad.iter().map(WalName::to_string).collect();
         return waiting(format!("the last `drctl verify` found WAL bad that it needs: {}", names.join(", ")));
     }
-    let way = WalSource { reach: good.reach(way.begin, way.follow), ..way };
+    let reach_of_good = good.reach(way.begin, way.follow);
+    let damaged = evidence.damage(&archive, &reach_of_good)?;
+    let damaged = reach_of_good.first_damage(damaged, physical.start);
+    if let Some(damaged) = damaged.filter(|damaged| damaged.at < physical.stop) {
+        return waiting(format!("segment {} that it needs is damaged at {}", damaged.segment, damaged.at));
+    }
+    let cut = |reach: ReplayRange| match damaged {
+        Some(damaged) => reach.until_damage(damaged),
+        None => reach,
+    };
+    let way = WalSource { reach: cut(reach_of_good), ..way };
     let times = evidence.times(&archive, &way.reach)?;
     let reach = reach(base, &way, &good, times, server);
     Ok(Some(AssessedBase::Restorable { reach, end: way.reach.end }))
@@ -313,6 +325,10 @@ fn reach(
             ReplayEnd::NoHistory(timeline) => Some(format!("{}.history", timeline.in_names())),
             ReplayEnd::NotAChild(timeline) => Some(format!("the way to timeline {timeline}")),
             ReplayEnd::Damaged(damaged) => Some(format!("segment {}", damaged.segment)),
+        },
+        damaged_at: match way.reach.stop {
+            ReplayEnd::Damaged(damaged) => Some(damaged.at),
+            _ => None,
         },
     }
 }

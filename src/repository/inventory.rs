@@ -2,7 +2,9 @@
 //! differ.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
+use chrono::{DateTime, Utc};
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use futures_util::stream;
@@ -11,7 +13,7 @@ use super::{ManifestError, Repositories, Repository, Unavailable, layout, manife
 use crate::model::{
     BackupId, BackupKind, BrokenChain, Manifest, RepositoryName, RunId, SourceName, SystemName, chain, parent,
 };
-use crate::store::list_all;
+use crate::store::{ObjectInfo, list_all};
 
 /// Manifests that are read concurrently; each is at most a few MiB.
 const AT_ONCE: usize = 8;
@@ -31,6 +33,28 @@ pub struct RepositoryListing {
     pub backups: BTreeSet<BackupId>,
     /// Runs in its journal; empty where only one source was listed.
     pub runs: BTreeSet<RunId>,
+    /// Of its manifests and of the records of its journal, by key.
+    pub stamps: BTreeMap<String, ObjectStamp>,
+}
+
+/// What a listing says of an object: where it is written again, by whatever, it has another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectStamp {
+    pub size: u64,
+    etag: String,
+    modified: DateTime<Utc>,
+}
+
+impl ObjectStamp {
+    fn new(object: &ObjectInfo) -> Self {
+        Self { size: object.size, etag: object.etag.clone(), modified: object.modified }
+    }
+}
+
+impl fmt::Display for ObjectStamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.size, self.modified.timestamp_micros(), self.etag)
+    }
 }
 
 impl Listing {
@@ -50,12 +74,23 @@ impl Listing {
         for (repository, listed) in repositories.iter().zip(join_all(listed).await) {
             match listed {
                 Ok(objects) => {
-                    let keys = || objects.iter().map(|object| object.key.as_str());
-                    listing.repositories.push(RepositoryListing {
+                    let mut listed = RepositoryListing {
                         repository: repository.clone(),
-                        backups: keys().filter_map(layout::parse_manifest).collect(),
-                        runs: keys().filter_map(layout::parse_journal_record).collect(),
-                    });
+                        backups: BTreeSet::new(),
+                        runs: BTreeSet::new(),
+                        stamps: BTreeMap::new(),
+                    };
+                    for object in objects {
+                        let backup = layout::parse_manifest(&object.key);
+                        let run = layout::parse_journal_record(&object.key);
+                        if backup.is_some() || run.is_some() {
+                            let stamp = ObjectStamp::new(&object);
+                            listed.stamps.insert(object.key, stamp);
+                        }
+                        listed.backups.extend(backup);
+                        listed.runs.extend(run);
+                    }
+                    listing.repositories.push(listed);
                 }
                 Err(error) => listing.unlisted.push(Unavailable::new(repository, error)),
             }

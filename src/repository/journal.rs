@@ -54,6 +54,19 @@ impl JournalRecord {
     }
 }
 
+impl JournalRecord {
+    /// Returns whether both are of the same run with the same result, apart from what is filled in when a
+    /// record is written.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let bare = |record: &Self| {
+            let mut bare = Self { format: String::new(), previous: None, ..record.clone() };
+            bare.detail.repositories.clear();
+            bare
+        };
+        bare(self) == bare(other)
+    }
+}
+
 impl Detail {
     /// Creates the details of a run that restored backups.
     pub fn restored(
@@ -243,6 +256,16 @@ pub enum JournalError {
     Format { run: RunId, source: FormatError },
     #[error("failed to accept the journal's record of run `{run}`: it is of run `{found}`")]
     OtherRun { run: RunId, found: RunId },
+    #[error("failed to accept the journal's record of run `{run}`: it is not the one that is known of it")]
+    Differs { run: RunId },
+}
+
+/// Returns the bytes of a record, the same for every repository.
+pub(crate) fn serialise(record: &JournalRecord) -> Result<Bytes, JournalError> {
+    let mut bytes = serde_json::to_vec_pretty(record)
+        .map_err(|source| JournalError::Json { run: record.run.clone(), source })?;
+    bytes.push(b'\n');
+    Ok(Bytes::from(bytes))
 }
 
 /// Writes a record unchanged; an equal existing one is a success.

@@ -35,7 +35,7 @@ pub use clock_skew::{CLOCK_TOLERANCE, ClockSkew};
 pub use copier::{Copier, CopyOutcome, ObjectCopyError};
 
 pub use header::{MarkerError, RepositoryMarker};
-pub use inventory::{BackupRecord, Inventory, Listing, RejectedManifest, RepositoryListing};
+pub use inventory::{BackupRecord, Inventory, Listing, ObjectStamp, RejectedManifest, RepositoryListing};
 pub use known_locations::KnownLocations;
 pub use nested::{NestedError, nested};
 

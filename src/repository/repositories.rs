@@ -87,7 +87,12 @@ impl Repositories {
 
     /// Returns the repositories that may be written to.
     pub fn writable(&self) -> impl Iterator<Item = &Repository> {
-        self.usable.iter().filter(|repository| !self.read_only.contains(&repository.name))
+        let is_misplaced =
+            |name: &RepositoryName| self.misplaced.iter().any(|misplaced| misplaced.name == *name);
+        let may_be = move |repository: &&Repository| {
+            !self.read_only.contains(&repository.name) && !is_misplaced(&repository.name)
+        };
+        self.usable.iter().filter(may_be)
     }
 
     pub fn find(&self, name: &RepositoryName) -> Option<&Repository> {
@@ -96,6 +101,11 @@ impl Repositories {
 
     pub fn is_empty(&self) -> bool {
         self.usable.is_empty()
+    }
+
+    /// Returns the repositories that cannot be written to: the unavailable and the misplaced ones.
+    pub fn lost_to_writers(&self) -> Vec<Unavailable> {
+        self.lost.iter().chain(&self.misplaced).cloned().collect()
     }
 
     /// Returns the unavailable repositories and the reasons.
@@ -574,6 +584,38 @@ mod tests {
         put_marker(set.iter().nth(2).unwrap(), |marker| marker["repository_id"] = other.clone().into()).await;
         let opened = set.open_for_restore(&system(), Some(&other)).await;
         assert_eq!((opened.id(), opened.iter().len()), (Some(&*other), 1));
+    }
+
+    #[tokio::test]
+    async fn a_misplaced_repository_is_read_and_never_written_to() {
+        use crate::repository::fixtures::REPOSITORY_ID;
+        let root = tempfile::tempdir().unwrap();
+        let set = repositories(root.path(), &["primary", "copy"]).await;
+        set.for_writing(&system(), Some(REPOSITORY_ID), noon()).await.unwrap();
+        let misplaced = async || {
+            let error = NestedError::Repository {
+                path: root.path().join("copy"),
+                of: "primary".parse().unwrap(),
+                outer: root.path().to_owned(),
+            };
+            let set = repositories(root.path(), &["primary", "copy"]).await;
+            set.with_misplaced(vec![("copy".parse().unwrap(), error)])
+        };
+        let names = |repositories: &Repositories| {
+            repositories.writable().map(|repository| repository.name.to_string()).collect::<Vec<_>>()
+        };
+        let opened = misplaced().await;
+        assert_eq!(names(&opened), ["primary"]);
+        assert_eq!(opened.lost_to_writers().len(), 1);
+        for read in [
+            misplaced().await.for_reading(&system(), None).await,
+            misplaced().await.open_for_restore(&system(), None).await,
+        ] {
+            assert_eq!((read.iter().len(), names(&read)), (2, vec!["primary".to_owned()]));
+        }
+        let written = misplaced().await.for_writing(&system(), None, noon()).await.unwrap();
+        assert_eq!((written.iter().len(), written.lost().len()), (1, 1));
+        assert!(written.lost()[0].reason().contains("is inside repository"));
     }
 
     #[tokio::test]

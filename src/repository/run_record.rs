@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt as _};
 
-use super::journal::{JournalError, JournalRecord, newest, read, runs, write};
+use super::journal::{JournalError, JournalRecord, newest, read, runs, serialise, write};
 use super::manifest::FormatVersion;
 use super::opened::Unavailable;
 use super::repositories::Repositories;
@@ -41,10 +40,7 @@ pub async fn append(
             break;
         }
     }
-    let mut bytes = serde_json::to_vec_pretty(&record)
-        .map_err(|source| JournalError::Json { run: record.run.clone(), source })?;
-    bytes.push(b'\n');
-    let bytes = Bytes::from(bytes);
+    let bytes = serialise(&record)?;
     let written = join_all(repositories.writable().map(async |repository| {
         let result = write(&*repository.store, system, &record.run, bytes.clone()).await;
         result.err().map(|error| Unavailable::new(repository, error))

@@ -20,6 +20,7 @@ mod prepare;
 pub mod rds;
 mod refusal;
 mod report;
+mod scheduled_jobs;
 mod teardown;
 
 pub use aws::AwsRestoreError;
@@ -31,4 +32,5 @@ pub use refusal::{Refusal, RefusalClass};
 pub use report::{
     Aftermath, Method, PlanSummary, RestoreError, RestoreFailed, RestoreReport, Restored, Stopped, VERB,
 };
+pub use scheduled_jobs::InactiveJob;
 pub use teardown::{CreatedObject, LeftObject, TeardownReport};

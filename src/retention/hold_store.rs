@@ -5,9 +5,9 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::holding::Hold;
+use super::holding::{HeldScope, Hold};
 use crate::model::{RunId, SystemName};
-use crate::repository::{FormatVersion, Repositories, Unavailable, layout};
+use crate::repository::{FormatError, FormatVersion, Repositories, Unavailable, layout};
 use crate::store::{PutOptions, Store, StoreError, StoreErrorKind, list_all};
 
 const RECORD_LIMIT: u64 = 64 << 10;
@@ -18,6 +18,8 @@ pub enum HoldError {
     Store(#[source] StoreError),
     #[error("failed to understand the hold `{key}` in {location}")]
     Json { key: String, location: String, source: serde_json::Error },
+    #[error("failed to accept the hold `{key}` in {location}")]
+    Format { key: String, location: String, source: FormatError },
     #[error("failed to write down the hold")]
     Write(#[source] serde_json::Error),
     #[error("there is no hold `{0}`")]
@@ -33,6 +35,12 @@ struct HoldRecord {
     format: String,
     #[serde(flatten)]
     hold: Hold,
+}
+
+/// Read first: what else a record says depends on its version.
+#[derive(Deserialize)]
+struct Header {
+    format: String,
 }
 
 /// Who released a hold, and when.
@@ -56,6 +64,11 @@ impl Holds {
     /// Returns those that were not released.
     pub fn in_force(&self) -> impl Iterator<Item = &Hold> {
         self.all.iter().filter(|hold| !self.released.iter().any(|release| release.hold == hold.id))
+    }
+
+    /// Returns the hold that this person has on the same already, as of `now`.
+    pub fn standing(&self, on: &HeldScope, by: &str, now: DateTime<Utc>) -> Option<&Hold> {
+        self.in_force().find(|hold| hold.on == *on && hold.by == by && !hold.is_over(now))
     }
 
     pub fn merge(&mut self, other: Self) {
@@ -83,6 +96,13 @@ pub async fn read(store: &dyn Store, system: &SystemName) -> Result<Holds, HoldE
         if key.ends_with(".released.json") {
             holds.released.push(serde_json::from_slice(&bytes).map_err(json)?);
         } else {
+            let header: Header = serde_json::from_slice(&bytes).map_err(json)?;
+            let version = header.format.parse::<FormatVersion>().and_then(FormatVersion::readable);
+            version.map_err(|source| HoldError::Format {
+                key: key.clone(),
+                location: store.location(),
+                source,
+            })?;
             holds.all.push(serde_json::from_slice::<HoldRecord>(&bytes).map_err(json)?.hold);
         }
     }
@@ -133,7 +153,10 @@ async fn put(repositories: &Repositories, key: &str, bytes: Bytes) -> Result<Vec
     let (mut lost, mut taken) = (repositories.lost().to_vec(), 0);
     for repository in repositories.iter() {
         if !repositories.writable().any(|writable| writable.name == repository.name) {
-            lost.push(Unavailable::new(repository, "it has no marker, or is of a newer version of drctl"));
+            let misplaced =
+                repositories.misplaced().iter().find(|misplaced| misplaced.name == repository.name);
+            let reason = "it has no marker, or is of a newer version of drctl";
+            lost.push(misplaced.cloned().unwrap_or_else(|| Unavailable::new(repository, reason)));
             continue;
         }
         match repository.store.put(key, bytes.clone(), &PutOptions::absent()).await {
@@ -153,7 +176,6 @@ fn run_id(text: &str) -> Result<RunId, HoldError> {
 mod tests {
     use super::*;
     use crate::repository::fixtures::{noon, repositories, system};
-    use crate::retention::holding::HeldScope;
 
     fn hold(seed: u32) -> Hold {
         Hold {
@@ -164,6 +186,40 @@ mod tests {
             placed: noon(),
             until: None,
         }
+    }
+
+    #[tokio::test]
+    async fn a_hold_of_an_unknown_format_is_not_read_as_if_it_were_known() {
+        let root = tempfile::tempdir().unwrap();
+        let set = repositories(root.path(), &["primary"]).await;
+        add(&set, &system(), &hold(1)).await.unwrap();
+        let store = std::sync::Arc::clone(&set.iter().next().unwrap().store);
+        let key = layout::hold(&system(), &RunId::new(noon(), 2));
+        let record = HoldRecord { format: "2.0".to_owned(), hold: hold(2) };
+        let bytes = serde_json::to_vec(&record).unwrap();
+        store.put(&key, bytes.into(), &PutOptions::absent()).await.unwrap();
+        let error = read(&*store, &system()).await.unwrap_err();
+        assert!(matches!(&error, HoldError::Format { key: found, .. } if *found == key), "{error}");
+    }
+
+    #[test]
+    fn the_same_hold_of_the_same_person_stands_until_it_is_released_or_over() {
+        let until = noon() + chrono::TimeDelta::days(1);
+        let limited = Hold { until: Some(until), by: "bob".to_owned(), ..hold(2) };
+        let mut holds = Holds { all: vec![hold(1), limited], released: vec![] };
+        let on = hold(1).on;
+        let other = HeldScope::Source("files".parse().unwrap());
+        let found = |holds: &Holds, on: &HeldScope, by: &str, at| {
+            holds.standing(on, by, at).map(|hold| hold.id.clone())
+        };
+        assert_eq!(found(&holds, &on, "ann", noon()), Some(hold(1).id));
+        assert_eq!(found(&holds, &on, "bob", noon()), Some(hold(2).id));
+        assert_eq!(found(&holds, &on, "bob", until + chrono::TimeDelta::seconds(1)), None);
+        assert_eq!((found(&holds, &on, "eve", noon()), found(&holds, &other, "ann", noon())), (None, None));
+        let release =
+            Release { hold: hold(1).id, by: "ann".to_owned(), reason: String::new(), released: noon() };
+        holds.released.push(release);
+        assert_eq!(found(&holds, &on, "ann", noon()), None);
     }
 
     #[tokio::test]

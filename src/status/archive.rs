@@ -197,6 +197,7 @@ mod tests {
             lost: None,
             beside: None,
             base: None,
+            damaged: vec![],
             moment: CommitTimes {
                 complete: minutes.map(|minutes| now - chrono::TimeDelta::minutes(minutes)),
                 newest_commit: None,

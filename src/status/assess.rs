@@ -293,6 +293,7 @@ mod tests {
                 until: noon() + TimeDelta::minutes(minutes),
                 newest_commit: None,
                 gap: None,
+                damaged_at: None,
             }),
             ..WalStatus::default()
         };
@@ -351,6 +352,7 @@ mod tests {
             repository: "copy".parse().unwrap(),
             since,
             is_lost,
+            is_elsewhere: !is_lost,
         };
         let with = |missing: MissingCopy| StatusSurvey::default().with_missing(vec![missing]);
         let verdicts = |entries: &[BackupEntry], survey: &StatusSurvey| {
@@ -441,6 +443,7 @@ mod tests {
                 until: noon() + TimeDelta::minutes(39),
                 newest_commit: None,
                 gap: None,
+                damaged_at: None,
             };
             let status = WalStatus { reach: Some(reach), ..WalStatus::default() };
             survey.wal.insert((source.clone(), name.parse().unwrap()), status);
@@ -468,6 +471,7 @@ mod tests {
                     until: noon() + TimeDelta::minutes(19),
                     newest_commit: None,
                     gap: None,
+                    damaged_at: None,
                 };
                 let damaged = vec![new.id().clone()];
                 let status = WalStatus { reach: Some(reach), damaged, ..WalStatus::default() };

@@ -8,13 +8,14 @@ use futures_util::StreamExt as _;
 
 use crate::catalog::BackupEntry;
 use crate::event::{Event, Phase};
-use crate::model::{BackupId, Physical, RepositoryName, Segment, SourceName, WalCheck, WalName};
+use crate::model::{BackupId, Lsn, Physical, RepositoryName, Segment, SourceName, WalCheck, WalName};
 use crate::pipeline::Identities;
 use crate::repository::{Repository, Unavailable};
 use crate::run::RunContext;
 use crate::text::error_chain;
 use crate::wal::{
-    Archive, CheckedSegment, ReplayEnd, ReplayPosition, ReplayRange, TimelineTarget, WalInventory,
+    Archive, CheckedSegment, DamagedWal, ReplayEnd, ReplayPosition, ReplayRange, TimelineTarget, Unusable,
+    WalInventory,
 };
 use crate::wal::{all_listed, check_segment, first_segment, moment};
 
@@ -152,13 +153,17 @@ pub async fn read(run: &RunContext, item: &WalItem, identities: &Identities) -> 
         |segment| tombstones.has_segment(&item.repository, &item.source, archive.cluster, segment);
     let (names, faults, newest) = files(item, &held, was_removed);
     finding.faults = faults;
-    if let Some(reach) = newest {
+    let damaged = read_all(run, (repository, archive), item, &names, identities, &mut finding).await;
+    if let Some((from, reach)) = newest {
+        let reach = match reach.first_damage(damaged, from) {
+            Some(damaged) => reach.until_damage(damaged),
+            None => reach,
+        };
         match moment(&*repository.store, archive, &reach).await {
             Ok(moment) => finding.until = moment.complete,
             Err(error) => finding.unread.push(error_chain(&error)),
         }
     }
-    read_all(run, (repository, archive), item, &names, identities, &mut finding).await;
     finding
 }
 
@@ -170,7 +175,7 @@ fn files(
     item: &WalItem,
     held: &WalInventory,
     was_removed: impl Fn(Segment) -> bool,
-) -> (Vec<WalName>, Vec<String>, Option<ReplayRange>) {
+) -> (Vec<WalName>, Vec<String>, Option<(Lsn, ReplayRange)>) {
     let (mut segments, mut names, mut faults) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     let mut newest = None;
     for (base, physical) in &item.bases {
@@ -185,7 +190,7 @@ fn files(
                 names.extend(pieces.iter().map(|(begin, end)| (*segment, *begin, *end)));
             }
             if !matches!(reach.stop, ReplayEnd::NotAChild(_)) {
-                newest = Some(reach);
+                newest = Some((physical.start, reach));
             }
         }
     }
@@ -222,18 +227,19 @@ async fn read_all(
     names: &[WalName],
     identities: &Identities,
     finding: &mut WalFinding,
-) {
+) -> Vec<DamagedWal> {
     let subject = format!("{} WAL of {}", item.repository, item.source);
     let checks = names
         .iter()
         .map(|name| async { (*name, check_segment(repository, archive, *name, identities).await) });
     let mut checks = futures_util::stream::iter(checks).buffered(AT_ONCE);
     let segment = item.bases.first().map_or(0, |(_, physical)| physical.segment_size.bytes());
+    let mut damaged = Vec::new();
     let (mut done, mut told_at) = (0, None::<Instant>);
     while let Some((name, checked)) = checks.next().await {
         if run.cancel.is_cancelled() {
             finding.unread.push("the run was interrupted".to_owned());
-            return;
+            return damaged;
         }
         match checked {
             Ok(CheckedSegment::Plain) => {
@@ -243,6 +249,7 @@ async fn read_all(
             Ok(CheckedSegment::Nothing) => finding.unproven += 1,
             Err(error) if error.is_damage() || error.is_absence() => {
                 finding.bad.extend(error.is_damage().then_some(name));
+                damaged.extend(damage(name, &error));
                 finding.faults.push(error_chain(&error));
             }
             Err(error) => finding.unread.push(format!("{name}: {}", error_chain(&error))),
@@ -259,12 +266,20 @@ async fn read_all(
             });
         }
     }
+    damaged
+}
+
+/// Returns where recovery ends because of a fault; `None` also where nothing of the segment can be used, which
+/// begins with that.
+fn damage(name: WalName, error: &Unusable) -> Option<DamagedWal> {
+    let (WalName::Segment(segment), Unusable::Damaged { at, .. }) = (name, error) else { return None };
+    Some(DamagedWal { segment, at: *at })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Ancestor, Lsn, SegmentSize, Timeline};
+    use crate::model::{Ancestor, SegmentSize, Timeline};
 
     const SIZE: SegmentSize = SegmentSize::DEFAULT;
 

@@ -6,6 +6,10 @@ use super::partial_segment::PartialSegments;
 use crate::model::{Ancestor, Lsn, Segment, SegmentSize, Timeline, WalName};
 use crate::postgres::SEGMENT_HEADER;
 
+/// The segments whose metadata is queried for damage by what only reports: 8 GiB of WAL, and a few seconds at
+/// most. A restore queries all that it replays, and `drctl verify` reads them.
+const DAMAGE_LOOK_BACK: usize = 512;
+
 /// The WAL of a cluster in one repository. Consists of names only: it accesses no store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WalInventory {
@@ -110,6 +114,27 @@ impl ReplayRange {
         };
         let begin = last.begin(self.size)?;
         (self.end.lsn.0 < begin.0 + written).then_some(last)
+    }
+
+    /// Returns the first damage that a server reads which begins at `from`. `damaged`: in the order of the
+    /// segments. WAL of an old timeline after the fork is not read.
+    pub fn first_damage(
+        &self,
+        damaged: impl IntoIterator<Item = DamagedWal>,
+        from: Lsn,
+    ) -> Option<DamagedWal> {
+        let is_read = |damaged: &DamagedWal| {
+            damaged.at >= from && (damaged.segment.timeline != self.end.timeline || damaged.at < self.end.lsn)
+        };
+        damaged.into_iter().find(is_read)
+    }
+
+    /// Returns the newest complete segments, oldest first: as many as are inspected for damage where not every
+    /// one can be.
+    pub fn newest_segments(&self) -> Vec<Segment> {
+        let mut newest: Vec<Segment> = self.backwards().take(DAMAGE_LOOK_BACK).collect();
+        newest.reverse();
+        newest
     }
 
     /// Truncates it to the intact WAL.

@@ -1,12 +1,13 @@
 use std::io::Read as _;
 
 use chrono::{DateTime, Utc};
+use futures_util::future::try_join_all;
 use thiserror::Error;
 
 use super::archive::SUFFIXES;
 use super::cluster::{self, ClusterError};
 use super::{Archive, ReplayRange, SegmentTags, WalInventory};
-use crate::model::{Ancestor, Encoding, History, Segment, Timeline, WalName};
+use crate::model::{Ancestor, Encoding, History, Lsn, Segment, Timeline, WalName};
 use crate::pipeline::{Identities, unseal};
 use crate::repository::layout;
 use crate::store::{ObjectInfo, Store, StoreError, StoreErrorKind};
@@ -18,6 +19,8 @@ const LEAST: u64 = 16;
 /// Segments that are queried for their newest commit; a server without commits in all of these has nothing to
 /// lose.
 const LOOK_BACK: u64 = 64;
+/// Concurrent queries for the metadata of segments.
+const AT_ONCE: usize = 64;
 
 /// Why the contents of a repository are unknown.
 #[derive(Debug, Error)]
@@ -142,6 +145,23 @@ pub async fn tags(
         }
     }
     Ok(None)
+}
+
+/// Returns where each of the segments was damaged before it was archived, by its metadata; `None`: nowhere.
+pub async fn damage(
+    store: &dyn Store,
+    archive: &Archive,
+    segments: &[Segment],
+) -> Result<Vec<(Segment, Option<Lsn>)>, StoreError> {
+    let mut found = Vec::with_capacity(segments.len());
+    for some in segments.chunks(AT_ONCE) {
+        let asked = some.iter().map(|segment| tags(store, archive, WalName::Segment(*segment)));
+        let tags = try_join_all(asked).await?;
+        found.extend(
+            some.iter().zip(tags).map(|(segment, tags)| (*segment, tags.and_then(|tags| tags.damaged))),
+        );
+    }
+    Ok(found)
 }
 
 /// Returns the metadata of earlier writes of a file without any, and their sizes.

@@ -53,7 +53,7 @@ pub use decode::Unusable;
 pub use fetch::{FetchError, Fetched, Fetcher};
 pub use flush_history::LsnTimeline;
 pub use idle_server::complete_until_by_server;
-pub use listing::{CommitTimes, ListError, all_listed, holdings, modified, moment, tags};
+pub use listing::{CommitTimes, ListError, all_listed, damage, holdings, modified, moment, tags};
 pub use memory::Memory;
 pub use push::{BacklogResult, PushError, PushResult, Pusher, SeenSegments};
 pub use required::{MissingRequiredWal, first_segment};

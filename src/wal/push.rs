@@ -181,7 +181,7 @@ impl Pusher {
             .await?;
             let archive = self.archive(whose);
             let mut ledger = PushProgress::new(&self.repositories);
-            let mut wanting: Vec<Repository> = self.repositories.iter().cloned().collect();
+            let mut wanting: Vec<Repository> = self.repositories.writable().cloned().collect();
             if seen {
                 wanting = self.look(&archive, file, &mut ledger).await?;
             }
@@ -329,12 +329,12 @@ impl Pusher {
         ledger: &mut PushProgress,
     ) -> Result<Vec<Repository>, PushError> {
         let key = archive.key(file.name, self.recipe.suffix());
-        let found = join_all(self.repositories.iter().map(|repository| repository.store.head(&key)));
+        let found = join_all(self.repositories.writable().map(|repository| repository.store.head(&key)));
         let file = file.clone();
         let (given, found) = tokio::join!(blocking(move || file.digest()), found);
         let given = given?;
         let mut wanting = Vec::new();
-        for (repository, found) in self.repositories.iter().zip(found) {
+        for (repository, found) in self.repositories.writable().zip(found) {
             match found.map_err(PushRejection::from).and_then(|found| is_same(repository, &key, found, given))
             {
                 Ok(false) => wanting.push(repository.clone()),
@@ -488,7 +488,7 @@ enum UploadRequest {
 
 impl PushProgress {
     fn new(repositories: &Repositories) -> Self {
-        Self { stored: vec![], stood: vec![], lost: repositories.lost().to_vec(), damaged: None }
+        Self { stored: vec![], stood: vec![], lost: repositories.lost_to_writers(), damaged: None }
     }
 
     fn enter(&mut self, repository: &Repository, outcome: Result<UploadRequest, PushRejection>) {
@@ -566,3 +566,7 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, PushError> {
     tokio::task::spawn_blocking(work).await.map_err(PushError::Worker)?.map_err(PushError::File)
 }
+
+#[cfg(test)]
+#[path = "push_tests.rs"]
+mod tests;

@@ -76,9 +76,13 @@ async fn a_restored_copy_runs_no_job_before_it_is_released() -> Outcome<()> {
     drop(connection);
 
     let to = restored.to.display().to_string();
+    let shown = archiving.run_as_server(&["recovery", "release", &to]).await?;
+    shown.says("will be inactive")?.says("begins")?;
+    assert_eq!(restored.text("SELECT count(*) FROM cron.job WHERE active").await?, "1");
     let released = archiving.run_as_server(&["recovery", "release", &to, "--apply"]).await?;
     assert_eq!(released.code, Some(0), "{released:#?}");
-    released.says("shared_preload_libraries")?;
+    released.says("shared_preload_libraries")?.says("SET \"active\" = true WHERE \"jobid\" = 1")?;
+    assert_eq!(restored.text("SELECT count(*) FROM cron.job WHERE active").await?, "0");
     let auto = std::fs::read_to_string(restored.to.join("postgresql.auto.conf"))?;
     assert!(!auto.contains("preload") && !auto.contains("drctl") && auto.contains("7MB"), "{auto}");
     restart(&archiving, &restored)?;
@@ -88,8 +92,20 @@ async fn a_restored_copy_runs_no_job_before_it_is_released() -> Outcome<()> {
     let mut report = restored.report.clone();
     report["details"]["started"]["process"] = process.into();
     let running = Restored::of(restored.leave(), report)?;
-    crate::restore::until("the job has run", async || Ok(running.text(jobs).await? == "1")).await?;
+    crate::restore::until("pg_cron runs", async || Ok(running.text(WORKERS).await? == "1")).await?;
     assert_eq!(running.text(loaded).await?, "pg_stat_statements,pg_cron,auth_delay");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(running.text(jobs).await?, "0");
+    let mut connection = running.connect().await?;
+    sqlx::raw_sql("UPDATE cron.job SET active = true WHERE jobid = 1").execute(&mut connection).await?;
+    drop(connection);
+    restart(&archiving, &running)?;
+    let process = std::fs::read_to_string(running.to.join("postmaster.pid"))?;
+    let process: i32 = process.lines().next().unwrap_or_default().parse()?;
+    let mut report = running.report.clone();
+    report["details"]["started"]["process"] = process.into();
+    let running = Restored::of(running.leave(), report)?;
+    crate::restore::until("the job has run", async || Ok(running.text(jobs).await? == "1")).await?;
     Ok(())
 }
 

@@ -30,7 +30,12 @@ async fn pg_cron_comes_back_under_the_name_it_is_bound_to() -> Outcome<()> {
     let cluster = Cluster::start_with(options).await?;
     cluster.execute("postgres", &["CREATE DATABASE shop"]).await?;
     let script = "CREATE EXTENSION pg_cron; SELECT cron.schedule('nightly', '0 3 * * *', 'SELECT 1');
-        CREATE TABLE t AS SELECT g AS a FROM generate_series(1, 100) g;";
+        SELECT cron.schedule('paused', '* * * * *', 'SELECT 1');
+        UPDATE cron.job SET active = jobname <> 'paused', nodename = 'production', nodeport = 1;
+        CREATE TABLE t AS SELECT g AS a FROM generate_series(1, 100) g;
+        CREATE FUNCTION slow(a int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS
+            $$ BEGIN IF (SELECT count(*) FROM cron.job) > 0 THEN PERFORM pg_sleep(0.03); END IF; RETURN a; END $$;
+        CREATE INDEX t_slow ON t (slow(a));";
     cluster.psql("shop", script).await?;
     let system = System::new(&cluster.url("shop"), &[Place::Directory])?;
     system.expect(0, &["backup"]).await?;
@@ -43,14 +48,41 @@ async fn pg_cron_comes_back_under_the_name_it_is_bound_to() -> Outcome<()> {
     refused.says("--no-rename")?;
 
     let planned = system.restore(0, &["--to", &cluster.url("shop"), "--no-rename", "--plan"]).await?;
-    planned.says("Loads as shop")?;
-    system.restore(0, &["--to", &cluster.url("shop"), "--no-rename"]).await?;
-    assert_eq!(
-        cluster.text("shop", "SELECT jobname || ' ' || schedule FROM cron.job").await?,
-        "nightly 0 3 * * *"
-    );
+    planned.says("Loads as shop")?.says("the jobs of pg_cron are restored inactive")?;
+    // Its launcher looks at them as soon as they are loaded, long before the database is published.
+    let key = system.operational.display().to_string();
+    let shop = cluster.url("shop");
+    let arguments =
+        ["restore", "database", "--identity", &key, "--to", &shop, "--no-rename", "--output", "json"];
+    let mut child = system.command(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let building =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = 'shop' AND query LIKE 'CREATE INDEX t_slow%'";
+    until("the index is being built", async || {
+        assert_eq!(child.try_wait()?, None, "it ended before");
+        Ok(cluster.text("postgres", building).await? != "0")
+    })
+    .await?;
+    let states = "SELECT string_agg(jobname || ' ' || active, ', ' ORDER BY jobname) FROM cron.job";
+    assert_eq!(cluster.text("shop", states).await?, "nightly false, paused false");
+    let output = tokio::task::spawn_blocking(move || child.wait_with_output()).await??;
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let stdout = String::from_utf8(output.stdout)?;
+    let report: serde_json::Value = serde_json::from_str(stdout.lines().last().unwrap_or_default())?;
+    let inactive = report["details"]["inactive_jobs"].as_array().cloned().unwrap_or_default();
+    assert_eq!(inactive.len(), 1, "{report}");
+    assert_eq!((&inactive[0]["name"], &inactive[0]["server"]), (&"nightly".into(), &"production:1".into()));
+    assert_eq!(cluster.text("shop", states).await?, "nightly false, paused false");
+    cluster.execute("shop", &[inactive[0]["activate"].as_str().unwrap_or_default()]).await?;
+    assert_eq!(cluster.text("shop", states).await?, "nightly true, paused false");
+    let left = "SELECT count(*) FROM pg_class WHERE relname LIKE 'drctl%'";
+    assert_eq!(cluster.text("shop", left).await?, "0");
     assert_eq!(cluster.text("postgres", &comment_of("shop")).await?, "|-1|true");
     assert_eq!(databases(&cluster).await?, "shop");
+
+    cluster.execute("postgres", &["DROP DATABASE shop WITH (FORCE)"]).await?;
+    let active = ["--to", &shop, "--no-rename", "--jobs", "1", "--with-active-jobs"];
+    system.restore(0, &active).await?.says("stay active")?;
+    assert_eq!(cluster.text("shop", states).await?, "nightly true, paused false");
     Ok(())
 }
 

@@ -81,6 +81,7 @@ fn dump_request(cluster: &Cluster, database: &str) -> Outcome<DumpRestoreRequest
         tablespaces: true,
         keeps_name: false,
         incomplete: None,
+        active_jobs: false,
         scratch: "/tmp".into(),
         drop_leftovers: false,
         known: CatalogHints::default(),
@@ -158,7 +159,7 @@ async fn a_recovered_server_is_stopped_and_its_directories_emptied_until_it_is_r
     let kept = archiving.recover("kept", &["--latest", "--output", "json"]).await?;
     let to = archiving.system.path().join("kept");
     std::fs::remove_file(to.join("recovery.signal"))?;
-    release(&to, true)?;
+    release(&to, true, true).await?;
     let report = teardown(&request, &created(&kept)?).await?;
     assert!(left(&report)?.contains("was released"), "{report:#?}");
     assert!(to.join("global/pg_control").exists());

@@ -69,6 +69,12 @@ async fn after_it_was_applied_every_copy_brings_back_what_was_promised_to_the_tr
     let [_, second, first] = ids[..] else { return Err(format!("{document:#}").into()) };
     let held = archiving.run_as_server(&["hold", "add", first, "--reason", "audit"]).await?;
     assert_eq!(held.code, Some(0), "{held:#?}");
+    // Repeated it is the same hold; with other words it is refused.
+    let again = archiving.run_as_server(&["hold", "add", first, "--reason", "audit"]).await?;
+    assert_eq!((again.code, &again.stdout), (Some(0), &held.stdout), "{again:#?}");
+    let other = archiving.run_as_server(&["hold", "add", first, "--reason", "tax"]).await?;
+    assert_eq!(other.code, Some(2), "{other:#?}");
+    other.says("already")?.says("drctl hold release")?;
     // Rules that were never applied are not applied unseen.
     let unseen = archiving.run_as_server(&["retention", "apply"]).await?;
     assert_eq!(unseen.code, Some(1), "{unseen:#?}");

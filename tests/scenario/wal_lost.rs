@@ -133,6 +133,10 @@ async fn wal_that_was_damaged_before_it_was_archived_is_told_from_intact_wal() -
     let stored = format!("{segment}.zst.age");
     assert!(contents(&west)?.keys().any(|path| path.ends_with(&stored)));
 
+    // Known from its metadata, before it is read.
+    let wal = shown(archiving, 21, &["wal", "status"]).await?;
+    wal.says(&format!("damaged {segment} at 0/"))?;
+    shown(archiving, 21, &["status"]).await?.says(&format!("segment {segment} is damaged at 0/"))?;
     let verified = shown(archiving, 1, &["verify"]).await?;
     verified.says("WAL in `shop/database/wal")?;
     verified.says(&format!("{segment}.zst.age` is damaged at 0/"))?;

@@ -66,6 +66,7 @@ fn request(
         tablespaces: !args.no_tablespaces,
         keeps_name: args.no_rename,
         incomplete,
+        active_jobs: args.with_active_jobs,
         scratch: args.scratch.clone(),
         drop_leftovers: args.drop_leftovers,
         known: CatalogHints::default(),

@@ -92,6 +92,10 @@ pub struct RestoreArgs {
     /// For what looks at the name (pg_cron), and for roles that may not make databases
     #[arg(long)]
     no_rename: bool,
+    /// Leave jobs of pg_cron, pgAgent and pg_timetable active, as they were dumped: those of pg_cron run as soon as they
+    /// are loaded [default: they are restored inactive, and the report says how to turn each on]
+    #[arg(long)]
+    with_active_jobs: bool,
     /// Pass over what does not load. If anything is missing, or not as it was dumped, the database is called NAME, its
     /// comment and the report say what, and the exit status is 20 [default: the final name and `_incomplete`]
     #[arg(long = "continue", value_name = "NAME", num_args = 0..=1, require_equals = true)]
@@ -259,7 +263,7 @@ impl RestoreArgs {
     /// Returns the given options that not every method takes, each with the methods that take it.
     fn given(&self) -> impl Iterator<Item = (&'static str, &'static [RestoreMethod])> {
         use RestoreMethod::{Directory, Dump};
-        let own: [(&'static str, bool, &'static [RestoreMethod]); 16] = [
+        let own: [(&'static str, bool, &'static [RestoreMethod]); 17] = [
             ("--to", self.to.is_some(), &[Dump, Directory]),
             ("--password", self.password.is_some(), &[Dump]),
             ("--jobs", self.jobs.is_some(), &[Dump]),
@@ -273,6 +277,7 @@ impl RestoreArgs {
             ("--no-owner", self.no_owner, &[Dump]),
             ("--no-tablespaces", self.no_tablespaces, &[Dump]),
             ("--no-rename", self.no_rename, &[Dump]),
+            ("--with-active-jobs", self.with_active_jobs, &[Dump]),
             ("--continue", self.continues.is_some(), &[Dump]),
             ("--drop-leftovers", self.drop_leftovers, &[Dump, Directory]),
             ("--to-lsn, --to-xid or --to-name", self.moment.is_position(), &[Directory]),

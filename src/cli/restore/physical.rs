@@ -16,7 +16,7 @@ use crate::platform::expand_home;
 use crate::policy::{Credentials, Policy, RepositoryLocation};
 use crate::restore::physical::{
     BaseBackupSelector, DirectoryOwner, PhysicalRestoreRequest, RecoveryTarget, RestoreCommand as WalCommand,
-    Start, TablespaceMapping, parse_name, parse_time, parse_transaction,
+    Start, TablespaceMapping, is_library_list, parse_name, parse_time, parse_transaction,
 };
 use crate::run::RunContext;
 use crate::text::error_chain;
@@ -62,7 +62,7 @@ pub(super) struct MomentArgs {
     delta: bool,
     /// Libraries that the server loads when it starts, as `shared_preload_libraries` names them, until it is released
     /// [default: those of the backed-up server, without those whose background workers run its jobs]
-    #[arg(long, value_name = "LIST")]
+    #[arg(long, value_name = "LIST", value_parser = library_list)]
     preload_libraries: Option<String>,
     /// Start a server there, wait until it has recovered, and prove where it ended
     #[arg(long)]
@@ -227,4 +227,11 @@ fn environment(policy: &Policy) -> Vec<String> {
         }
     }
     names.into_iter().collect()
+}
+/// Accepts what a server accepts: of any other list it would load nothing.
+fn library_list(text: &str) -> Result<String, String> {
+    match is_library_list(text) {
+        true => Ok(text.to_owned()),
+        false => Err("it is not a list of libraries: one comma is between two names, and a name in double quotes ends with one".to_owned()),
+    }
 }

@@ -14,7 +14,7 @@ use crate::policy::{Policy, WalMethod};
 use crate::recoverability::archive::ArchiveStatus;
 use crate::status::archive::{ArchiveHealth, ArchiveReport, RepositoryArchive, UnknownCluster, ask_server};
 use crate::text::{approximate_duration, count, format_size, format_time};
-use crate::wal::{ArchiverFacts, CommandVerdict, Gap, PushTarget, judge};
+use crate::wal::{ArchiverFacts, CommandVerdict, DamagedWal, Gap, PushTarget, judge};
 
 const LOST: &str = "\
 hint: Where `archive_command` says so without archiving, `drctl wal configure` has the right one. Then take a base
@@ -139,6 +139,13 @@ fn details(place: &RepositoryArchive, standing: &ArchiveStatus) -> Vec<String> {
         let bad = style::BAD;
         lines.push(format!("  {}: {bad}missing{bad:#} {what} ({})", place.name, count(*missing, "segment")));
     }
+    for damaged in &standing.damaged {
+        let bad = style::BAD;
+        lines.push(format!(
+            "  {}: {bad}damaged{bad:#} {} at {}: recovery from before it ends there",
+            place.name, damaged.segment, damaged.at
+        ));
+    }
     for timeline in standing.timelines.iter().filter(|timeline| timeline.lacks_history) {
         let (bad, timeline) = (style::BAD, timeline.timeline);
         lines.push(format!(
@@ -256,6 +263,7 @@ fn row_document(place: &RepositoryArchive, now: DateTime<Utc>) -> Value {
         Err(why) => return json!({ "repository": place.name, "verdict": verdict, "error": why }),
     };
     let gap = |gap: &Gap| json!({ "first": gap.first.to_string(), "last": gap.last.to_string(), "segments": gap.count });
+    let damaged = |damaged: &DamagedWal| json!({ "segment": damaged.segment.to_string(), "at": damaged.at });
     let timelines = standing.timelines.iter().map(|timeline| {
         json!({
             "timeline": timeline.timeline, "segments": timeline.segments,
@@ -270,7 +278,7 @@ fn row_document(place: &RepositoryArchive, now: DateTime<Utc>) -> Value {
         "behind_seconds": standing.behind(now).map(|behind| behind.as_secs()),
         "contiguous_since": standing.contiguous_since, "end": standing.reach.as_ref().map(|reach| reach.end),
         "timelines": timelines.collect::<Vec<_>>(), "lost": standing.lost.map(|file| file.to_string()),
-        "beside": standing.beside, "base_behind_gaps": standing.base,
+        "beside": standing.beside, "base_behind_gaps": standing.base, "damaged": standing.damaged.iter().map(damaged).collect::<Vec<_>>(),
     })
 }
 

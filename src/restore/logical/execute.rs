@@ -1,5 +1,6 @@
 use super::database;
 use super::fetch::{Scratch, lost, to_scratch};
+use super::inactive_jobs;
 use super::inspect::inspect;
 use super::load::{self, StreamFailure};
 use super::loading::{DumpTransfer, LoadsInto};
@@ -13,7 +14,9 @@ use super::{Compared, DumpAftermath, DumpCleanup, DumpDetails, DumpRestoreError,
 use crate::checks::CheckResult;
 use crate::event::Phase;
 use crate::model::{Cause, Judgement, RepositoryName, Verdict};
-use crate::restore::{CreatedObject, Executed, RestoreError as _, RestoreProgress, Restored, Stopped};
+use crate::restore::{
+    CreatedObject, Executed, InactiveJob, RestoreError as _, RestoreProgress, Restored, Stopped,
+};
 use crate::run::RunContext;
 use crate::text::error_chain;
 
@@ -39,11 +42,12 @@ pub(super) async fn execute(
     let database = plan.steps.target.with_database(&done.database);
     progress.validate(Ok(vec![database]), plan.recovery_point).await;
     let compared = done.compared.iter().flat_map(|compared| &compared.notes);
+    let jobs = done.inactive_jobs.iter().map(ToString::to_string).collect::<Vec<_>>();
     Ok(Restored {
         to: format!("{} on {}", done.database, plan.server),
         recovery_point: plan.recovery_point,
         left_out: done.left_out,
-        notes: plan.notes.iter().chain(compared).cloned().chain(done.notes).collect(),
+        notes: plan.notes.iter().chain(compared).cloned().chain(done.notes).chain(jobs).collect(),
         details: DumpDetails {
             repository: done.repository,
             server: plan.server.clone(),
@@ -52,6 +56,7 @@ pub(super) async fn execute(
             stored_bytes: plan.stored_bytes,
             plain_bytes: plan.plain_bytes,
             globals: plan.globals.clone(),
+            inactive_jobs: done.inactive_jobs,
         },
     })
 }
@@ -111,6 +116,7 @@ async fn steps(
         compared: finished.compared,
         left_out,
         notes,
+        inactive_jobs: finished.inactive_jobs,
     })
 }
 
@@ -138,6 +144,7 @@ async fn create(
     progress.created.retain(|object| matches!(object, CreatedObject::Shared { .. }));
     progress.created.push(created(plan).await?);
     database::mark(run, plan).await?;
+    inactive_jobs::hold(plan).await?;
     let database = plan.inside();
     let is_everything = plan.selection.is_none() && plan.exclusion.is_none();
     let expected = is_everything.then_some(plan.database_bytes);
@@ -257,6 +264,7 @@ async fn finish(
         run.events.warning(format!("not loaded: {text}"));
         finished.verdict.add(Judgement::Fail, *cause, "not-loaded", text);
     }
+    finished.inactive_jobs = inactive_jobs::deactivate(plan).await?;
     progress.begin(Phase::Analyze);
     finished.notes.extend(load::analyze(run, plan, &loaded.watch).await?);
     progress.begin(Phase::Compare);
@@ -346,6 +354,7 @@ struct LoadOutcome {
     compared: Option<Compared>,
     verdict: Verdict,
     notes: Vec<String>,
+    inactive_jobs: Vec<InactiveJob>,
 }
 
 /// A database that was published.
@@ -355,4 +364,5 @@ struct CompletedLoad {
     compared: Option<Compared>,
     left_out: Vec<String>,
     notes: Vec<String>,
+    inactive_jobs: Vec<InactiveJob>,
 }

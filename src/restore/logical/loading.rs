@@ -52,6 +52,16 @@ pub(super) fn left_under_the_name<'a>(
     target.leftovers.iter().find(|leftover| leftover.database == request.database)
 }
 
+/// Returns whether the server allows pg_cron in the database that is loaded, whose setting not every role may
+/// read.
+pub(super) fn cron_may_be_in(request: &DumpRestoreRequest, target: &DatabaseServerFacts) -> bool {
+    request.keeps_name
+        && match &target.cron_database {
+            Some(bound) => *bound == request.database,
+            None => !target.superuser,
+        }
+}
+
 pub(super) fn loads_into(request: &DumpRestoreRequest, target: &DatabaseServerFacts) -> LoadsInto {
     match (request.keeps_name, standing(request, target)) {
         (false, _) => LoadsInto::Temporary,

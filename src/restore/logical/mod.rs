@@ -18,6 +18,7 @@
 //! - A database with any contents is never replaced. An empty one is, after it was checked again.
 //! - With several jobs the dump is verified before anything is loaded. Streamed, it is verified before it is
 //!   published.
+//! - No job of a scheduler that drctl knows is active in a restored database, unless that is requested.
 //! - Existing roles are never altered.
 //! - Memory does not grow with the dump, except for the archive's table of contents.
 //!
@@ -38,6 +39,7 @@ mod fetch;
 mod foreseen;
 mod globals;
 mod globals_sql;
+mod inactive_jobs;
 mod inspect;
 mod large_objects;
 mod load;
@@ -56,6 +58,7 @@ mod query;
 mod report;
 mod request;
 mod roles;
+mod scheduled_jobs;
 mod select;
 mod selection;
 mod server_directory;
@@ -149,6 +152,7 @@ mod tests {
             tablespaces: true,
             keeps_name: false,
             incomplete: None,
+            active_jobs: false,
             scratch: "/tmp".into(),
             drop_leftovers: false,
             known: CatalogHints::default(),

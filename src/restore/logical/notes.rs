@@ -2,8 +2,9 @@
 
 use super::foreseen::Foreseen;
 use super::large_objects;
-use super::loading::{LoadsInto, PG_CRON, loads_into, standing};
+use super::loading::{LoadsInto, loads_into, standing};
 use super::properties::Properties;
+use super::scheduled_jobs;
 use super::{DumpRestoreRequest, DumpSurvey, GlobalsPlan, ServerDirectory};
 use crate::model::{Extension, TableKind};
 
@@ -31,6 +32,7 @@ pub(super) fn notes(
         }
     }
     notes.extend(naming_notes(request, situation));
+    notes.extend(scheduled_jobs::notes(request, situation));
     notes.extend(of_properties(request, situation, properties));
     notes.extend(of_tablespaces(situation, globals));
     notes.extend(of_contents(request, situation, foreseen));
@@ -52,7 +54,6 @@ pub(super) fn notes(
 fn naming_notes(request: &DumpRestoreRequest, situation: &DumpSurvey) -> Vec<String> {
     let (target, recorded) = (&situation.target, &situation.recorded);
     let mut notes = Vec::new();
-    let is_named = |name: &str| recorded.extensions.iter().any(|extension| extension.name == name);
     if let Some(name) = &request.incomplete {
         notes.push(format!(
             "what does not load is passed over: if anything is missing, the database is called {name}"
@@ -64,12 +65,6 @@ fn naming_notes(request: &DumpRestoreRequest, situation: &DumpSurvey) -> Vec<Str
         notes.push(format!(
             "the database gets the locale {locale}: text may sort in another order than it did"
         ));
-    }
-    if request.keeps_name && is_named(PG_CRON) {
-        notes.push(
-            "the jobs of pg_cron run as soon as they are loaded, in the server that `nodename` and `nodeport` of `cron.job` name, which may be production; `cron.launch_active_jobs = off` keeps them from it"
-                .to_owned(),
-        );
     }
     let existing = standing(request, target).filter(|_| request.keeps_name);
     let Some(existing) = existing else { return notes };

@@ -12,6 +12,7 @@ use super::passes::is_extension_comment;
 use super::pg_restore_errors::is_ambiguous;
 use super::preflight::{no_artifact, refusals};
 use super::properties::Properties;
+use super::scheduled_jobs::loaded_schedulers;
 use super::{
     DatabaseServerFacts, DumpRestoreRequest, DumpSurvey, EntrySelection, Exclusion, GlobalsPlan,
     LeftoverDatabase, Rates,
@@ -19,6 +20,7 @@ use super::{
 use crate::event::Phase;
 use crate::model::{Artifact, BackupId, DatabaseFacts, Manifest, RepositoryName, SourceName};
 use crate::postgres::{ConnectionParameters, Tools};
+use crate::restore::scheduled_jobs::JobScheduler;
 use crate::restore::{PlanSummary, Refusal, RestorePlan};
 use crate::source::postgres_dump::capture::DATABASE;
 
@@ -76,6 +78,8 @@ pub struct DumpRestorePlan {
     /// Leftovers of earlier restores on the server.
     pub leftovers: Vec<LeftoverDatabase>,
     pub drop_leftovers: bool,
+    /// The schedulers whose jobs are restored inactive.
+    pub deactivates_jobs_of: Vec<&'static str>,
     /// Notes for the operator before the restore.
     pub notes: Vec<String>,
     #[serde(skip)]
@@ -106,6 +110,7 @@ pub(super) struct DumpRestoreSteps {
     /// Whether comments on extensions are loaded in a pass that may fail: only owners and superusers may set
     /// them.
     pub(super) comments_apart: bool,
+    pub(super) deactivates: Vec<&'static JobScheduler>,
     /// The archive's contents, where they could be read ahead.
     pub(super) entries: Option<Vec<TocEntry>>,
 }
@@ -150,6 +155,7 @@ pub fn plan(
     let route = route(request, &dump, loads_into, situation.scratch_free);
     let tolerates_settings =
         tools.major >= FIRST_WITH_TRANSACTION_TIMEOUT && target.major < FIRST_WITH_TRANSACTION_TIMEOUT;
+    let deactivates = if request.active_jobs { vec![] } else { loaded_schedulers(request, &situation) };
     Ok(DumpRestorePlan {
         backup: manifest.id.clone(),
         source: manifest.source.clone(),
@@ -186,6 +192,7 @@ pub fn plan(
         exclusion: (!request.exclusion.is_nothing()).then(|| request.exclusion.to_string()),
         leftovers: target.leftovers.clone(),
         drop_leftovers: request.drop_leftovers,
+        deactivates_jobs_of: deactivates.iter().map(|scheduler| scheduler.name).collect(),
         notes: notes(
             request,
             &situation,
@@ -214,6 +221,7 @@ pub fn plan(
                 && entries.is_some_and(|entries| {
                     entries.iter().any(is_extension_comment) && !is_ambiguous(entries)
                 }),
+            deactivates,
             entries: entries.map(<[TocEntry]>::to_vec),
         },
     })

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::foreseen::Foreseen;
-use super::loading::{DumpTransfer, LoadsInto, PG_CRON, left_under_the_name, loads_into, route, standing};
+use super::loading::{
+    DumpTransfer, LoadsInto, PG_CRON, cron_may_be_in, left_under_the_name, loads_into, route, standing,
+};
 use super::names::{near, unknown};
 use super::{
     DumpRestoreRequest, DumpSurvey, EntrySelection, GlobalsPlan, ServerDirectory, TablespaceLocation,
@@ -74,12 +76,12 @@ fn of_naming(request: &DumpRestoreRequest, situation: &DumpSurvey) -> Vec<Refusa
     let has_cron = recorded.extensions.iter().any(|extension| extension.name == PG_CRON);
     let loaded = if request.keeps_name { Some(&request.database) } else { None };
     let is_there = target.extensions.contains_key(PG_CRON);
-    // The setting is not readable by every role.
-    let fits = loaded.is_some_and(|loaded| match &target.cron_database {
-        Some(bound) => bound == loaded,
-        None => !target.superuser,
-    });
-    if has_cron && is_there && !fits && request.incomplete.is_none() && request.selection.is_everything() {
+    if has_cron
+        && is_there
+        && !cron_may_be_in(request, target)
+        && request.incomplete.is_none()
+        && request.selection.is_everything()
+    {
         let loaded =
             loaded.map_or_else(|| "a database with a temporary name".to_owned(), |name| format!("`{name}`"));
         let bound = match &target.cron_database {

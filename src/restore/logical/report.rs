@@ -2,7 +2,7 @@ use serde::Serialize;
 
 use super::{Compared, GlobalsPlan};
 use crate::model::RepositoryName;
-use crate::restore::Aftermath;
+use crate::restore::{Aftermath, InactiveJob};
 
 /// The details of a report that only a restored dump has.
 #[derive(Clone, Debug, Serialize)]
@@ -16,6 +16,8 @@ pub struct DumpDetails {
     pub stored_bytes: u64,
     pub plain_bytes: u64,
     pub globals: Option<GlobalsPlan>,
+    /// Jobs that were active when they were dumped.
+    pub inactive_jobs: Vec<InactiveJob>,
 }
 
 /// What a failed restore leaves on the target server.

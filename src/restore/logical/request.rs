@@ -33,6 +33,8 @@ pub struct DumpRestoreRequest {
     pub keeps_name: bool,
     /// Skip what does not load, and publish the rest under this name if anything is missing.
     pub incomplete: Option<String>,
+    /// Leave jobs of schedulers active, as they were dumped.
+    pub active_jobs: bool,
     /// A directory with room for the decoded dump.
     pub scratch: PathBuf,
     /// Drop the leftovers of earlier restores on the server.

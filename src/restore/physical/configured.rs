@@ -5,7 +5,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::layout::CONFIGURATION;
-use super::release::setting_in;
 
 /// The depth to which a server follows nested includes.
 const DEPTH: usize = 10;
@@ -61,9 +60,45 @@ fn configuration_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
+/// Parses a setting's name, in lower case, and its value without quotes.
+pub(super) fn setting_in(line: &str) -> Option<(String, String)> {
+    let line = line.trim_start();
+    let length =
+        line.find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '.').unwrap_or(line.len());
+    let (name, rest) = line.split_at(length);
+    if name.is_empty() {
+        return None;
+    }
+    let rest = rest.trim_start();
+    let rest = rest.strip_prefix('=').unwrap_or(rest).trim_start();
+    let Some(quoted) = rest.strip_prefix('\'') else {
+        let value = rest.split(['#', ' ', '\t']).next().unwrap_or_default();
+        return Some((name.to_ascii_lowercase(), value.to_owned()));
+    };
+    let (mut value, mut chars) = (String::new(), quoted.chars().peekable());
+    while let Some(char) = chars.next() {
+        match char {
+            '\'' if chars.peek() == Some(&'\'') => value.extend(chars.next()),
+            '\'' => break,
+            '\\' => value.extend(chars.next()),
+            other => value.push(other),
+        }
+    }
+    Some((name.to_ascii_lowercase(), value))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn settings_are_read_as_the_server_reads_them() {
+        let read = |line| setting_in(line).unwrap();
+        assert_eq!(read(" Name='it''s' # x"), ("name".to_owned(), "it's".to_owned()));
+        assert_eq!(read(r"a.b 'c\'d'"), ("a.b".to_owned(), "c'd".to_owned()));
+        assert_eq!(read("port = 5432 # x"), ("port".to_owned(), "5432".to_owned()));
+        assert_eq!(setting_in("# no = 'setting'"), None);
+    }
 
     #[test]
     fn the_last_value_counts_wherever_it_is_included() {

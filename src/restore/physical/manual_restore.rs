@@ -90,7 +90,23 @@ pub(super) fn text(plan: &PhysicalRestorePlan, libraries: &[PreloadLibrary]) -> 
         String::new(),
         format!("    drctl recovery release {to}"),
     ]);
+    if preload::job_libraries_added("", &names(libraries)).iter().any(|library| library == "pg_cron") {
+        lines.extend([
+            String::new(),
+            "   Jobs of pg_cron run from then on, in the server that their rows name. Without drctl, first set them"
+                .to_owned(),
+            "   inactive, in the database of pg_cron, as a superuser:".to_owned(),
+            String::new(),
+            "    SET session_replication_role = replica; UPDATE cron.job SET active = false;".to_owned(),
+        ]);
+    }
     lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+/// Returns the libraries that are not loaded, as a list.
+fn names(libraries: &[PreloadLibrary]) -> String {
+    let left_out = libraries.iter().filter(|library| !library.is_loaded());
+    left_out.map(|library| crate::postgres::identifier(&library.name)).collect::<Vec<_>>().join(",")
 }
 
 /// Returns the commands that unpack one backup into an existing directory, and its tablespaces into new ones.

@@ -41,6 +41,7 @@ mod plan;
 mod preflight;
 mod preload;
 mod release;
+mod release_jobs;
 mod replay_effects;
 mod report;
 mod request;
@@ -67,8 +68,9 @@ use crate::run::RunContext;
 pub use error::PhysicalRestoreError;
 pub use owner::DirectoryOwner;
 pub use plan::{PhysicalRestorePlan, ResolvedTarget, plan};
-pub use preload::{PreloadAction, PreloadLibrary};
-pub use release::{Release, ReleaseError, release};
+pub use preload::{PreloadAction, PreloadLibrary, is_library_list};
+pub use release::{Release, ReleaseError, ReleasedJobs, release};
+pub use release_jobs::JobsError;
 pub use report::{DirectoryCleanup, PhysicalDetails};
 pub use request::{
     BaseBackupSelector, ConfinedStart, PhysicalRestoreRequest, RestoreCommand, Start, TablespaceMapping,

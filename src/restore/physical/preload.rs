@@ -10,7 +10,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::postgres::{identifier, split_quoted};
+use crate::postgres::identifier;
 
 /// The setting that names them.
 pub(super) const SETTING: &str = "shared_preload_libraries";
@@ -157,6 +157,16 @@ fn known(name: &str) -> PreloadAction {
     }
 }
 
+/// Returns the libraries of the second list that run scheduled jobs and are not in the first, both in the
+/// setting's syntax.
+pub(super) fn job_libraries_added(before: &str, after: &str) -> Vec<String> {
+    let before = names(before);
+    let is_new = |name: &String| !before.iter().any(|other| is_same(other, name));
+    let runs_jobs = |name: &String| known(name) == PreloadAction::Omit(JOBS);
+    let added = names(after).into_iter().filter(|name| is_new(name) && runs_jobs(name));
+    added.map(|name| file(&name).to_owned()).collect()
+}
+
 /// Returns whether two names refer to the same library.
 fn is_same(one: &str, other: &str) -> bool {
     file(one) == file(other)
@@ -170,10 +180,50 @@ fn file(name: &str) -> &str {
         .unwrap_or(name)
 }
 
-/// Splits a list as a server does: at commas, with double quotes around names that need them.
+/// Returns the names in a list; none of one that a server rejects, since it loads nothing of it.
 fn names(list: &str) -> Vec<String> {
-    let parts = split_quoted(list, ',').unwrap_or_default();
-    parts.into_iter().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
+    parse(list).unwrap_or_default()
+}
+
+/// Returns whether a server accepts the list.
+pub fn is_library_list(list: &str) -> bool {
+    parse(list).is_some()
+}
+
+/// Splits a list as a server does: at commas, with double quotes around names that need them. `None`: a quote is
+/// left open or in the middle of a name, or a name is missing between commas.
+fn parse(list: &str) -> Option<Vec<String>> {
+    let mut rest = list.trim_start();
+    let mut names = Vec::new();
+    if rest.is_empty() {
+        return Some(names);
+    }
+    loop {
+        let (mut name, mut chars) = (String::new(), rest.char_indices().peekable());
+        let end = if rest.starts_with('"') {
+            chars.next();
+            loop {
+                match (chars.next()?, chars.peek()) {
+                    ((_, '"'), Some((_, '"'))) => name.extend(chars.next().map(|(_, quote)| quote)),
+                    ((at, '"'), _) => break at + 1,
+                    ((_, other), _) => name.push(other),
+                }
+            }
+        } else {
+            let end = rest.find(',').unwrap_or(rest.len());
+            name.push_str(rest[..end].trim_end());
+            if name.is_empty() || name.contains('"') {
+                return None;
+            }
+            end
+        };
+        names.push(name);
+        rest = rest[end..].trim_start();
+        if rest.is_empty() {
+            return Some(names);
+        }
+        rest = rest.strip_prefix(',')?.trim_start();
+    }
 }
 
 /// Returns the settings of a restored server until it is released; none where it loads the libraries of the
@@ -299,6 +349,26 @@ mod tests {
             settings(&decide("", Some("more,\"odd name\""))),
             [(SETTING, "more,\"odd name\"".to_owned())]
         );
+    }
+
+    #[test]
+    fn a_list_that_a_server_rejects_is_none() {
+        let list = |text: &str| parse(text).map(|names| names.join("|"));
+        assert_eq!(list(" "), Some(String::new()));
+        assert_eq!(list(" a , \"b, \"\"c\" ,d"), Some("a|b, \"c|d".to_owned()));
+        for wrong in ["a,", ",a", "a,,b", "\"a", "a\"", "\"a\"b", "a b\",c"] {
+            assert_eq!(list(wrong), None, "{wrong}");
+            assert!(!is_library_list(wrong));
+        }
+        // A server loads nothing of it.
+        assert_eq!(decide("pg_cron,,pgaudit", None), []);
+    }
+
+    #[test]
+    fn libraries_that_run_jobs_are_noticed_when_they_come_back() {
+        let added = job_libraries_added("auth_delay", "auth_delay, \"$libdir/pg_cron\",pg_net,pg_task");
+        assert_eq!(added, ["pg_cron", "pg_task"]);
+        assert_eq!(job_libraries_added("pg_cron", "pg_cron"), Vec::<String>::new());
     }
 
     #[test]

@@ -7,8 +7,12 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use super::configured::{configured, setting_in};
 use super::layout::{AUTO_CONFIGURATION, CONTROL, MANUAL_RESTORE, RESTORED};
+use super::release_jobs::{self, JobsError};
 use super::{preload, resume};
+use crate::restore::scheduled_jobs::{InactiveJob, PG_CRON};
+use crate::text::error_chain;
 
 /// The lines between these are removed once the recovery is verified.
 pub(super) const RECOVERY: [&str; 2] = [
@@ -36,6 +40,8 @@ pub enum ReleaseError {
     Read { path: PathBuf, source: io::Error },
     #[error("failed to write `{path}`")]
     Write { path: PathBuf, source: io::Error },
+    #[error("failed to set the jobs of pg_cron inactive, and nothing was removed")]
+    Jobs(#[source] JobsError),
 }
 
 /// Marks the other settings as drctl's where ALTER SYSTEM has dropped the comments around them: any server
@@ -57,12 +63,51 @@ pub struct Release {
     pub file: PathBuf,
     /// Settings, as written in the file.
     pub settings: Vec<String>,
+    /// Libraries that run scheduled jobs and are loaded again with the next start.
+    pub job_libraries: Vec<String>,
+    pub jobs: ReleasedJobs,
     pub applied: bool,
 }
 
+/// What becomes of the jobs of pg_cron.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ReleasedJobs {
+    /// It is not loaded again, or its jobs are to stay active.
+    #[default]
+    AsTheyAre,
+    /// These were active, and are set inactive with the release.
+    Inactive(Vec<InactiveJob>),
+    /// They will be set inactive; which they are is unknown, and why.
+    Unknown(String),
+}
+
 /// Releases a restored cluster to replace another: returns the restrictions it has as a copy, and removes
-/// them with `apply`.
-pub fn release(directory: &Path, apply: bool) -> Result<Release, ReleaseError> {
+/// them with `apply`. Unless `active_jobs`, jobs of pg_cron are set inactive first where it is loaded again:
+/// they may run in production.
+pub async fn release(directory: &Path, apply: bool, active_jobs: bool) -> Result<Release, ReleaseError> {
+    let remove = async |apply| {
+        let directory = directory.to_owned();
+        let removed = tokio::task::spawn_blocking(move || remove(&directory, apply)).await;
+        removed.unwrap_or_else(|error| {
+            let path = PathBuf::from(AUTO_CONFIGURATION);
+            Err(ReleaseError::Read { path, source: io::Error::other(error) })
+        })
+    };
+    let mut planned = remove(false).await?;
+    if !active_jobs && planned.job_libraries.iter().any(|library| library == PG_CRON.extension) {
+        planned.jobs = match release_jobs::deactivate(directory, apply).await {
+            Ok(jobs) => ReleasedJobs::Inactive(jobs),
+            Err(error) if !apply => ReleasedJobs::Unknown(error_chain(&error)),
+            Err(source) => return Err(ReleaseError::Jobs(source)),
+        };
+    }
+    match apply {
+        true => Ok(Release { jobs: planned.jobs, ..remove(true).await? }),
+        false => Ok(planned),
+    }
+}
+
+fn remove(directory: &Path, apply: bool) -> Result<Release, ReleaseError> {
     if !directory.join(CONTROL).exists() {
         return Err(ReleaseError::NoDataDirectory(directory.to_owned()));
     }
@@ -77,6 +122,8 @@ pub fn release(directory: &Path, apply: bool) -> Result<Release, ReleaseError> {
         return Err(ReleaseError::NotRestored(directory.to_owned()));
     }
     let (kept, settings) = released(&text);
+    let job_libraries = job_libraries(directory, &settings, &kept)
+        .map_err(|source| ReleaseError::Read { path: directory.to_owned(), source })?;
     if apply {
         // From now on it is an independent server, which no teardown removes.
         let path = directory.join(RESTORED);
@@ -92,7 +139,17 @@ pub fn release(directory: &Path, apply: bool) -> Result<Release, ReleaseError> {
         let written = replace(&file, &kept, None).and_then(|()| resume::end(directory));
         written.map_err(|source| ReleaseError::Write { path: file.clone(), source })?;
     }
-    Ok(Release { file, settings, applied })
+    Ok(Release { file, settings, job_libraries, jobs: ReleasedJobs::default(), applied })
+}
+
+/// Returns the libraries that run jobs and that only drctl's list, which is removed, leaves out.
+fn job_libraries(directory: &Path, removed: &[String], kept: &str) -> io::Result<Vec<String>> {
+    let mut removed = removed.iter().filter_map(|line| setting_in(line));
+    let Some((_, loaded)) = removed.rfind(|(name, _)| name == preload::SETTING) else {
+        return Ok(vec![]);
+    };
+    let loads = configured(directory, kept, preload::SETTING)?.unwrap_or_default();
+    Ok(preload::job_libraries_added(&loaded, &loads))
 }
 
 /// Removes what only a recovery needs; returns the text and the removed settings.
@@ -205,33 +262,6 @@ fn is_apart(name: &str, value: &str, preloaded: &str) -> bool {
         .contains(&(name, value))
 }
 
-/// Parses a setting's name, in lower case, and its value without quotes.
-pub(super) fn setting_in(line: &str) -> Option<(String, String)> {
-    let line = line.trim_start();
-    let length =
-        line.find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '.').unwrap_or(line.len());
-    let (name, rest) = line.split_at(length);
-    if name.is_empty() {
-        return None;
-    }
-    let rest = rest.trim_start();
-    let rest = rest.strip_prefix('=').unwrap_or(rest).trim_start();
-    let Some(quoted) = rest.strip_prefix('\'') else {
-        let value = rest.split(['#', ' ', '\t']).next().unwrap_or_default();
-        return Some((name.to_ascii_lowercase(), value.to_owned()));
-    };
-    let (mut value, mut chars) = (String::new(), quoted.chars().peekable());
-    while let Some(char) = chars.next() {
-        match char {
-            '\'' if chars.peek() == Some(&'\'') => value.extend(chars.next()),
-            '\'' => break,
-            '\\' => value.extend(chars.next()),
-            other => value.push(other),
-        }
-    }
-    Some((name.to_ascii_lowercase(), value))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -282,37 +312,55 @@ mod tests {
         fs::create_dir(directory.join("global")).unwrap();
         fs::write(directory.join("global/pg_control"), "").unwrap();
         fs::write(directory.join(AUTO_CONFIGURATION), own).unwrap();
-        assert!(matches!(release(directory, true), Err(ReleaseError::NotRestored(_))));
+        assert!(matches!(remove(directory, true), Err(ReleaseError::NotRestored(_))));
         // One that was restored, and released before.
         fs::write(directory.join(MANUAL_RESTORE), "").unwrap();
-        assert!(!release(directory, true).unwrap().applied);
+        assert!(!remove(directory, true).unwrap().applied);
         assert_eq!(fs::read_to_string(directory.join(AUTO_CONFIGURATION)).unwrap(), own);
     }
 
-    #[test]
-    fn settings_are_read_as_the_server_reads_them() {
-        let read = |line| setting_in(line).unwrap();
-        assert_eq!(read(" Name='it''s' # x"), ("name".to_owned(), "it's".to_owned()));
-        assert_eq!(read(r"a.b 'c\'d'"), ("a.b".to_owned(), "c'd".to_owned()));
-        assert_eq!(read("port = 5432 # x"), ("port".to_owned(), "5432".to_owned()));
-        assert_eq!(setting_in("# no = 'setting'"), None);
+    #[tokio::test]
+    async fn a_release_that_loads_pg_cron_again_does_not_leave_its_jobs_active_unasked() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = folder.path();
+        fs::create_dir(directory.join("global")).unwrap();
+        fs::write(directory.join("global/pg_control"), "").unwrap();
+        let configuration = "shared_preload_libraries = 'pg_cron,pgaudit,pg_task'\n";
+        fs::write(directory.join("postgresql.conf"), configuration).unwrap();
+        let auto = |list: &str| {
+            let text = format!("{}\nshared_preload_libraries = '{list}'\n{}\n", APART[0], APART[1]);
+            fs::write(directory.join(AUTO_CONFIGURATION), text).unwrap();
+        };
+        auto("pgaudit");
+        let shown = release(directory, false, false).await.unwrap();
+        assert_eq!(shown.job_libraries, ["pg_cron", "pg_task"]);
+        assert!(matches!(&shown.jobs, ReleasedJobs::Unknown(why) if why.contains("does not run")));
+        let refused = release(directory, true, false).await;
+        assert!(matches!(refused, Err(ReleaseError::Jobs(JobsError::NotRunning(_)))), "{refused:?}");
+        let text = fs::read_to_string(directory.join(AUTO_CONFIGURATION)).unwrap();
+        assert!(text.contains(APART[0]), "nothing is removed: {text}");
+        let released = release(directory, true, true).await.unwrap();
+        assert!(released.applied && released.jobs == ReleasedJobs::AsTheyAre);
+        // One that was loaded on request has run its jobs all the time.
+        auto("pg_cron,pg_task");
+        assert!(release(directory, true, false).await.unwrap().applied);
     }
 
     #[test]
     fn a_cluster_that_is_still_recovering_is_not_released() {
         let folder = tempfile::tempdir().unwrap();
         let directory = folder.path();
-        assert!(matches!(release(directory, true), Err(ReleaseError::NoDataDirectory(_))));
+        assert!(matches!(remove(directory, true), Err(ReleaseError::NoDataDirectory(_))));
         fs::create_dir(directory.join("global")).unwrap();
         fs::write(directory.join("global/pg_control"), "").unwrap();
         fs::write(directory.join("recovery.signal"), "").unwrap();
         fs::write(directory.join(AUTO_CONFIGURATION), written()).unwrap();
-        assert!(matches!(release(directory, true), Err(ReleaseError::Recovering(_))));
+        assert!(matches!(remove(directory, true), Err(ReleaseError::Recovering(_))));
         fs::remove_file(directory.join("recovery.signal")).unwrap();
-        assert!(!release(directory, false).unwrap().applied);
+        assert!(!remove(directory, false).unwrap().applied);
         assert_eq!(fs::read_to_string(directory.join(AUTO_CONFIGURATION)).unwrap(), written());
-        assert_eq!(release(directory, true).unwrap().settings.len(), 4);
+        assert_eq!(remove(directory, true).unwrap().settings.len(), 4);
         // Nothing of drctl's is left.
-        assert!(matches!(release(directory, true), Err(ReleaseError::NotRestored(_))));
+        assert!(matches!(remove(directory, true), Err(ReleaseError::NotRestored(_))));
     }
 }

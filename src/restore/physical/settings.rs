@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::configured::setting_in;
 use super::plan::{PhysicalRestorePlan, ResolvedTarget};
 use super::preload::{self, PreloadLibrary};
 use super::target::shown;
@@ -219,7 +220,7 @@ pub(super) fn inner_file(text: &str, is_inside: impl Fn(&str) -> bool) -> Confin
 fn confined(text: &str, more: &[&str], is_inside: impl Fn(&str) -> bool) -> Confined {
     let mut confined = Confined::default();
     for line in text.lines() {
-        let (name, value) = release::setting_in(line).unwrap_or_default();
+        let (name, value) = setting_in(line).unwrap_or_default();
         let is_include = INCLUDES.contains(&&*name);
         let leads_out = LEAD_OUT.contains(&&*name)
             || more.contains(&&*name)

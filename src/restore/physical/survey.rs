@@ -490,6 +490,11 @@ async fn windows(
         for base in there.clone().rev() {
             let reach = parents(base, there.clone()).and_then(|_| replay_from(base, timeline, held));
             let Ok(reach) = reach else { continue };
+            let reach = match own.recent_damage(&reach, base.physical.start).await? {
+                Some(damaged) if damaged.at < base.physical.stop => continue,
+                Some(damaged) => reach.until_damage(damaged),
+                None => reach,
+            };
             // An older backup leads through this one.
             if last.as_ref().is_some_and(|last| last.end == reach.end) {
                 continue;

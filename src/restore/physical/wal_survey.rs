@@ -108,18 +108,33 @@ impl WalArchives {
         reach: &ReplayRange,
         from: Lsn,
     ) -> Result<Option<DamagedWal>, PhysicalRestoreError> {
-        let (mut names, remaining_in) = files(reach);
-        names.extend(remaining_in);
-        for some in names.chunks(ASKED_AT_ONCE) {
-            for (name, tags) in some.iter().zip(self.tags_of(some).await?) {
-                let (WalName::Segment(segment), Some(at)) = (*name, tags.and_then(|tags| tags.damaged))
-                else {
-                    continue;
-                };
-                // WAL of the old timeline after the fork is not read either.
-                if at >= from && (segment.timeline != reach.end.timeline || at < reach.end.lsn) {
-                    return Ok(Some(DamagedWal { segment, at }));
-                }
+        let mut segments: Vec<Segment> = reach.backwards().collect();
+        segments.reverse();
+        self.damage_among(&segments, reach, from).await
+    }
+
+    /// The same among the newest segments only.
+    pub(super) async fn recent_damage(
+        &self,
+        reach: &ReplayRange,
+        from: Lsn,
+    ) -> Result<Option<DamagedWal>, PhysicalRestoreError> {
+        self.damage_among(&reach.newest_segments(), reach, from).await
+    }
+
+    async fn damage_among(
+        &self,
+        segments: &[Segment],
+        reach: &ReplayRange,
+        from: Lsn,
+    ) -> Result<Option<DamagedWal>, PhysicalRestoreError> {
+        for some in segments.chunks(ASKED_AT_ONCE) {
+            let names: Vec<_> = some.iter().copied().map(WalName::Segment).collect();
+            let found = some.iter().zip(self.tags_of(&names).await?);
+            let damaged = found
+                .filter_map(|(segment, tags)| Some(DamagedWal { segment: *segment, at: tags?.damaged? }));
+            if let Some(damaged) = reach.first_damage(damaged, from) {
+                return Ok(Some(damaged));
             }
         }
         Ok(None)

@@ -67,7 +67,7 @@ pub(super) fn why(stop: &ReplayEnd) -> Option<String> {
         }
         ReplayEnd::NotAChild(timeline) => Some(format!("timeline {timeline} did not come from there")),
         ReplayEnd::Damaged(DamagedWal { segment, at }) => {
-            Some(format!("segment {segment} is damaged at {at} in every repository that has it"))
+            Some(format!("segment {segment} is damaged at {at}"))
         }
     }
 }
