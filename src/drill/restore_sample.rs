@@ -136,6 +136,7 @@ async fn dump(
         incomplete: None,
         scratch: sandbox.spool(),
         drop_leftovers: false,
+        active_jobs: false,
         known: CatalogHints { doubtful: located.doubtful.clone(), ..CatalogHints::default() },
     };
     let begun = Instant::now();
