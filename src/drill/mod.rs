@@ -12,14 +12,17 @@
 //! *Not here.* How a restore is done: [`crate::restore`]. Reports: [`crate::report`].
 
 mod checking;
+mod course;
 pub mod evidence;
 mod facts;
 pub mod forecast;
+mod in_sandbox;
 pub mod integrity;
 mod judge;
 mod locate;
 mod period;
 pub mod population;
+mod rds;
 mod record;
 mod request;
 mod restore_sample;
@@ -30,6 +33,7 @@ mod scenario;
 mod stages;
 
 pub use period::{Period, YearMonth};
+pub use rds::RdsDrill;
 pub use record::{
     Acknowledgement, CheckCriterion, CheckEvidence, Cleanup, Criteria, DrillIdentity, DrillPhase,
     DrillRecord, DrillVerdict, Environment, PassedOver, People, PreviousDrill, RECORD_FORMAT, Results,

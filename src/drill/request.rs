@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::rds::RdsDrill;
 use super::sample::SampleRequest;
 use super::{People, Trigger};
 use crate::model::{RepositoryName, Sha256Hex, SourceName};
@@ -42,6 +43,8 @@ pub struct DrillRequest {
     pub prefetch: usize,
     pub parallel: usize,
     pub tools: Option<PathBuf>,
+    /// For the scenarios in RDS.
+    pub rds: Option<RdsDrill>,
     /// What a real recovery would do otherwise.
     pub deviations: Vec<String>,
 }

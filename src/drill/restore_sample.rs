@@ -52,7 +52,7 @@ pub(super) struct NotRestored {
 }
 
 impl NotRestored {
-    fn of(error: &(impl RestoreError + 'static), message: String) -> Self {
+    pub(super) fn of(error: &(impl RestoreError + 'static), message: String) -> Self {
         let mut verdict = Verdict::default();
         for refusal in error.refusals() {
             let cause = refusal.class.cause();
@@ -64,7 +64,7 @@ impl NotRestored {
         Self { verdict, is_interruption: error.is_interruption() }
     }
 
-    fn failed<E: RestoreError, A: Aftermath>(failed: &RestoreFailed<E, A>) -> Self {
+    pub(super) fn failed<E: RestoreError, A: Aftermath>(failed: &RestoreFailed<E, A>) -> Self {
         Self::of(&failed.error, format!("{} ({})", error_chain(&failed.error), failed.phase.as_str()))
     }
 

@@ -17,11 +17,22 @@ pub enum Scenario {
     RegionLoss,
     /// The team's host and keys are lost: the escrowed identity, and nothing this host knows, is used.
     EscrowKey,
+    /// A snapshot of RDS is restored into a temporary instance.
+    RdsSnapshot,
+    /// RDS's automated backups are restored to a point in time, into a temporary instance.
+    RdsPointInTime,
 }
 
 impl Scenario {
-    pub const ALL: [Self; 5] =
-        [Self::Newest, Self::PointInTime, Self::Random, Self::RegionLoss, Self::EscrowKey];
+    pub const ALL: [Self; 7] = [
+        Self::Newest,
+        Self::PointInTime,
+        Self::Random,
+        Self::RegionLoss,
+        Self::EscrowKey,
+        Self::RdsSnapshot,
+        Self::RdsPointInTime,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -30,6 +41,8 @@ impl Scenario {
             Self::Random => "random",
             Self::RegionLoss => "region-loss",
             Self::EscrowKey => "escrow-key",
+            Self::RdsSnapshot => "rds-snapshot",
+            Self::RdsPointInTime => "rds-point-in-time",
         }
     }
 
@@ -41,7 +54,16 @@ impl Scenario {
             Self::Random => "A backup of some age is needed.",
             Self::RegionLoss => "The region of the primary repository is lost.",
             Self::EscrowKey => "This host and the operational keys are lost; the escrowed identity is left.",
+            Self::RdsSnapshot => "The RDS database is lost, and its snapshots are left.",
+            Self::RdsPointInTime => {
+                "The RDS database is lost or damaged, and RDS's automated backups are left."
+            }
         }
+    }
+
+    /// Returns whether it restores into a temporary instance of RDS.
+    pub fn is_in_rds(self) -> bool {
+        matches!(self, Self::RdsSnapshot | Self::RdsPointInTime)
     }
 
     /// Returns whether the RPO is measured: an older backup on purpose tells nothing of what would be lost.

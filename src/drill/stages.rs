@@ -38,10 +38,25 @@ impl Stages {
 
     /// Adds the phases of a restore. `bytes`: of a phase, where they determine its length.
     pub(super) fn restored(&mut self, phases: &[PhaseSeconds], bytes: impl Fn(&str) -> Option<u64>) {
+        self.restored_until(phases, &[], bytes);
+    }
+
+    /// Adds the phases of a restore; `after`: those that follow what is usable.
+    pub(super) fn restored_until(
+        &mut self,
+        phases: &[PhaseSeconds],
+        after: &[&str],
+        bytes: impl Fn(&str) -> Option<u64>,
+    ) {
         for timed in phases {
             let phase = timed.phase.as_str();
-            self.add(phase, timed.seconds, bytes(phase), true);
+            self.add(phase, timed.seconds, bytes(phase), !after.contains(&phase));
         }
+    }
+
+    /// Returns the seconds that do not count.
+    pub(super) fn uncounted(&self) -> f64 {
+        self.phases.iter().filter(|phase| !phase.counts).map(|phase| phase.seconds).sum()
     }
 
     fn add(&mut self, phase: &str, seconds: f64, bytes: Option<u64>, counts: bool) {

@@ -10,9 +10,11 @@ use serde_json::Value;
 use crate::restore::origin;
 use crate::support::Outcome;
 use crate::support::archiving::Archiving;
+use crate::support::classboard::{Classboard, HOME};
 use crate::support::fault_proxy::FaultProxy;
 use crate::support::ledger::{Ledger, options};
 use crate::support::postgres::{Cluster, ClusterOptions};
+use crate::support::rds::Timing;
 use crate::support::s3::S3Server;
 use crate::support::system::{Place, Run, System, until, write_private};
 
@@ -459,5 +461,49 @@ async fn the_drills_of_the_reference_policies_pass_as_they_are_written() -> Outc
         assert_eq!(record["identity"]["trigger"], "schedule", "{policy}");
         assert!(record["identity"]["occurrence"].is_string(), "{policy}: {record:#}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_instance_of_rds_is_made_checked_and_deleted_again() -> Outcome<()> {
+    let board = Classboard::start(Timing::default()).await?;
+    board.system.expect(0, &["backup", "instance"]).await?;
+    let identity = board.system.operational.display().to_string();
+    let instances =
+        || -> Vec<String> { board.server.instances(HOME).into_iter().map(|one| one.id).collect() };
+    let before = instances();
+    let check = "[[drill.checks]]\nname = \"ada\"\nsql = \"SELECT name FROM pupils\"\nequals = \"ada\"\n";
+    board.system.append(&format!("[drill]\nsource = \"instance\"\n{check}"))?;
+    let run = async |code: i32, scenario: &str| -> Outcome<Value> {
+        let words = ["drill", "run", "--scenario", scenario, "--output", "json", "-i", &identity];
+        Ok(board.system.expect(code, &words).await?.document()?["record"].clone())
+    };
+    // It may reach what production reaches: the policy has to accept that.
+    let record = run(22, "rds-snapshot").await?;
+    is(&record, "undetermined", "environment", "not-isolated");
+    board.system.rewrite(
+        "source = \"instance\"\n[[",
+        "source = \"instance\"\ndanger_unverified_isolation = true\n[[",
+    )?;
+
+    let record = run(0, "rds-snapshot").await?;
+    is(&record, "pass", "", "");
+    assert_eq!(record["cleanup"]["is_complete"], true, "{record:#}");
+    assert_eq!(record["environment"]["isolation"], "unverified", "{record:#}");
+    let phase = |name: &str| {
+        let phases = record["phases"].as_array().cloned().unwrap_or_default();
+        phases.into_iter().find(|phase| phase["phase"] == name)
+    };
+    assert_eq!(phase("hydrate").ok_or("no hydration")?["counts"], false, "{record:#}");
+    assert_eq!(phase("create instance").ok_or("no creation")?["counts"], true, "{record:#}");
+    assert_eq!(instances(), before);
+    assert!(board.server.calls().iter().any(|call| call.action == "DeleteDBInstance"));
+
+    let record = run(0, "rds-point-in-time").await?;
+    is(&record, "pass", "", "");
+    board.system.rewrite("equals = \"ada\"", "equals = \"grace\"")?;
+    let record = run(20, "rds-snapshot").await?;
+    is(&record, "fail", "backup", "check-failed");
+    assert_eq!(instances(), before);
     Ok(())
 }

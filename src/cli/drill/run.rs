@@ -13,7 +13,7 @@ use super::view;
 use crate::aws::S3Timeouts;
 use crate::catalog::Catalog;
 use crate::drill::{
-    self, CUT_OVER, Concluded, DETECT, DrillRequest, People, SampleRequest, Scenario, Trigger,
+    self, CUT_OVER, Concluded, DETECT, DrillRequest, People, RdsDrill, SampleRequest, Scenario, Trigger,
 };
 use crate::model::{BackupKind, RepositoryName, Sha256Hex, SourceName};
 use crate::pipeline::Identities;
@@ -52,8 +52,8 @@ pub(super) struct RunArgs {
     /// Repeat the random choice of an earlier drill
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u32>,
-    /// Read from this repository only [default: the policy's, or the last one of it]
-    #[arg(long, value_name = "REPOSITORY")]
+    /// Read from this repository only [default: the policy's, or the last one of it]; of what RDS keeps, from this region
+    #[arg(long, value_name = "REPOSITORY|REGION")]
     from: Option<RepositoryName>,
     /// A file with the identity that opens the backup [default: the policy's]
     #[arg(long, short, value_name = "FILE", env = "DRCTL_IDENTITY", value_parser = crate::cli::path_arg::path())]
@@ -95,6 +95,11 @@ pub(super) async fn run(args: RunArgs, context: &Context) -> Result<Exit, Comman
     let policy = context.policy()?;
     let drill = policy.drill.as_ref();
     let source = source(&args, &policy)?;
+    if args.plan && args.scenario.is_in_rds() {
+        return Err(CommandError::usage("`--plan` shows what goes into a sandbox of this host").hint(
+            "`drctl restore SOURCE --backup latest --to-instance NAME --plan` shows the plan in RDS.",
+        ));
+    }
     let request = request(&args, &policy, source, context)?;
     let identities = identities(&args, drill, context).await?;
     let (catalog, repositories) = opened(&args, &policy, context).await?;
@@ -148,29 +153,46 @@ fn told(context: &Context, concluded: &Concluded) -> Exit {
 }
 
 fn source<'p>(args: &RunArgs, policy: &'p Policy) -> Result<&'p Source, CommandError> {
-    let named = args.source.as_ref().or(policy.drill.as_ref().map(|drill| &drill.source));
-    let source = match (named, &policy.sources[..]) {
-        (Some(name), _) => policy.source(name).ok_or_else(|| {
+    let named = args.source.as_ref().or_else(|| {
+        // The policy's drill may be of another source than the one in RDS.
+        policy.drill.as_ref().map(|drill| &drill.source).filter(|_| !args.scenario.is_in_rds())
+    });
+    let fits = |source: &&Source| match args.scenario.is_in_rds() {
+        true => source.rds().is_some(),
+        false => source.login().is_some(),
+    };
+    let source = match named {
+        Some(name) => policy.source(name).ok_or_else(|| {
             CommandError::usage(format!("the policy has no source `{name}`"))
                 .hint("`drctl policy show` lists the sources.")
         })?,
-        (None, [only]) => only,
-        (None, _) => {
-            return Err(CommandError::usage(
-                "the policy has several sources, and no `[drill]` that names one",
-            )
-            .hint("Say which is restored with `--source`."));
+        None => {
+            let mut fitting = policy.sources.iter().filter(fits);
+            match (fitting.next(), fitting.next()) {
+                (Some(only), None) => only,
+                (None, _) => {
+                    let message = format!("the policy has no source for scenario `{}`", args.scenario);
+                    return Err(CommandError::usage(message).hint("`drctl policy show` lists the sources."));
+                }
+                (Some(_), Some(_)) => {
+                    return Err(CommandError::usage("the policy has several sources that could be restored")
+                        .hint("Say which with `--source`."));
+                }
+            }
         }
     };
-    match source.login() {
-        Some(_) => Ok(source),
-        None => Err(CommandError::usage(format!(
-            "`{}` is a source of kind `{}`, which this version does not drill",
-            source.name,
-            source.config.kind()
-        ))
-        .hint("Dumps and base backups are restored into a sandbox; of what AWS keeps practise a manual restore.")),
+    if fits(&source) {
+        return Ok(source);
     }
+    let message = format!(
+        "scenario `{}` does not restore `{}`, a source of kind `{}`",
+        args.scenario,
+        source.name,
+        source.config.kind()
+    );
+    Err(CommandError::usage(message).hint(
+        "Dumps and base backups are restored into a sandbox, databases of RDS with `rds-snapshot` and `rds-point-in-time`.",
+    ))
 }
 
 fn request(
@@ -207,7 +229,7 @@ fn request(
         },
         from: from(args, drill, policy)?,
         root: args.directory.clone().or_else(|| drill?.directory.clone()).unwrap_or_else(sandboxes),
-        allow_unverified: drill.is_some_and(|drill| drill.allow_unverified_isolation),
+        allow_unverified: policy.drill.as_ref().is_some_and(|drill| drill.allow_unverified_isolation),
         database: drill.and_then(|drill| drill.database.clone()).or(database),
         role,
         login_role,
@@ -215,7 +237,7 @@ fn request(
         rto: policy.objectives.rto,
         rpo: policy.objectives.rpo,
         deadline: drill.map_or(policy.objectives.rto, |drill| drill.deadline),
-        allowances: drill.map(allowances).unwrap_or_default(),
+        allowances: policy.drill.as_ref().map(allowances).unwrap_or_default(),
         people: People {
             requested_by: args.by.clone().unwrap_or_else(|| user.clone()),
             operator: user,
@@ -233,8 +255,20 @@ fn request(
         prefetch: wal.map_or(4, |wal| wal.prefetch),
         parallel: wal.map_or(2, |wal| wal.parallel),
         tools: login.and_then(|login| login.tools.clone()),
+        rds: rds(args, policy, source)?,
         deviations,
     })
+}
+
+/// Returns what a scenario in RDS restores from; `--from` names a region there.
+fn rds(args: &RunArgs, policy: &Policy, source: &Source) -> Result<Option<RdsDrill>, CommandError> {
+    let Some(config) = source.rds().filter(|_| args.scenario.is_in_rds()) else { return Ok(None) };
+    let region = args.from.as_ref().map(|name| name.as_str().to_owned());
+    let has = |name: &String| config.place.region == *name || config.region(name).is_some();
+    if let Some(name) = region.as_ref().filter(|name| !has(name)) {
+        return Err(CommandError::usage(format!("the policy does not have `{}` in `{name}`", source.name)));
+    }
+    Ok(Some(RdsDrill { config: config.clone(), region, prices: policy.prices.clone() }))
 }
 
 fn allowances(drill: &Drill) -> Vec<(String, Duration)> {
@@ -252,6 +286,9 @@ fn from(
     drill: Option<&Drill>,
     policy: &Policy,
 ) -> Result<Option<RepositoryName>, CommandError> {
+    if args.scenario.is_in_rds() {
+        return Ok(None);
+    }
     let primary = policy.repositories.first().map(|config| &config.name);
     let loses_primary = args.scenario == Scenario::RegionLoss;
     if loses_primary && policy.repositories.len() < 2 {
@@ -286,7 +323,7 @@ async fn opened(
             (None, context.repositories_with(&left, S3Timeouts::within(policy.transfer.stall)).await)
         }
         Scenario::EscrowKey => (None, context.repositories(policy).await),
-        Scenario::Newest | Scenario::PointInTime | Scenario::Random => context.recall(policy).await,
+        _ => context.recall(policy).await,
     };
     Ok((catalog, repositories.open_for_restore(&policy.system, None).await))
 }
