@@ -22,6 +22,10 @@ use serde::Serialize;
 use crate::model::{Cause, Judgement, SourceName, Verdict};
 use crate::policy::{Check, Drill, Probe};
 
+/// The code of a check whose answer is not as expected.
+pub const CHECK_FAILED: &str = "check-failed";
+/// The code of a check that could not be run.
+pub const NOT_ASKED: &str = "check-not-asked";
 /// The code of a check whose role or tables are not there.
 pub const NOT_THERE: &str = "check-not-there";
 
@@ -59,11 +63,11 @@ impl CheckResult {
             CheckVerdict::Pass { found: value } => found = Some(value),
             CheckVerdict::Fail { reason } => {
                 let message = format!("check `{check}` failed: {reason}");
-                verdict.add(Judgement::Fail, Cause::Backup, "check-failed", message);
+                verdict.add(Judgement::Fail, Cause::Backup, CHECK_FAILED, message);
             }
             CheckVerdict::Undetermined { reason } => {
                 let message = format!("failed to run check `{check}`: {reason}");
-                verdict.add(Judgement::Undetermined, Cause::Environment, "check-not-asked", message);
+                verdict.add(Judgement::Undetermined, Cause::Environment, NOT_ASKED, message);
             }
             // Whoever asked may have lacked the rights, or what is asked for was left out on purpose.
             CheckVerdict::NotThere { reason } => {

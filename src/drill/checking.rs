@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::request::DrillRequest;
 use super::restore_sample::RestoredSample;
-use crate::checks::{self, CheckResult, NOT_THERE};
+use crate::checks::{self, CHECK_FAILED, CheckResult, NOT_ASKED, NOT_THERE};
 use crate::model::{Cause, Judgement, Verdict};
 use crate::platform::{ProcessError, Program};
 use crate::policy::{Check, Probe};
@@ -30,7 +30,7 @@ pub(super) async fn run(
         results = asked => results,
         () = run.cancel.cancelled() => return vec![interrupted()],
     };
-    if request.role.is_some() {
+    if request.role.is_some() || restored.is_superuser {
         results
             .iter_mut()
             .for_each(|result| *result = of_application(std::mem::take(&mut result.check), result));
@@ -54,16 +54,22 @@ fn interrupted() -> CheckResult {
     CheckResult::undetermined("checks", Cause::Tool, "interrupted", "the checks were interrupted")
 }
 
-/// What the application's own role cannot see, the application cannot use.
+/// What the application's own role cannot see, the application cannot use; what a superuser does not see is not there.
 fn of_application(check: String, result: &CheckResult) -> CheckResult {
     let mut verdict = Verdict::default();
     for reason in &result.verdict.reasons {
-        match reason.code == NOT_THERE {
+        match reason.code == NOT_THERE || is_refused_login(&reason.message) {
             true => verdict.add(Judgement::Fail, Cause::Backup, reason.code, reason.message.clone()),
             false => verdict.add(result.verdict.outcome, reason.cause, reason.code, reason.message.clone()),
         }
     }
     CheckResult { check, verdict, found: result.found.clone() }
+}
+
+/// Whether the restored server does not let the role in, as opposed to being out of reach.
+fn is_refused_login(message: &str) -> bool {
+    let refusals = ["does not exist", "is not permitted to log in", "permission denied for database"];
+    message.contains("failed to log in") && refusals.iter().any(|words| message.contains(words))
 }
 
 /// Runs a program of the application with `DATABASE_URL`. It runs outside of the sandbox: only the socket leads in.
@@ -76,21 +82,21 @@ async fn command(
     let Some((program, arguments)) = words.split_first() else {
         return CheckResult::undetermined(&check.name, Cause::Tool, "no-command", "the command is empty");
     };
-    let url =
-        format!("postgres:///{}?host={}&port={}&user={}", login.database, login.host, login.port, login.user);
-    let program = Program::new(program).args(arguments).env("DATABASE_URL", url);
+    let program = Program::new(program).args(arguments).env("DATABASE_URL", login.to_socket_url());
     match program.run(COMMAND_WITHIN, &run.cancel).await {
         Ok(_) => CheckResult::passed(&check.name, "0"),
         Err(error) => {
             let (judgement, cause, code) = match &error {
                 ProcessError::Start { .. } | ProcessError::Follow { .. } => {
-                    (Judgement::Undetermined, Cause::Environment, "check-not-asked")
+                    (Judgement::Undetermined, Cause::Environment, NOT_ASKED)
                 }
                 ProcessError::Interrupted { .. } => (Judgement::Undetermined, Cause::Tool, "interrupted"),
-                ProcessError::Deadline { .. } => {
-                    (Judgement::Undetermined, Cause::Environment, "check-deadline")
+                ProcessError::Deadline { .. } => (Judgement::Undetermined, Cause::Environment, NOT_ASKED),
+                // It was not found, could not be run, or was killed.
+                ProcessError::Failed { code: None | Some(126 | 127), .. } => {
+                    (Judgement::Undetermined, Cause::Environment, NOT_ASKED)
                 }
-                ProcessError::Failed { .. } => (Judgement::Fail, Cause::Backup, "check-failed"),
+                ProcessError::Failed { .. } => (Judgement::Fail, Cause::Backup, CHECK_FAILED),
             };
             let within = match error {
                 ProcessError::Deadline { .. } => format!(" within {}", format_duration(COMMAND_WITHIN)),

@@ -6,17 +6,17 @@ use super::facts;
 use super::judge::{Findings, judge};
 use super::locate::Located;
 use super::record::{
-    CheckCriterion, CheckEvidence, Cleanup, Criteria, DrillIdentity, DrillRecord, Environment, PassedOver,
-    PreviousDrill, RECORD_FORMAT, Results, Sample, SampledArtifact,
+    CheckCriterion, CheckEvidence, Cleanup, Criteria, DrillIdentity, DrillRecord, DrillVerdict, Environment,
+    PassedOver, People, PreviousDrill, RECORD_FORMAT, Results, Sample, SampledArtifact,
 };
 use super::request::DrillRequest;
 use super::restore_sample::RestoredSample;
 use super::sample::Choice;
 use super::scenario::Scenario;
 use super::stages::Stages;
-use crate::checks::CheckResult;
-use crate::model::{BackupId, Manifest, Protection, Sha256Hex, Verdict};
-use crate::policy::{Expectation, Probe};
+use crate::checks::{CHECK_FAILED, CheckResult, NOT_ASKED, NOT_THERE};
+use crate::model::{BackupId, Manifest, Protection, Reason, Sha256Hex, Verdict};
+use crate::policy::{Check, Expectation, Probe};
 use crate::run::RunContext;
 use crate::text::format_duration;
 
@@ -26,10 +26,16 @@ pub(super) struct Course {
     pub(super) verdict: Verdict,
     pub(super) choice: Option<Choice>,
     pub(super) sample: Option<Sample>,
-    /// Everything committed before it came back.
+    /// Everything committed before it came back; `None`: what would be lost is not measured.
     pub(super) until: Option<DateTime<Utc>>,
-    /// How that is known; `None`: nothing was restored.
+    /// How that is known.
     pub(super) until_by: Option<&'static str>,
+    /// The time whose data came back.
+    pub(super) restored_until: Option<DateTime<Utc>>,
+    /// Why nothing was restored, without any of the data.
+    pub(super) told: Option<String>,
+    pub(super) key_holder: Option<String>,
+    pub(super) deviations: Vec<String>,
     pub(super) checks: Vec<CheckResult>,
     pub(super) environment: Environment,
     pub(super) cleanup: Cleanup,
@@ -76,7 +82,7 @@ pub(super) fn sample(
 }
 
 /// Returns the fingerprint and the holder of the identity that opens a backup.
-fn key(run: &RunContext, manifest: &Manifest) -> Option<(String, Option<String>)> {
+pub(super) fn key(run: &RunContext, manifest: &Manifest) -> Option<(String, Option<String>)> {
     let Protection::Age { recipients } = &manifest.protection else { return None };
     let own = run.identities.recipients();
     let used = recipients.iter().find(|print| own.contains(&print.recipient))?;
@@ -90,24 +96,28 @@ pub(super) fn record(
     stages: Stages,
     measured: f64,
     previous: Option<PreviousDrill>,
-) -> DrillRecord {
+) -> (DrillRecord, DrillVerdict) {
     let Course {
         verdict,
         choice,
         sample,
         until,
         until_by,
+        restored_until,
+        told,
+        key_holder,
+        deviations,
         checks,
         environment,
         cleanup,
         findings,
+        is_interrupted: _,
         usable,
-        ..
     } = course;
     let allowed: f64 = request.allowances.iter().map(|(_, allowed)| allowed.as_secs_f64()).sum();
     let scenario = request.sample.scenario;
     let reference = run.begun;
-    let rpo = until.filter(|_| scenario.measures_rpo()).map(|until| seconds_between(until, reference));
+    let rpo = until.map(|until| seconds_between(until, reference));
     let rto = usable.then_some(measured + allowed);
     let sample = sample.unwrap_or_else(|| empty_sample(request, choice.as_ref()));
     let what = match (&sample.backup, &sample.repository) {
@@ -116,16 +126,18 @@ pub(super) fn record(
         _ => format!("source `{}`", request.source),
     };
     let policy_checks = request.checks.len();
-    let verdict = judge(Findings {
+    let findings_of = |verdict: Verdict| Findings {
         verdict,
         rto,
         rpo,
         rto_objective: request.rto.as_secs_f64(),
         rpo_objective: request.rpo.as_secs_f64(),
         checks: policy_checks,
-        what,
-    });
-    DrillRecord {
+        what: what.clone(),
+    };
+    let recorded = judge(findings_of(without_data(&verdict, told.as_deref())));
+    let people = People { key_holder, ..request.people.clone() };
+    let record = DrillRecord {
         format: RECORD_FORMAT.to_owned(),
         identity: DrillIdentity {
             drill: run.id.clone(),
@@ -139,7 +151,7 @@ pub(super) fn record(
             drctl_sha256: facts::digest_of(&request.drctl),
             previous,
         },
-        people: request.people.clone(),
+        people,
         sample,
         environment,
         criteria: criteria(request),
@@ -155,15 +167,37 @@ pub(super) fn record(
             rpo_seconds: rpo,
             rpo_method: rpo_method(scenario, until_by, rpo.is_some()),
             reference: Some(reference),
-            restored_until: until,
-            checks: checks.iter().map(evidence_of).collect(),
+            restored_until,
+            checks: checks.iter().map(|result| evidence_of(result, &request.checks)).collect(),
         },
-        verdict,
-        deviations: request.deviations.clone(),
+        verdict: recorded,
+        deviations: request.deviations.iter().cloned().chain(deviations).collect(),
         cleanup,
         cost: None,
         findings,
+    };
+    (record, judge(findings_of(verdict)))
+}
+
+/// The record is not encrypted: what a check found, and what a server said, is the application's data.
+fn without_data(verdict: &Verdict, told: Option<&str>) -> Verdict {
+    let mut public = Verdict { outcome: verdict.outcome, reasons: vec![] };
+    for reason in &verdict.reasons {
+        let message = match (reason.code, told) {
+            ("restore-failed", Some(told)) => format!("the restore {told}"),
+            (CHECK_FAILED | NOT_ASKED | NOT_THERE, _) => check_without_data(&reason.message),
+            _ => reason.message.clone(),
+        };
+        public.reasons.push(Reason { message, ..reason.clone() });
     }
+    public
+}
+
+/// Returns the message of a check up to what it found: ``check `x` failed``.
+fn check_without_data(message: &str) -> String {
+    let named = message.match_indices('`').nth(1).map_or(0, |(at, _)| at);
+    let end = message[named..].find(": ").map_or(message.len(), |at| named + at);
+    message[..end].to_owned()
 }
 
 fn seconds_between(until: DateTime<Utc>, reference: DateTime<Utc>) -> f64 {
@@ -230,33 +264,51 @@ fn expectation(expected: &Expectation) -> String {
     }
 }
 
-/// The record is not encrypted: of what was found only numbers and times are written down.
-fn evidence_of(result: &CheckResult) -> CheckEvidence {
-    let is_harmless = |text: &String| {
-        let is_number = text.parse::<f64>().is_ok();
-        is_number || text.chars().all(|c| c.is_ascii_digit() || "-:.+ TZ".contains(c))
-    };
-    let found = result.found.clone().filter(is_harmless);
+/// Of what was found only what is compared as a number or a time is written down.
+fn evidence_of(result: &CheckResult, checks: &[Check]) -> CheckEvidence {
+    let expectations =
+        checks.iter().find(|check| check.name == result.check).and_then(|check| match &check.probe {
+            Probe::Sql { expectations, .. } => Some(expectations),
+            _ => None,
+        });
+    let is_measure = expectations.is_some_and(|all| {
+        let measures = |expected: &Expectation| !matches!(expected, Expectation::Equals(_));
+        !all.is_empty() && all.iter().all(measures)
+    });
+    let reasons = without_data(&result.verdict, None).reasons;
     CheckEvidence {
         check: result.check.clone(),
         outcome: result.verdict.outcome.as_str().to_owned(),
-        found,
-        reasons: result.verdict.reasons.iter().map(|reason| reason.message.clone()).collect(),
+        found: result.found.clone().filter(|_| is_measure),
+        reasons: reasons.into_iter().map(|reason| reason.message).collect(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Cause, Judgement};
 
     #[test]
-    fn of_what_was_found_only_numbers_and_times_are_written_down() {
-        let found = |text: &str| evidence_of(&CheckResult::passed("c", text)).found;
-        for shown in ["1204", "-3.5", "2026-11-20 12:00:00+00", "2026-11-20T12:00:00Z"] {
-            assert_eq!(found(shown).as_deref(), Some(shown));
-        }
-        for hidden in ["ann@example.org", "12 rows of ann", "t"] {
-            assert_eq!(found(hidden), None, "{hidden}");
-        }
+    fn the_record_says_which_check_failed_and_nothing_of_what_it_found() {
+        let check = |expected: Expectation| Check {
+            name: "c".to_owned(),
+            probe: Probe::Sql { query: "select 1".to_owned(), expectations: vec![expected] },
+        };
+        let found =
+            |expected, text: &str| evidence_of(&CheckResult::passed("c", text), &[check(expected)]).found;
+        assert_eq!(found(Expectation::AtLeast(1), "1204").as_deref(), Some("1204"));
+        assert_eq!(found(Expectation::Equals("ann".to_owned()), "ann"), None);
+        assert_eq!(evidence_of(&CheckResult::passed("as-stored", "12 files"), &[]).found, None);
+        let mut verdict = Verdict::default();
+        let said = "check `a: b` failed: it is ann@example.org, and should be bob";
+        verdict.add(Judgement::Fail, Cause::Backup, CHECK_FAILED, said);
+        verdict.add(Judgement::Fail, Cause::Backup, "restore-failed", "Key (email)=(ann) is duplicated");
+        let public: Vec<String> = without_data(&verdict, Some("failed (load)"))
+            .reasons
+            .into_iter()
+            .map(|one| one.message)
+            .collect();
+        assert_eq!(public, ["check `a: b` failed", "the restore failed (load)"]);
     }
 }

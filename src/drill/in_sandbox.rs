@@ -3,15 +3,15 @@
 use std::time::Instant;
 
 use super::checking;
-use super::course::{Course, sample};
+use super::course::{Course, key, sample};
 use super::locate::{Located, locate};
 use super::request::DrillRequest;
-use super::restore_sample::{NotRestored, restore};
+use super::restore_sample::{NotRestored, RestoredSample, restore};
 use super::sample::{Choice, choose};
 use super::sandbox::Sandbox;
 use super::scenario::Scenario;
 use super::stages::Stages;
-use crate::model::{BackupKind, Cause, Judgement, Verdict};
+use crate::model::{BackupId, BackupKind, Cause, Judgement, Verdict, chain};
 use crate::run::RunContext;
 
 pub(super) async fn attempt(
@@ -21,24 +21,26 @@ pub(super) async fn attempt(
     stages: &mut Stages,
 ) -> Option<Sandbox> {
     let begun = Instant::now();
-    let located = locate(run, &request.source, request.from.as_ref()).await;
+    let located = tokio::select! {
+        located = locate(run, &request.source) => located,
+        () = run.cancel.cancelled() => {
+            course.is_interrupted = true;
+            return None;
+        }
+    };
     stages.end("locate", begun, None);
-    course.findings.extend(located.notes.iter().cloned());
+    course.findings.extend(located.notes());
     let choice = match choose(&request.sample, &located.candidates, &located.windows) {
         Ok(choice) => choice,
         Err(why) => {
-            match located.notes.is_empty() {
-                true => course.verdict.add(Judgement::Fail, Cause::Backup, "nothing-to-restore", why),
-                false => {
-                    let message = format!("{why}; {}", located.notes.join("; "));
-                    course.verdict.add(
-                        Judgement::Undetermined,
-                        Cause::Environment,
-                        "nothing-to-restore",
-                        message,
-                    );
-                }
-            }
+            let notes = located.notes().join("; ");
+            let message = if notes.is_empty() { why } else { format!("{why}; {notes}") };
+            // A backup whose only manifest is damaged is no fault of this host.
+            let (judgement, cause) = match located.unread.is_empty() && located.wal_unread.is_empty() {
+                true => (Judgement::Fail, Cause::Backup),
+                false => (Judgement::Undetermined, Cause::Environment),
+            };
+            course.verdict.add(judgement, cause, "nothing-to-restore", message);
             return None;
         }
     };
@@ -53,6 +55,11 @@ pub(super) async fn attempt(
             return None;
         }
     };
+    if run.cancel.is_cancelled() {
+        course.is_interrupted = true;
+        course.choice = Some(choice);
+        return Some(sandbox);
+    }
     course.environment.sandbox = Some("local".to_owned());
     course.environment.isolation = Some(sandbox.isolation.as_str().to_owned());
     course.environment.isolation_probes.clone_from(&sandbox.isolation.probes);
@@ -83,9 +90,16 @@ async fn restore_and_check(
 ) {
     let mut restored = match restore(run, request, sandbox, located, &choice.restore, stages).await {
         Ok(restored) => restored,
-        Err(NotRestored { verdict, is_interruption }) => {
+        Err(NotRestored { verdict, told, backup, is_interruption }) => {
             course.is_interrupted = is_interruption;
             course.verdict = verdict;
+            course.told = told;
+            let mut sample = sample(request, located, choice, None, run);
+            if let Some(backup) = backup {
+                sample.kind = Some(backup.kind());
+                sample.backup = Some(backup);
+            }
+            course.sample = Some(sample);
             if request.sample.scenario == Scenario::EscrowKey {
                 blame_the_key(&mut course.verdict);
             }
@@ -94,10 +108,13 @@ async fn restore_and_check(
     };
     course.sample = Some(sample(request, located, choice, Some(&restored), run));
     course.verdict = std::mem::take(&mut restored.verdict);
+    judge_chain(&restored.backup, located, &mut course.verdict);
+    judge_key(request, &restored.backup, located, run, course);
     course.checks = std::mem::take(&mut restored.checks);
     if !restored.left_out.is_empty() {
         let message = format!("{} of what the original had did not come back", restored.left_out.len());
         course.verdict.add(Judgement::Fail, Cause::Backup, "left-out", message);
+        restored.left_out.iter().for_each(|left_out| run.events.warning(format!("not restored: {left_out}")));
     }
     match sandbox.prove_isolation() {
         Ok(proof) => course.environment.isolation_probes.push(proof),
@@ -121,14 +138,65 @@ async fn restore_and_check(
     course.verdict = Verdict::worst([&course.verdict, &all]);
     course.checks.extend(results);
     course.environment.postgres = checking::server_version(&restored).await;
-    course.usable = !course.is_interrupted;
+    // Whoever could not log in, or did not find what they need, cannot use it.
+    let is_found = course.verdict.outcome != Judgement::Fail;
+    course.usable = !course.is_interrupted && course.environment.postgres.is_some() && is_found;
+    course.restored_until = restored.until;
+    if request.sample.scenario.measures_rpo() && choice.is_newest() {
+        measure_loss(&restored, located, course);
+    }
+    if request.role.is_none() {
+        let role = restored.login.user.clone();
+        course.deviations.push(format!("the checks asked as role `{role}`, not as the application's"));
+    }
+}
+
+/// Determines what would have been lost.
+fn measure_loss(restored: &RestoredSample, located: &Located, course: &mut Course) {
+    if let (Some(why), BackupKind::Logical) = (located.wal_unread.first(), restored.backup.kind()) {
+        let message = format!("what would be lost is not known: {why}");
+        course.verdict.add(Judgement::Undetermined, Cause::Environment, "wal-not-listed", message);
+        return;
+    }
     course.until = restored.until;
     course.until_by = Some(match restored.backup.kind() {
         BackupKind::Logical => "from the snapshot of the dump to the start of the drill",
         _ => {
-            "from the end of what base backup and WAL give back, the newest commit or the time before which all are there, to the start of the drill"
+            "from the newest commit that base backup and WAL give back, or the time before which all are there, to the start of the drill"
         }
     });
+}
+
+/// Damage of the data that was copied comes back with it.
+fn judge_chain(backup: &BackupId, located: &Located, verdict: &mut Verdict) {
+    let Some(record) = located.inventory.find(backup) else { return };
+    let find = |id: &BackupId| located.inventory.find(id).map(|record| &record.manifest);
+    let is_damaged = match chain(&record.manifest, find) {
+        Ok(links) => links.iter().any(|link| link.is_damaged()),
+        Err(_) => record.manifest.is_damaged(),
+    };
+    if is_damaged {
+        let message =
+            "the server's own data was damaged when it was backed up: `drctl show` lists pages and files";
+        verdict.add(Judgement::Fail, Cause::Backup, "damaged-data", message);
+    }
+}
+
+/// Records whose identity opened the backup. With the operational one nothing is proven of the escrowed.
+fn judge_key(
+    request: &DrillRequest,
+    backup: &BackupId,
+    located: &Located,
+    run: &RunContext,
+    course: &mut Course,
+) {
+    let manifest = located.inventory.find(backup).map(|record| &record.manifest);
+    course.key_holder = manifest.and_then(|manifest| key(run, manifest)).and_then(|(_, holder)| holder);
+    let is_operational = course.key_holder.as_deref() == Some("operational");
+    if request.sample.scenario == Scenario::EscrowKey && is_operational {
+        let message = "the operational identity opened the backup: nothing is known of the escrowed one";
+        course.verdict.add(Judgement::Undetermined, Cause::Environment, "not-the-escrow-key", message);
+    }
 }
 
 /// The escrowed identity is what that drill proves.

@@ -23,38 +23,48 @@ pub(super) struct Located {
     pub(super) windows: Vec<ReplayWindow>,
     /// Copies that were found bad.
     pub(super) doubtful: BTreeSet<(BackupId, RepositoryName)>,
-    /// Why the answer may be incomplete.
-    pub(super) notes: Vec<String>,
+    /// Repositories that were not read, and why.
+    pub(super) unread: Vec<String>,
+    /// Backups whose manifest is not what it should be.
+    pub(super) rejected: Vec<String>,
+    /// Repositories whose WAL was not listed, and why.
+    pub(super) wal_unread: Vec<String>,
 }
 
-/// Reads the manifests and lists the WAL. `from`: of this repository only.
-pub(super) async fn locate(run: &RunContext, source: &SourceName, from: Option<&RepositoryName>) -> Located {
-    let system = &run.system;
-    let only = from.map(|name| run.repositories.clone().only(name));
-    let repositories = only.as_ref().unwrap_or(&run.repositories);
+impl Located {
+    /// Returns why the answer may be incomplete.
+    pub(super) fn notes(&self) -> Vec<String> {
+        [&self.unread, &self.rejected, &self.wal_unread].into_iter().flatten().cloned().collect()
+    }
+}
+
+/// Reads the manifests and lists the WAL of the run's repositories.
+pub(super) async fn locate(run: &RunContext, source: &SourceName) -> Located {
+    let (repositories, system) = (&run.repositories, &run.system);
     let listing = Listing::of_source(repositories, system, source).await;
-    let mut notes: Vec<String> = listing
+    let unread: Vec<String> = listing
         .unlisted
         .iter()
         .chain(repositories.lost())
         .map(|lost| format!("`{}` was not read: {}", lost.name, lost.reason()))
         .collect();
     let inventory = Inventory::load(&listing, system, &KINDS).await;
-    notes.extend(inventory.rejected.iter().map(|rejected| {
+    let rejected = inventory.rejected.iter().map(|rejected| {
         format!(
             "`{}` in `{}` was passed over: {}",
             rejected.backup,
             rejected.repository,
             error_chain(&rejected.error)
         )
-    }));
+    });
+    let rejected = rejected.collect();
     let checks = run_record::recent_checks(repositories, system).await;
     let doubtful: BTreeSet<_> = checks
         .into_iter()
         .filter(|check| !check.is_good())
         .map(|check| (check.backup, check.repository))
         .collect();
-    let candidates = inventory
+    let candidates: Vec<Candidate> = inventory
         .backups_of(source)
         .map(|record| Candidate {
             id: record.id().clone(),
@@ -64,8 +74,9 @@ pub(super) async fn locate(run: &RunContext, source: &SourceName, from: Option<&
             obstacle: obstacle(&inventory, record, &doubtful),
         })
         .collect();
-    let windows = windows(repositories, &inventory, source, &mut notes).await;
-    Located { inventory, candidates, windows, doubtful, notes }
+    let mut wal_unread = Vec::new();
+    let windows = windows(repositories, &inventory, source, &candidates, &mut wal_unread).await;
+    Located { inventory, candidates, windows, doubtful, unread, rejected, wal_unread }
 }
 
 fn obstacle(
@@ -89,11 +100,15 @@ async fn windows(
     repositories: &Repositories,
     inventory: &Inventory,
     source: &SourceName,
-    notes: &mut Vec<String>,
+    candidates: &[Candidate],
+    unread: &mut Vec<String>,
 ) -> Vec<ReplayWindow> {
+    let is_good = |id: &BackupId| candidates.iter().any(|one| one.id == *id && one.obstacle.is_none());
     let mut windows = Vec::new();
     for repository in repositories.iter() {
-        let held = inventory.backups_of(source).filter(|record| record.is_held_by(&repository.name));
+        let held = inventory
+            .backups_of(source)
+            .filter(|record| record.is_held_by(&repository.name) && is_good(record.id()));
         let bases: Vec<&Manifest> =
             held.map(|record| &record.manifest).filter(|manifest| manifest.physical.is_some()).collect();
         if bases.is_empty() {
@@ -107,7 +122,7 @@ async fn windows(
                     .filter_map(|window| Some(ReplayWindow { from: window.from?, until: window.until })),
             ),
             Err(error) => {
-                notes.push(format!("the WAL in `{}` was not read: {}", repository.name, error_chain(&error)))
+                unread.push(format!("the WAL in `{}` was not read: {}", repository.name, error_chain(&error)))
             }
         }
     }

@@ -165,7 +165,9 @@ pub(super) async fn attempt_in_rds(
             course.findings.extend(restored.notes.iter().cloned());
             course.environment.sandbox = Some(format!("rds {} in {}", restored.instance, restored.region));
             course.environment.postgres.clone_from(&restored.server_version);
-            course.until = Some(restored.recovery_point);
+            course.restored_until = Some(restored.recovery_point);
+            let is_newest = request.sample.backup.is_none() && request.sample.target.is_none();
+            course.until = course.restored_until.filter(|_| is_newest);
             course.until_by = Some("from the time whose data RDS restored to the start of the drill");
             course.sample = Some(Sample {
                 backup: restored.backup.clone(),
@@ -181,6 +183,7 @@ pub(super) async fn attempt_in_rds(
         Err(not) => {
             course.verdict = not.verdict.clone();
             course.is_interrupted = not.is_interruption;
+            course.told.clone_from(&not.told);
         }
     }
     Some(attempt)

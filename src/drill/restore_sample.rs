@@ -7,14 +7,14 @@ use chrono::{DateTime, Utc};
 use super::locate::Located;
 use super::request::DrillRequest;
 use super::sample::SampledRestore;
-use super::sandbox::{Sandbox, SandboxError, SandboxServer};
+use super::sandbox::{PORT, Sandbox, SandboxError, SandboxServer};
 use super::stages::Stages;
 use crate::checks::CheckResult;
 use crate::model::{BackupId, Cause, Judgement, Manifest, RepositoryName, Verdict};
 use crate::postgres::ConnectionParameters;
 use crate::restore::logical::{BackupSelector, CatalogHints, DumpRestoreRequest, EntrySelection, Exclusion};
 use crate::restore::physical::{
-    BaseBackupSelector, PhysicalRestoreRequest, RecoveryTarget, RestoreCommand, Start,
+    BaseBackupSelector, PhysicalRestoreError, PhysicalRestoreRequest, RecoveryTarget, RestoreCommand, Start,
 };
 use crate::restore::{Aftermath, RestoreError, RestoreFailed, prepare};
 use crate::run::RunContext;
@@ -22,10 +22,9 @@ use crate::text::error_chain;
 use crate::wal::Fetcher;
 use crate::wal::relay::WalRelay;
 
-/// A port of the sandbox's own network, in which no other server is.
-const PORT: u16 = 5432;
 /// What the sessions of a drill call themselves.
 const NAME: &str = "drctl drill";
+const OF_EVERY_SERVER: [&str; 3] = ["postgres", "template0", "template1"];
 
 /// What was restored.
 #[derive(Debug)]
@@ -38,6 +37,8 @@ pub(super) struct RestoredSample {
     pub(super) recovery_point: DateTime<Utc>,
     /// The way to log in.
     pub(super) login: ConnectionParameters,
+    /// Whether that is a superuser's.
+    pub(super) is_superuser: bool,
     pub(super) server_version: Option<String>,
     pub(super) checks: Vec<CheckResult>,
     pub(super) verdict: Verdict,
@@ -48,6 +49,10 @@ pub(super) struct RestoredSample {
 #[derive(Debug, Default)]
 pub(super) struct NotRestored {
     pub(super) verdict: Verdict,
+    /// The reason without any of the data: for the record, which is not encrypted.
+    pub(super) told: Option<String>,
+    /// The backup that was to be restored, where the plan chose it.
+    pub(super) backup: Option<BackupId>,
     pub(super) is_interruption: bool,
 }
 
@@ -61,18 +66,23 @@ impl NotRestored {
         if error.refusals().is_empty() {
             verdict.add(judgement(error.cause_class()), error.cause_class(), "restore-failed", message);
         }
-        Self { verdict, is_interruption: error.is_interruption() }
+        let told = Some(error.journal_reason());
+        Self { verdict, told, backup: None, is_interruption: error.is_interruption() }
     }
 
     pub(super) fn failed<E: RestoreError, A: Aftermath>(failed: &RestoreFailed<E, A>) -> Self {
-        Self::of(&failed.error, format!("{} ({})", error_chain(&failed.error), failed.phase.as_str()))
+        let phase = failed.phase.as_str();
+        let not = Self::of(&failed.error, format!("{} ({phase})", error_chain(&failed.error)));
+        let told = not.told.map(|told| format!("{told} ({phase})"));
+        Self { told, ..not }
     }
 
     /// A sandbox that does not work tells nothing of the backup.
     pub(super) fn of_sandbox(error: &SandboxError) -> Self {
         let mut verdict = Verdict::default();
         verdict.add(Judgement::Undetermined, Cause::Environment, "sandbox-failed", error_chain(error));
-        Self { verdict, is_interruption: matches!(error, SandboxError::Interrupted) }
+        let is_interruption = matches!(error, SandboxError::Interrupted);
+        Self { verdict, told: None, backup: None, is_interruption }
     }
 }
 
@@ -157,6 +167,7 @@ async fn dump(
                 until: Some(report.recovery_point),
                 recovery_point: report.recovery_point,
                 login: target,
+                is_superuser: true,
                 server_version: Some(server.version),
                 checks: report.checks,
                 verdict: report.verdict,
@@ -235,19 +246,13 @@ async fn cluster(
             let last = report.details.started.as_ref().and_then(|started| started.last_commit);
             let until = match target {
                 RecoveryTarget::Latest => complete.max(newest).max(last).or(Some(report.recovery_point)),
-                // What lies behind the target was left out on purpose, and is there.
-                RecoveryTarget::Time(_) => complete.max(newest),
                 _ => Some(report.recovery_point),
             };
             let database = request.database.clone().unwrap_or_else(|| "postgres".to_owned());
             let role = request.role.clone().or_else(|| request.login_role.clone());
-            let text = format!(
-                "postgres:///{}?host={}&port={PORT}&user={}",
-                escaped(&database),
-                sandbox.socket_directory().display(),
-                escaped(&role.unwrap_or_else(|| "postgres".to_owned()))
-            );
-            let mut login = ConnectionParameters::from_text(&text)
+            let role = role.unwrap_or_else(|| "postgres".to_owned());
+            let directory = sandbox.socket_directory();
+            let mut login = ConnectionParameters::by_socket(&directory, PORT, &role, &database)
                 .map_err(|error| NotRestored::of_sandbox(&SandboxError::Reach(error)))?;
             login.application_name = NAME.to_owned();
             Ok(RestoredSample {
@@ -256,6 +261,7 @@ async fn cluster(
                 until,
                 recovery_point: report.recovery_point,
                 login,
+                is_superuser: false,
                 server_version: None,
                 checks: report.checks,
                 verdict: report.verdict,
@@ -264,20 +270,24 @@ async fn cluster(
         }
         Err(failed) => {
             stages.restored(&failed.phases, |_| None);
-            Err(NotRestored::failed(&failed))
+            let mut not = NotRestored::failed(&failed);
+            // The server says only that it got no file.
+            if let (PhysicalRestoreError::Start { .. }, Some(failure)) = (&failed.error, relay.failure()) {
+                let cause = if failure.is_of_wal { Cause::Backup } else { Cause::Environment };
+                not.verdict = Verdict::default();
+                not.verdict.add(judgement(cause), cause, "wal-not-read", failure.reason);
+            }
+            Err(NotRestored { backup: Some(chosen), ..not })
         }
     }
 }
 
-/// Returns the name that the database of a dump had.
+/// Returns the name that the database of a dump had; another one where a new server has a database of that name.
 fn database(request: &DrillRequest, manifest: Option<&Manifest>) -> String {
     let address = manifest.and_then(|manifest| manifest.server.as_ref()?.address.as_deref());
     let own = address.and_then(|address| address.rsplit_once('/')).map(|(_, name)| name.to_owned());
-    own.or_else(|| request.database.clone()).unwrap_or_else(|| "restored".to_owned())
-}
-
-fn escaped(text: &str) -> String {
-    url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
+    let own = own.or_else(|| request.database.clone());
+    own.filter(|name| !OF_EVERY_SERVER.contains(&&**name)).unwrap_or_else(|| "restored".to_owned())
 }
 
 fn jobs() -> u32 {

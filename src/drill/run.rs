@@ -6,13 +6,13 @@ use super::facts;
 use super::in_sandbox::{attempt, clean_up};
 use super::locate::locate;
 use super::rds::{attempt_in_rds, clean_up_in_rds};
-use super::record::{DrillRecord, PreviousDrill};
+use super::record::{DrillRecord, DrillVerdict, PreviousDrill};
 use super::request::DrillRequest;
 use super::sample::{Choice, choose};
 use super::sandbox::remove_leftovers;
 use super::stages::Stages;
 use crate::event::Event;
-use crate::model::{Cause, Judgement, Outcome, RepositoryName, Sha256Hex, Verdict};
+use crate::model::{Cause, Judgement, Outcome, RepositoryName, Sha256Hex};
 use crate::platform::CancellationToken;
 use crate::repository::Unavailable;
 use crate::repository::journal::{DRILL, Detail, ProvenCopy};
@@ -23,6 +23,8 @@ use crate::text::format_duration;
 #[derive(Debug)]
 pub struct Concluded {
     pub record: DrillRecord,
+    /// As recorded, with what checks found and servers said.
+    pub verdict: DrillVerdict,
     pub sha256: Option<Sha256Hex>,
     /// The repositories without the record.
     pub unrecorded: Vec<Unavailable>,
@@ -35,7 +37,6 @@ pub struct Concluded {
 /// Runs a drill. Whatever becomes of it, it is recorded and cleaned up. `keep`: leave the sandbox as it is.
 pub async fn run(run: &RunContext, request: &DrillRequest, keep: bool) -> Concluded {
     run.events.emit(&Event::RunBegan { run: run.id.clone(), verb: DRILL });
-    let previous = previous(run).await;
     let mut course = Course { environment: facts::environment(&request.root), ..Course::default() };
     let leftovers = remove_leftovers(&request.root).await;
     course
@@ -44,7 +45,7 @@ pub async fn run(run: &RunContext, request: &DrillRequest, keep: bool) -> Conclu
     course.cleanup.leftovers_removed = leftovers.removed;
 
     let mut stages = Stages::begin();
-    let inner = RunContext { cancel: run.cancel.child_token(), ..run.clone() };
+    let inner = reading(run, request);
     let limit = deadline(&inner.cancel, request);
     let (mut sandbox, mut instance) = (None, None);
     match &request.rds {
@@ -55,7 +56,8 @@ pub async fn run(run: &RunContext, request: &DrillRequest, keep: bool) -> Conclu
     limit.abort();
     if is_late && course.is_interrupted && !run.cancel.is_cancelled() {
         let message = format!("it was given up after {}", format_duration(request.deadline));
-        course.verdict = Verdict::default();
+        // What was found of the backup until then holds.
+        course.verdict.reasons.retain(|reason| reason.cause == Cause::Backup);
         course.verdict.add(Judgement::Fail, Cause::Objective, "deadline", message);
     } else if run.cancel.is_cancelled() {
         course.verdict.add(Judgement::Undetermined, Cause::Tool, "interrupted", "the drill was interrupted");
@@ -65,8 +67,19 @@ pub async fn run(run: &RunContext, request: &DrillRequest, keep: bool) -> Conclu
         Some(instance) => clean_up_in_rds(run, &instance, keep, &mut course, &mut stages).await,
         None => clean_up(sandbox, keep, &mut course, &mut stages).await,
     };
-    let record = record(run, request, course, stages, measured, previous);
-    conclude(run, record, kept).await
+    // As late as possible: another drill may have ended meanwhile.
+    let previous = previous(run).await;
+    let (record, verdict) = record(run, request, course, stages, measured, previous);
+    conclude(run, record, verdict, kept).await
+}
+
+/// Returns the context to restore in: only what may be read, and a cancellation of its own.
+fn reading(run: &RunContext, request: &DrillRequest) -> RunContext {
+    let repositories = match &request.from {
+        Some(name) => run.repositories.clone().only(name),
+        None => run.repositories.clone(),
+    };
+    RunContext { repositories, cancel: run.cancel.child_token(), ..run.clone() }
 }
 
 /// What a drill would restore.
@@ -81,12 +94,12 @@ pub struct Preview {
 
 /// Chooses as [`run`] does, and changes nothing.
 pub async fn preview(run: &RunContext, request: &DrillRequest) -> Preview {
-    let located = locate(run, &request.source, request.from.as_ref()).await;
+    let located = locate(&reading(run, request), &request.source).await;
     let choice = choose(&request.sample, &located.candidates, &located.windows);
     let chosen = choice.as_ref().ok().and_then(|choice| choice.restore.backup());
     let plain_bytes =
         chosen.and_then(|id| located.inventory.find(id)).map(|record| record.manifest.plain_size());
-    Preview { choice, notes: located.notes, plain_bytes }
+    Preview { choice, notes: located.notes(), plain_bytes }
 }
 
 /// Cancels what runs when the deadline is reached.
@@ -113,15 +126,22 @@ async fn previous(run: &RunContext) -> Option<PreviousDrill> {
     history.newest()
 }
 
-async fn conclude(run: &RunContext, record: DrillRecord, kept: Option<String>) -> Concluded {
+async fn conclude(
+    run: &RunContext,
+    record: DrillRecord,
+    verdict: DrillVerdict,
+    kept: Option<String>,
+) -> Concluded {
     let written = evidence::write(&run.repositories, &record).await;
     let (sha256, mut unrecorded, not_recorded) = match written {
         Ok((sha256, lost)) => (Some(sha256), lost, None),
         Err(error) => (None, vec![], Some(error)),
     };
-    let proven = proven(&record);
+    // Without evidence nothing is proven.
+    let proven = proven(&record).filter(|_| sha256.is_some());
     let outcome = match record.verdict.outcome.as_str() {
         _ if run.cancel.is_cancelled() => Outcome::Interrupted,
+        "pass" if sha256.is_none() => Outcome::Degraded,
         "pass" => Outcome::Succeeded,
         "fail" => Outcome::Failed,
         _ => Outcome::Degraded,
@@ -144,7 +164,7 @@ async fn conclude(run: &RunContext, record: DrillRecord, kept: Option<String>) -
             unrecorded.push(lost);
         }
     }
-    Concluded { record, sha256, unrecorded, not_recorded, kept }
+    Concluded { record, verdict, sha256, unrecorded, not_recorded, kept }
 }
 
 /// A pass proves the copy that was read.

@@ -73,6 +73,16 @@ pub struct Choice {
     pub target: Option<DateTime<Utc>>,
 }
 
+impl Choice {
+    /// Returns whether nothing newer could have been restored.
+    pub(super) fn is_newest(&self) -> bool {
+        self.method == NEWEST
+    }
+}
+
+/// The method of a choice that leaves nothing newer.
+const NEWEST: &str = "newest";
+
 /// Chooses. `candidates`: of the source, newest first; `windows`: newest first.
 ///
 /// # Errors
@@ -108,12 +118,12 @@ pub(super) fn choose(
                 good.get(request.seed as usize % good.len().max(1)).map(|one| (*one, "random", true))
             }
             () if request.pick == Pick::Oldest => good.last().map(|one| (*one, "oldest", false)),
-            () => good.first().map(|one| (*one, "newest", false)),
+            () => good.first().map(|one| (*one, NEWEST, false)),
         };
         chosen.ok_or_else(|| nothing(&eligible))?
     };
     let passed_over = passed_over(Some(chosen));
-    let is_newest = method == "newest";
+    let is_newest = method == NEWEST;
     // The WAL of the newest base backup leads farther than the newest dump, unless it was not archived for long.
     let replayed = windows.iter().map(|window| window.until).max().filter(|_| of_kind(BackupKind::Base));
     let restore = match (chosen.id.kind(), replayed) {

@@ -68,7 +68,7 @@ impl Scenario {
 
     /// Returns whether the RPO is measured: an older backup on purpose tells nothing of what would be lost.
     pub fn measures_rpo(self) -> bool {
-        self != Self::Random
+        !matches!(self, Self::Random | Self::PointInTime)
     }
 }
 

@@ -60,6 +60,8 @@ pub struct Program {
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
     without: Vec<OsString>,
+    /// Only these of this process's variables are passed on; `None`: all.
+    only: Option<&'static [&'static str]>,
     pub(super) stderr_lines: usize,
     /// Which lines of stderr are kept.
     pub(super) keeps: fn(&str) -> bool,
@@ -76,6 +78,7 @@ impl Program {
             arguments: vec![],
             environment: vec![],
             without: vec![],
+            only: None,
             stderr_lines: TAIL_LINES,
             keeps: |_| true,
             accepts: |_| false,
@@ -105,6 +108,12 @@ impl Program {
     /// Removes a variable of this process from the child's environment, unless [`Program::env`] sets it.
     pub fn without_env(mut self, name: impl AsRef<OsStr>) -> Self {
         self.without.push(name.as_ref().to_owned());
+        self
+    }
+
+    /// Passes on no variable of this process but these, beside those that [`Program::env`] sets.
+    pub fn only_env(mut self, names: &'static [&'static str]) -> Self {
+        self.only = Some(names);
         self
     }
 
@@ -146,6 +155,10 @@ impl Program {
 
     pub(super) fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
+        if let Some(names) = self.only {
+            command.env_clear();
+            command.envs(names.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+        }
         self.without.iter().for_each(|name| {
             command.env_remove(name);
         });

@@ -55,6 +55,16 @@ impl ConnectionParameters {
         Self::from_url(&parse(text)?)
     }
 
+    /// Returns the login to the server that has a socket in this directory.
+    pub fn by_socket(directory: &Path, port: u16, user: &str, database: &str) -> Result<Self, ConnectError> {
+        Self::from_text(&socket_url(&directory.to_string_lossy(), port, user, database))
+    }
+
+    /// Returns the URL of a login by a socket, for other programs; without a password.
+    pub fn to_socket_url(&self) -> String {
+        socket_url(&self.host, self.port, &self.user, &self.database)
+    }
+
     /// Reads a `postgres://` URL, with a password where it contains one. What it omits is taken from its
     /// service, then from libpq's environment variables.
     pub fn from_url(url: &Url) -> Result<Self, ConnectError> {
@@ -348,6 +358,13 @@ fn percent_decode(text: &str) -> Option<String> {
         }
     }
     String::from_utf8(bytes).ok()
+}
+
+fn socket_url(directory: &str, port: u16, user: &str, database: &str) -> String {
+    let [directory, user, database] = [directory, user, database].map(|text| {
+        url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
+    });
+    format!("postgres:///{database}?host={directory}&port={port}&user={user}")
 }
 
 #[cfg(test)]

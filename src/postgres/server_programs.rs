@@ -22,9 +22,11 @@ impl ServerPrograms {
         self.launched_by(&[], name)
     }
 
-    /// Returns a program that the owner runs and the launcher starts.
+    /// Returns a program that the owner runs and the launcher starts; where there is one, with nothing of this process's
+    /// environment that could be a secret.
     pub fn launched(&self, name: &str) -> Program {
-        self.launched_by(&self.launcher, name)
+        let program = self.launched_by(&self.launcher, name);
+        if self.launcher.is_empty() { program } else { program.only_env(&["PATH", "TZ", "TMPDIR"]) }
     }
 
     fn launched_by(&self, launcher: &[OsString], name: &str) -> Program {

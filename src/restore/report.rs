@@ -142,11 +142,7 @@ pub trait RestoreError: std::error::Error + Send + Sync + Sized + 'static {
 
 /// Where to look after every repository failed to give an artifact: at the backup, unless none of them could be asked.
 pub(super) fn cause_of_tries(tries: &[(RepositoryName, String)]) -> Cause {
-    use StoreErrorKind::{ClockSkew, Credentials, Forbidden, NoBucket, Unavailable, Unreachable};
-    let on_the_way =
-        [ClockSkew, Credentials, Forbidden, NoBucket, Unavailable, Unreachable].map(|kind| kind.to_string());
-    let is_on_the_way = |reason: &String| on_the_way.iter().any(|words| reason.contains(words));
-    match tries.iter().all(|(_, reason)| is_on_the_way(reason)) {
+    match tries.iter().all(|(_, reason)| StoreErrorKind::is_of_access(reason)) {
         true => Cause::Environment,
         false => Cause::Backup,
     }

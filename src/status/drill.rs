@@ -26,7 +26,12 @@ pub fn drill_concern(
 ) -> Option<DrillConcern> {
     let drill = policy.drill.as_ref().filter(|drill| !drill.schedule.is_empty())?;
     let zone = policy.schedule.timezone;
-    let mut own: Vec<&JournalRecord> = runs.iter().filter(|run| run.verb == DRILL).collect();
+    // An interrupted one tells nothing, and one of another source is none of these.
+    let is_own = |run: &&JournalRecord| {
+        let is_of_source = run.detail.backups.iter().all(|backup| *backup.source() == drill.source);
+        run.verb == DRILL && run.outcome != Outcome::Interrupted && is_of_source
+    };
+    let mut own: Vec<&JournalRecord> = runs.iter().filter(is_own).collect();
     own.sort_by_key(|run| run.begun);
     let passed = own.iter().rev().find(|run| run.outcome == Outcome::Succeeded).map(|run| run.ended);
     let due = last_firing(&drill.schedule, zone, now).and_then(|due| {

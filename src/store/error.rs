@@ -52,6 +52,15 @@ pub enum StoreErrorKind {
     Other,
 }
 
+impl StoreErrorKind {
+    /// Returns whether a reason, as text, is that the store could not be asked, or had no room.
+    pub fn is_of_access(reason: &str) -> bool {
+        use StoreErrorKind::{ClockSkew, Credentials, Forbidden, Full, NoBucket, Unavailable, Unreachable};
+        let kinds = [ClockSkew, Credentials, Forbidden, Full, NoBucket, Unavailable, Unreachable];
+        kinds.iter().any(|kind| reason.contains(&kind.to_string()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

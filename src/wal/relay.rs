@@ -6,17 +6,20 @@
 use std::io;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinSet;
 
-use super::{Fetched, Fetcher};
+use super::{FetchError, Fetched, Fetcher};
 use crate::model::{Lsn, RepositoryName, SystemIdentifier, WalName};
+use crate::platform::CancellationToken;
 use crate::repository::Repositories;
+use crate::store::StoreErrorKind;
 use crate::text::error_chain;
 
 /// The maximum length of a request or an answer.
@@ -63,10 +66,20 @@ pub enum RelayError {
     Short { found: u64, expected: u64 },
 }
 
+/// Why a relay could not hand over a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelayFailure {
+    /// The WAL is damaged or missing, as opposed to out of reach.
+    pub is_of_wal: bool,
+    pub reason: String,
+}
+
 /// A relay that serves until it is dropped.
 #[derive(Debug)]
 pub struct WalRelay {
     served: Arc<AtomicU64>,
+    failure: Arc<Mutex<Option<RelayFailure>>>,
+    cancel: CancellationToken,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -85,15 +98,21 @@ impl WalRelay {
             chown(socket, Some(user), Some(group))?;
         }
         let served = Arc::<AtomicU64>::default();
-        let (count, spool) = (Arc::clone(&served), spool.to_owned());
+        let failure = Arc::<Mutex<Option<RelayFailure>>>::default();
+        let cancel = fetcher.cancel.child_token();
+        let fetcher = Fetcher { cancel: cancel.clone(), ..fetcher };
+        let (count, failed, spool) = (Arc::clone(&served), Arc::clone(&failure), spool.to_owned());
         let task = tokio::spawn(async move {
             let mut asked: u64 = 0;
+            // Dropped with this task, and what it serves with it.
+            let mut serving = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
+                while serving.try_join_next().is_some() {}
                 asked += 1;
-                let (fetcher, count) = (fetcher.clone(), Arc::clone(&count));
+                let (fetcher, count, failed) = (fetcher.clone(), Arc::clone(&count), Arc::clone(&failed));
                 let target = spool.join(format!("file-{asked}"));
-                tokio::spawn(async move {
-                    let handed = serve(stream, &fetcher, &target).await;
+                serving.spawn(async move {
+                    let handed = serve(stream, &fetcher, &target, &failed).await;
                     let _gone = tokio::fs::remove_file(&target).await;
                     match handed {
                         Ok(bytes) => drop(count.fetch_add(bytes, Ordering::Relaxed)),
@@ -102,7 +121,12 @@ impl WalRelay {
                 });
             }
         });
-        Ok(Self { served, task })
+        Ok(Self { served, failure, cancel, task })
+    }
+
+    /// Returns why it last could not hand over a file.
+    pub fn failure(&self) -> Option<RelayFailure> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Returns how many bytes it has handed over.
@@ -113,17 +137,23 @@ impl WalRelay {
 
 impl Drop for WalRelay {
     fn drop(&mut self) {
+        self.cancel.cancel();
         self.task.abort();
     }
 }
 
 /// Returns how many bytes of the file were sent.
-async fn serve(stream: UnixStream, fetcher: &Fetcher, target: &Path) -> io::Result<u64> {
+async fn serve(
+    stream: UnixStream,
+    fetcher: &Fetcher,
+    target: &Path,
+    failed: &Mutex<Option<RelayFailure>>,
+) -> io::Result<u64> {
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
     BufReader::new(read.take(LINE)).read_line(&mut line).await?;
     let answer = match serde_json::from_str::<RelayRequest>(&line) {
-        Ok(request) => fetch(fetcher, request, target).await,
+        Ok(request) => fetch(fetcher, request, target, failed).await,
         Err(error) => Answer::Failed { reason: error.to_string() },
     };
     let mut text = serde_json::to_string(&answer)?;
@@ -137,7 +167,12 @@ async fn serve(stream: UnixStream, fetcher: &Fetcher, target: &Path) -> io::Resu
     Ok(sent)
 }
 
-async fn fetch(fetcher: &Fetcher, request: RelayRequest, target: &Path) -> Answer {
+async fn fetch(
+    fetcher: &Fetcher,
+    request: RelayRequest,
+    target: &Path,
+    failed_before: &Mutex<Option<RelayFailure>>,
+) -> Answer {
     let failed = |reason: String| Answer::Failed { reason };
     let name: WalName = match request.file.parse() {
         Ok(name) => name,
@@ -158,7 +193,19 @@ async fn fetch(fetcher: &Fetcher, request: RelayRequest, target: &Path) -> Answe
             Ok(placed) => Answer::File { bytes: placed.len() },
             Err(error) => failed(error.to_string()),
         },
-        Err(error) => failed(error_chain(&error)),
+        Err(error) => {
+            let reason = error_chain(&error);
+            let is_of_wal = match &error {
+                FetchError::Gap { .. } | FetchError::Pieces { .. } => true,
+                FetchError::Unfetched { lost, .. } => {
+                    !lost.iter().all(|lost| StoreErrorKind::is_of_access(&lost.reason()))
+                }
+                _ => false,
+            };
+            let failure = RelayFailure { is_of_wal, reason: reason.clone() };
+            *failed_before.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
+            failed(reason)
+        }
     }
 }
 

@@ -18,10 +18,16 @@ use crate::drill::{
 use crate::model::{BackupKind, RepositoryName, Sha256Hex, SourceName};
 use crate::pipeline::Identities;
 use crate::platform::{ExposeSecret as _, host_name, scratch_directory, seed};
-use crate::policy::{Drill, Pick, Policy, PostgresSource, Source, last_firing};
+use crate::policy::{
+    Drill, Pick, Policy, PostgresSource, RepositoryConfig, RepositoryLocation, Source, last_firing,
+};
+use crate::postgres::ConnectionParameters;
 use crate::repository::Repositories;
 use crate::restore::physical::parse_time;
 use crate::run::RunContext;
+
+/// The variable that names the file with an identity.
+const IDENTITY: &str = "DRCTL_IDENTITY";
 
 /// Returns where sandboxes are made: each user has a directory of its own.
 fn sandboxes() -> PathBuf {
@@ -56,7 +62,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "REPOSITORY|REGION")]
     from: Option<RepositoryName>,
     /// A file with the identity that opens the backup [default: the policy's]
-    #[arg(long, short, value_name = "FILE", env = "DRCTL_IDENTITY", value_parser = crate::cli::path_arg::path())]
+    #[arg(long, short, value_name = "FILE", env = IDENTITY, value_parser = crate::cli::path_arg::path())]
     identity: Vec<PathBuf>,
     /// Where to make the sandbox [default: the policy's, or a directory in TMPDIR or `/var/tmp`]
     #[arg(long, value_name = "DIRECTORY", value_parser = crate::cli::path_arg::path())]
@@ -95,12 +101,18 @@ pub(super) async fn run(args: RunArgs, context: &Context) -> Result<Exit, Comman
     let policy = context.policy()?;
     let drill = policy.drill.as_ref();
     let source = source(&args, &policy)?;
+    let is_of_dump = args.backup.is_some() || args.kind == Some(BackupKind::Logical);
+    if args.scenario == Scenario::PointInTime && is_of_dump {
+        let message =
+            "scenario `point-in-time` restores by base backup and WAL, and chooses the backup itself";
+        return Err(CommandError::usage(message));
+    }
     if args.plan && args.scenario.is_in_rds() {
         return Err(CommandError::usage("`--plan` shows what goes into a sandbox of this host").hint(
             "`drctl restore SOURCE --backup latest --to-instance NAME --plan` shows the plan in RDS.",
         ));
     }
-    let request = request(&args, &policy, source, context)?;
+    let request = request(&args, &policy, source, context).await?;
     let identities = identities(&args, drill, context).await?;
     let (catalog, repositories) = opened(&args, &policy, context).await?;
     let run = RunContext::begin(
@@ -123,12 +135,12 @@ pub(super) async fn run(args: RunArgs, context: &Context) -> Result<Exit, Comman
 }
 
 fn told(context: &Context, concluded: &Concluded) -> Exit {
-    let Concluded { record, sha256, unrecorded, not_recorded, kept } = concluded;
+    let Concluded { record, verdict, sha256, unrecorded, not_recorded, kept } = concluded;
     let output = &context.output;
     if output.is_json() {
         output.document("drill", &serde_json::json!({ "sha256": sha256, "record": record }));
     } else {
-        view::record(context, record, *sha256);
+        view::record(context, record, verdict, *sha256);
     }
     if let Some(kept) = kept {
         output.note(format!("The sandbox is kept in {kept}; the next drill removes it."));
@@ -138,7 +150,7 @@ fn told(context: &Context, concluded: &Concluded) -> Exit {
         output.reason(crate::text::error_chain(error));
     }
     if !record.verdict.has_passed() {
-        output.reason(&record.verdict.sentence);
+        output.reason(&verdict.sentence);
     }
     let is_objective = record.verdict.cause.as_deref() == Some("objective");
     match record.verdict.outcome.as_str() {
@@ -195,7 +207,7 @@ fn source<'p>(args: &RunArgs, policy: &'p Policy) -> Result<&'p Source, CommandE
     ))
 }
 
-fn request(
+async fn request(
     args: &RunArgs,
     policy: &Policy,
     source: &Source,
@@ -205,12 +217,12 @@ fn request(
     let target: Option<DateTime<Utc>> =
         args.point_in_time.as_deref().map(parse_time).transpose().map_err(CommandError::usage)?;
     let login = source.login();
-    let (database, login_role) = login.map(login_of).unwrap_or_default();
+    let (database, login_role) = match login {
+        Some(login) => login_of(login).await,
+        None => (None, None),
+    };
     let role = drill.and_then(|drill| drill.role.clone());
     let mut deviations = Vec::new();
-    if role.is_none() {
-        deviations.push("the checks asked as a superuser, not as the application's role".to_owned());
-    }
     if args.scenario == Scenario::EscrowKey {
         deviations.push("the policy was read from this host".to_owned());
     }
@@ -289,24 +301,39 @@ fn from(
     if args.scenario.is_in_rds() {
         return Ok(None);
     }
-    let primary = policy.repositories.first().map(|config| &config.name);
     let loses_primary = args.scenario == Scenario::RegionLoss;
-    if loses_primary && policy.repositories.len() < 2 {
-        return Err(CommandError::usage("the policy has no copy that is left when the primary is lost")
-            .hint("Add a repository in another region: `[repository.copies.NAME]`."));
+    if loses_primary && outside(policy).next().is_none() {
+        return Err(CommandError::usage(
+            "the policy has no copy that is left when the region of the primary is lost",
+        )
+        .hint("Add a repository in another region: `[repository.copies.NAME]`."));
     }
     if let Some(name) = &args.from {
         return match policy.repository(name) {
             None => Err(CommandError::usage(format!("the policy has no repository `{name}`"))),
-            Some(_) if loses_primary && Some(name) == primary => {
-                Err(CommandError::usage("scenario `region-loss` does not read from the primary"))
+            Some(_) if loses_primary && !outside(policy).any(|left| left.name == *name) => {
+                Err(CommandError::usage(format!("`{name}` is lost with the region of the primary")))
             }
             Some(_) => Ok(Some(name.clone())),
         };
     }
     let named = drill.and_then(|drill| drill.from.clone());
-    let usable = named.filter(|name| !(loses_primary && Some(name) == primary));
-    Ok(usable.or_else(|| policy.repositories.last().map(|config| config.name.clone())))
+    let usable = named.filter(|name| !loses_primary || outside(policy).any(|left| left.name == *name));
+    let farthest = if loses_primary { outside(policy).last() } else { policy.repositories.last() };
+    Ok(usable.or_else(|| farthest.map(|config| config.name.clone())))
+}
+
+/// Returns the repositories that are left when the region of the primary is lost.
+fn outside(policy: &Policy) -> impl Iterator<Item = &RepositoryConfig> {
+    let region = |config: &RepositoryConfig| match &config.place {
+        RepositoryLocation::S3(place) => Some((place.region.clone(), place.endpoint.clone())),
+        RepositoryLocation::Directory(_) => None,
+    };
+    let lost = policy.repositories.first().and_then(region);
+    policy.repositories.iter().skip(1).filter(move |config| {
+        let own = region(config);
+        own.is_none() || own != lost
+    })
 }
 
 /// Opens what the scenario has left.
@@ -319,7 +346,7 @@ async fn opened(
         Scenario::RegionLoss => {
             // The primary is not even opened.
             let mut left = policy.clone();
-            left.repositories.remove(0);
+            left.repositories = outside(policy).cloned().collect();
             (None, context.repositories_with(&left, S3Timeouts::within(policy.transfer.stall)).await)
         }
         Scenario::EscrowKey => (None, context.repositories(policy).await),
@@ -333,6 +360,13 @@ async fn identities(
     drill: Option<&Drill>,
     context: &Context,
 ) -> Result<Identities, CommandError> {
+    let of_environment = std::env::var_os(IDENTITY).filter(|path| !path.is_empty()).map(PathBuf::from);
+    if args.scenario == Scenario::EscrowKey && of_environment.is_some_and(|path| args.identity == [path]) {
+        let message = format!("scenario `escrow-key` does not use the identity of {IDENTITY}");
+        return Err(CommandError::usage(message).hint(
+            "Fetch the escrowed one from where it is kept, and name its file with `--identity FILE`.",
+        ));
+    }
     if !args.identity.is_empty() {
         return context.identities(&args.identity).await;
     }
@@ -350,12 +384,16 @@ async fn identities(
         .await
         .map_err(|error| CommandError::usage(error).context("failed to read the identity of `[drill]`"))?;
     let origin = reference.to_string();
-    let _ = secret.expose_secret();
     Identities::from_secret(origin.as_ref(), &secret).map_err(no_identity)
 }
 
-/// Returns the database and the role of a login, as far as the policy says them without a secret.
-fn login_of(login: &PostgresSource) -> (Option<String>, Option<String>) {
+/// Returns the database and the role of a login, as far as they are known here.
+async fn login_of(login: &PostgresSource) -> (Option<String>, Option<String>) {
+    if let (None, Some(reference)) = (&login.url, &login.url_ref) {
+        let text = reference.resolve().await.ok();
+        let known = text.and_then(|text| ConnectionParameters::from_text(text.expose_secret()).ok());
+        return known.map(|known| (Some(known.database), Some(known.user))).unwrap_or_default();
+    }
     let Some(url) = &login.url else { return (None, None) };
     let database = url.path().trim_start_matches('/');
     let decode = |text: &str| percent_decoded(text);

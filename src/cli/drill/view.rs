@@ -6,7 +6,7 @@ use super::super::Context;
 use super::super::error::CommandError;
 use super::super::exit::Exit;
 use super::super::table::{Cell, TextTable};
-use crate::drill::{DrillRecord, DrillRequest, Preview, SampledRestore};
+use crate::drill::{DrillRecord, DrillRequest, DrillVerdict, Preview, SampledRestore};
 use crate::model::Sha256Hex;
 use crate::text::{format_duration, format_size, format_time};
 
@@ -59,10 +59,15 @@ pub(super) fn preview(
 }
 
 /// Shows what a drill found.
-pub(super) fn record(context: &Context, record: &DrillRecord, sha256: Option<Sha256Hex>) {
+pub(super) fn record(
+    context: &Context,
+    record: &DrillRecord,
+    verdict: &DrillVerdict,
+    sha256: Option<Sha256Hex>,
+) {
     let output = &context.output;
     let line = |name: &str, text: String| output.line(format!("{name:<11}{text}"));
-    line("Verdict", format!("{}: {}", record.verdict.outcome, record.verdict.sentence));
+    line("Verdict", format!("{}: {}", verdict.outcome, verdict.sentence));
     let scenario = record.identity.scenario;
     line("Scenario", format!("{scenario}: {}", scenario.incident()));
     line("Objectives", format!("{}; {}", rto(record), rpo(record)));

@@ -7,9 +7,8 @@ use crate::platform::{CancellationToken, Program};
 use crate::text::error_chain;
 
 const PROBED_WITHIN: Duration = Duration::from_secs(20);
-/// Prints the network namespace, its interfaces and its routes.
-const PROBE: &str =
-    "readlink /proc/self/ns/net && cat /proc/self/net/dev && echo routes && cat /proc/self/net/route";
+/// Prints the network namespace and its routes.
+const PROBE: &str = "readlink /proc/self/ns/net && echo routes && cat /proc/self/net/route && echo routes6 && { cat /proc/self/net/ipv6_route || true; }";
 
 /// How a server of the sandbox is isolated.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,26 +63,27 @@ pub(super) fn is_apart(process: u32) -> bool {
     matches!((namespace_of(process), own_namespace()), (Some(its), Some(own)) if its != own)
 }
 
-/// Reads what the probe said. `own`: the network namespace of this process.
+/// Reads what the probe said. `own`: the network namespace of this process. Interfaces that every new namespace has,
+/// such as those of tunnels, lead nowhere without a route.
 fn judge(said: &str, own: Option<&str>) -> Result<Vec<String>, String> {
-    let (before, routes) = said.split_once("routes\n").ok_or("the probe did not end")?;
-    let mut lines = before.lines();
-    let namespace = lines.next().unwrap_or_default();
+    let parts = said
+        .split_once("routes\n")
+        .and_then(|(namespace, rest)| Some((namespace, rest.split_once("routes6\n")?)));
+    let (namespace, (routes, routes6)) = parts.ok_or("the probe did not end")?;
+    let namespace = namespace.trim();
     if !namespace.starts_with("net:[") || own.is_none_or(|own| own == namespace) {
         return Err("it is in the network namespace of this host".to_owned());
     }
-    let interfaces: Vec<&str> =
-        lines.filter_map(|line| line.split_once(':')).map(|(name, _)| name.trim()).collect();
-    if let Some(other) = interfaces.iter().find(|name| **name != "lo") {
-        return Err(format!("it has the network interface `{other}`"));
-    }
     let routes = routes.lines().filter(|line| !line.starts_with("Iface") && !line.trim().is_empty()).count();
+    let leads_out = |line: &&str| line.split_whitespace().next_back().is_some_and(|name| name != "lo");
+    let routes = routes + routes6.lines().filter(leads_out).count();
     if routes > 0 {
         return Err(format!("it has {routes} routes"));
     }
     Ok(vec![
         format!("network namespace {namespace}, and this host's is {}", own.unwrap_or_default()),
-        "no network interface but lo, and no route".to_owned(),
+        "no route leads out of it".to_owned(),
+        "sockets in directories of this host are not covered".to_owned(),
     ])
 }
 
@@ -91,21 +91,21 @@ fn judge(said: &str, own: Option<&str>) -> Result<Vec<String>, String> {
 mod tests {
     use super::*;
 
-    const DEVICES: &str = "Inter-|   Receive\n face |bytes\n    lo:       0       0\n";
     const HEADER: &str = "Iface\tDestination\tGateway\n";
 
     #[test]
-    fn only_another_namespace_without_interfaces_and_routes_is_isolated() {
-        let said = |namespace: &str, more: &str, route: &str| {
-            format!("{namespace}\n{DEVICES}{more}routes\n{HEADER}{route}")
+    fn only_another_namespace_without_routes_is_isolated() {
+        let said = |namespace: &str, route: &str, route6: &str| {
+            format!("{namespace}\nroutes\n{HEADER}{route}routes6\n{route6}")
         };
-        assert_eq!(judge(&said("net:[2]", "", ""), Some("net:[1]")).unwrap().len(), 2);
+        let local = "00000000000000000000000000000001 80 0 00 0 00000000 1 0 80200001       lo\n";
+        assert_eq!(judge(&said("net:[2]", "", local), Some("net:[1]")).unwrap().len(), 3);
         for (said, own) in [
             (said("net:[1]", "", ""), Some("net:[1]")),
             (said("net:[2]", "", ""), None),
-            (said("net:[2]", "  eth0: 1 2\n", ""), Some("net:[1]")),
-            (said("net:[2]", "", "eth0\t00000000\t0100\n"), Some("net:[1]")),
-            ("net:[2]\n".to_owned(), Some("net:[1]")),
+            (said("net:[2]", "", &local.replace("lo", "eth0")), Some("net:[1]")),
+            (said("net:[2]", "eth0\t00000000\t0100\n", ""), Some("net:[1]")),
+            ("net:[2]\nroutes\n".to_owned(), Some("net:[1]")),
             (String::new(), Some("net:[1]")),
         ] {
             assert!(judge(&said, own).is_err(), "{said}");

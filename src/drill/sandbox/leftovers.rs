@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::LOCK;
+use super::{DATA, LOCK, UNFINISHED};
 use crate::platform::{is_alive, server_process};
 
 /// How long a server may take to stop at once.
 const STOPPED_WITHIN: Duration = Duration::from_secs(30);
 const STEP: Duration = Duration::from_millis(50);
-const DATA: &str = "data";
+/// How long making a sandbox may take.
+const LEFT_FOR: Duration = Duration::from_secs(3600);
 
 /// What was removed, and what could not be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,7 +27,7 @@ pub(in crate::drill) struct RemovedLeftovers {
 /// Removes the sandboxes in `root` of this user's drills that do not run any more.
 pub(in crate::drill) async fn remove_leftovers(root: &Path) -> RemovedLeftovers {
     let mut report = RemovedLeftovers::default();
-    for directory in abandoned(root) {
+    for (directory, _held) in abandoned(root) {
         let shown = format!("directory `{}` of a drill that was killed", directory.display());
         let gone = match clear(&directory).await {
             Ok(()) => fs::remove_dir_all(&directory).map_err(|error| error.to_string()),
@@ -40,20 +41,28 @@ pub(in crate::drill) async fn remove_leftovers(root: &Path) -> RemovedLeftovers 
     report
 }
 
-/// Only what has the marker of a sandbox, is this user's, and is not locked.
-fn abandoned(root: &Path) -> Vec<PathBuf> {
+/// Returns what has the marker of a sandbox, is this user's, and is not locked, with its lock. One that is being made is
+/// left for an hour.
+fn abandoned(root: &Path) -> Vec<(PathBuf, File)> {
     let own = rustix::process::geteuid().as_raw();
     let is_own =
         |path: &Path| fs::symlink_metadata(path).is_ok_and(|found| found.is_file() && found.uid() == own);
+    let is_new = |path: &Path| {
+        let age =
+            fs::metadata(path).and_then(|found| found.modified()).ok().and_then(|made| made.elapsed().ok());
+        path.extension().is_some_and(|end| end == UNFINISHED) && age.is_none_or(|age| age < LEFT_FOR)
+    };
     let entries = fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut found: Vec<PathBuf> =
-        entries.filter(|path| is_own(&path.join(LOCK)) && is_free(&path.join(LOCK))).collect();
-    found.sort();
+    let candidates = entries.filter(|path| !is_new(path) && is_own(&path.join(LOCK)));
+    let mut found: Vec<_> =
+        candidates.filter_map(|path| Some((path.clone(), lock(&path.join(LOCK))?))).collect();
+    found.sort_by(|(a, _), (b, _)| a.cmp(b));
     found
 }
 
-fn is_free(lock: &Path) -> bool {
-    File::open(lock).is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok())
+fn lock(path: &Path) -> Option<File> {
+    let file = File::open(path).ok()?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok().then_some(file)
 }
 
 /// Stops the server that runs in a sandbox, found by its working directory.

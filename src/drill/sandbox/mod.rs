@@ -22,10 +22,14 @@ use crate::restore::physical::{ConfinedStart, DirectoryOwner};
 
 pub(super) use isolation::Isolation;
 pub(super) use leftovers::remove_leftovers;
-pub(super) use server::SandboxServer;
+pub(super) use server::{PORT, SandboxServer};
 
 /// The lock of the drill that runs in a directory; its name marks the directory as a sandbox.
 const LOCK: &str = "drctl-drill.lock";
+const DATA: &str = "data";
+const HBA: &str = "pg_hba.conf";
+/// The extension of a directory that is being made.
+const UNFINISHED: &str = "new";
 /// The maximum length of a socket's path.
 const SOCKET_PATH: usize = 107;
 const SOCKET: &str = ".s.PGSQL.65535";
@@ -36,7 +40,7 @@ const USERS: [&str; 2] = ["postgres", "daemon"];
 pub(super) enum SandboxError {
     #[error("failed to make the sandbox `{path}`")]
     Make { path: PathBuf, source: io::Error },
-    #[error("`{path}` belongs to another user, and a sandbox is not made in it")]
+    #[error("`{path}` belongs to another user, or others may write to it: a sandbox is not made in it")]
     Foreign { path: PathBuf },
     #[error("the path of the sandbox `{path}` is too long for a socket")]
     TooLong { path: PathBuf },
@@ -68,43 +72,57 @@ pub(super) struct Sandbox {
 
 impl Sandbox {
     /// Creates the sandbox of a drill in `root`, and finds out how this host isolates a server.
-    pub(super) async fn create(
+    pub(in crate::drill) async fn create(
         root: &Path,
         drill: &RunId,
         cancel: &CancellationToken,
     ) -> Result<Self, SandboxError> {
         let is_root = rustix::process::geteuid().is_root();
         let owner = if is_root { Some(owner().await.ok_or(SandboxError::NoUser)?) } else { None };
-        let made = |path: &Path| {
-            let path = path.to_owned();
-            move |source| SandboxError::Make { path, source }
-        };
         make_root(root)?;
         let directory = root.join(short_name(drill));
         if directory.join("s").join(SOCKET).as_os_str().len() > SOCKET_PATH {
             return Err(SandboxError::TooLong { path: directory });
         }
-        DirBuilder::new().mode(0o700).create(&directory).map_err(made(&directory))?;
-        let lock = File::create_new(directory.join(LOCK)).map_err(made(&directory))?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive)
-            .map_err(|error| made(&directory)(error.into()))?;
-        let sandbox = Self { isolation: Isolation::default(), directory, owner, _lock: lock };
-        for folder in [sandbox.socket_directory(), sandbox.spool()] {
-            DirBuilder::new().mode(0o700).create(&folder).map_err(made(&folder))?;
-        }
-        // Who is in the sandbox is its superuser: nobody else reaches the socket.
-        fs::write(sandbox.hba_file(), "local all all trust\n").map_err(made(&sandbox.directory))?;
-        if let Some(owner) = &sandbox.owner {
-            for path in [sandbox.directory.clone(), sandbox.socket_directory(), sandbox.hba_file()] {
-                chown(&path, Some(owner.user), Some(owner.group)).map_err(made(&path))?;
+        // It has its name once it is locked: another drill takes it for abandoned otherwise.
+        let unfinished = directory.with_extension(UNFINISHED);
+        let made = Self::make(&unfinished, owner.as_ref()).and_then(|lock| {
+            fs::rename(&unfinished, &directory)?;
+            Ok(lock)
+        });
+        let lock = match made {
+            Ok(lock) => lock,
+            Err(source) => {
+                let _gone = fs::remove_dir_all(&unfinished);
+                return Err(SandboxError::Make { path: directory, source });
             }
-            if !is_open_to(owner, root) {
-                let _empty = sandbox.remove_files();
-                return Err(SandboxError::OutOfReach { user: owner.name.clone(), path: root.to_owned() });
-            }
+        };
+        if let Some(owner) = owner.as_ref().filter(|owner| !is_open_to(owner, root)) {
+            let _gone = fs::remove_dir_all(&directory);
+            return Err(SandboxError::OutOfReach { user: owner.name.clone(), path: root.to_owned() });
         }
         let isolation = Isolation::find(is_root, cancel).await;
-        Ok(Self { isolation, ..sandbox })
+        Ok(Self { isolation, directory, owner, _lock: lock })
+    }
+
+    /// The directory stays this user's own: what the server's user could replace, this one must not follow.
+    fn make(directory: &Path, owner: Option<&DirectoryOwner>) -> io::Result<File> {
+        DirBuilder::new().mode(if owner.is_some() { 0o711 } else { 0o700 }).create(directory)?;
+        let lock = File::create_new(directory.join(LOCK))?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        for name in ["s", "spool", DATA] {
+            DirBuilder::new().mode(0o700).create(directory.join(name))?;
+        }
+        // Who is in the sandbox is its superuser: no other user reaches the socket.
+        let hba = directory.join(HBA);
+        fs::write(&hba, "local all all trust\n")?;
+        fs::set_permissions(&hba, Permissions::from_mode(0o644))?;
+        if let Some(owner) = owner {
+            for name in ["s", DATA] {
+                chown(directory.join(name), Some(owner.user), Some(owner.group))?;
+            }
+        }
+        Ok(lock)
     }
 
     pub(super) fn socket_directory(&self) -> PathBuf {
@@ -123,11 +141,11 @@ impl Sandbox {
 
     /// Returns the data directory.
     pub(super) fn data(&self) -> PathBuf {
-        self.directory.join("data")
+        self.directory.join(DATA)
     }
 
     fn hba_file(&self) -> PathBuf {
-        self.directory.join("pg_hba.conf")
+        self.directory.join(HBA)
     }
 
     /// Returns how a restored server is started.
@@ -173,19 +191,23 @@ impl Sandbox {
     }
 }
 
-/// Makes the directory of all sandboxes, or takes the one that is there: in a directory that everyone may write to,
-/// another user could have made it first.
+/// Makes the directory of all sandboxes, or takes the one that is there, if no other user could replace what is in it.
 fn make_root(root: &Path) -> Result<(), SandboxError> {
     let made = |source| SandboxError::Make { path: root.to_owned(), source };
-    match DirBuilder::new().mode(0o711).recursive(true).create(root) {
-        Ok(()) => {}
+    if let Some(parent) = root.parent() {
+        DirBuilder::new().mode(0o755).recursive(true).create(parent).map_err(made)?;
+    }
+    match DirBuilder::new().mode(0o711).create(root) {
+        Ok(()) => return fs::set_permissions(root, Permissions::from_mode(0o711)).map_err(made),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(made(error)),
     }
     let found = fs::symlink_metadata(root).map_err(made)?;
-    if !found.is_dir() || found.uid() != rustix::process::geteuid().as_raw() {
+    let is_own = found.is_dir() && found.uid() == rustix::process::geteuid().as_raw();
+    if !is_own || found.mode() & 0o022 != 0 {
         return Err(SandboxError::Foreign { path: root.to_owned() });
     }
-    fs::set_permissions(root, Permissions::from_mode(0o711)).map_err(made)
+    Ok(())
 }
 
 async fn owner() -> Option<DirectoryOwner> {

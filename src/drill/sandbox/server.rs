@@ -13,7 +13,7 @@ const STARTED_WITHIN: Duration = Duration::from_secs(120);
 const LOG_LINES: usize = 15;
 /// The role that owns everything in it.
 const SUPERUSER: &str = "postgres";
-pub(super) const PORT: u16 = 5432;
+pub(in crate::drill) const PORT: u16 = 5432;
 
 /// A server of the sandbox that runs.
 #[derive(Clone, Debug)]
@@ -54,11 +54,9 @@ impl SandboxServer {
         let programs = sandbox.programs(tools.directory.clone());
         initialize(&programs, sandbox, cancel).await?;
         begin(&programs, sandbox, cancel).await?;
-        let text = format!(
-            "postgres:///postgres?host={}&port={PORT}&user={SUPERUSER}",
-            sandbox.socket_directory().display()
-        );
-        let login = ConnectionParameters::from_text(&text).map_err(SandboxError::Reach)?;
+        let directory = sandbox.socket_directory();
+        let login = ConnectionParameters::by_socket(&directory, PORT, SUPERUSER, "postgres")
+            .map_err(SandboxError::Reach)?;
         Ok(Self { login, version: tools.version })
     }
 }
@@ -115,7 +113,7 @@ async fn begin(
     program.run(STARTED_WITHIN + Duration::from_secs(10), cancel).await.map(drop).map_err(|error| match error
     {
         ProcessError::Failed { program, how, code, stderr } => {
-            let said = std::fs::read_to_string(&log).unwrap_or_default();
+            let said = read_log(&log);
             let lines: Vec<String> = said.lines().map(str::to_owned).collect();
             let last = lines[lines.len().saturating_sub(LOG_LINES)..].iter().cloned();
             SandboxError::Start(ProcessError::Failed {
@@ -127,6 +125,15 @@ async fn begin(
         }
         error => started(error),
     })
+}
+
+/// Reads a log in a directory of the server's user: a link there is not followed.
+fn read_log(path: &Path) -> String {
+    use rustix::fs::{Mode, OFlags, open};
+    let file = open(path, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
+    let mut text = Vec::new();
+    let _unread = file.map(|file| std::io::Read::read_to_end(&mut std::fs::File::from(file), &mut text));
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 fn started(error: ProcessError) -> SandboxError {

@@ -90,15 +90,22 @@ impl RestoreError for PhysicalRestoreError {
     fn cause_class(&self) -> Cause {
         match self {
             Self::Fetch { tries, .. } => cause_of_tries(tries),
+            Self::Unpack { source: UnpackError::Write { .. }, .. } => Cause::Environment,
+            Self::NoLog(lost) if !lost.is_empty() => Cause::Environment,
             Self::NoLog(_) | Self::NotUnderstood { .. } | Self::Unpack { .. } | Self::Proof { .. } => {
+                Cause::Backup
+            }
+            Self::Program(ProcessError::Failed { stderr, .. })
+                if !stderr.iter().any(|line| is_of_host(line)) =>
+            {
                 Cause::Backup
             }
             Self::CannotDecrypt { source, .. } => match source {
                 OpenError::Header(_) => Cause::Backup,
                 OpenError::NoIdentity | OpenError::WrongIdentity | OpenError::Read(_) => Cause::Environment,
             },
-            Self::Start { log, .. } if log.iter().any(|line| is_of_host(line)) => Cause::Environment,
-            Self::Start { .. } => Cause::Backup,
+            Self::Start { log, .. } if log.iter().any(|line| is_of_recovery(line)) => Cause::Backup,
+            Self::Start { .. } => Cause::Environment,
             Self::NoRepository(_) | Self::Tags(_) | Self::Look { .. } | Self::Write { .. } => {
                 Cause::Environment
             }
@@ -107,19 +114,27 @@ impl RestoreError for PhysicalRestoreError {
     }
 }
 
-/// What the log of a server says that cannot start on this host.
-const OF_HOST: [&str; 10] = [
-    "could not access file",
-    "could not load library",
-    "could not open extension control file",
-    "could not map anonymous shared memory",
-    "could not create shared memory segment",
-    "could not create semaphores",
-    "could not bind",
-    "insufficient parameter settings",
-    "No space left on device",
-    "the relay failed",
+/// What a server says whose data or WAL is not what it should be.
+const OF_RECOVERY: [&str; 12] = [
+    "could not locate a valid checkpoint record",
+    "could not locate required checkpoint record",
+    "invalid checkpoint record",
+    "invalid page",
+    "page verification failed",
+    "invalid resource manager",
+    "invalid record length",
+    "recovery ended before configured recovery target was reached",
+    "requested timeline",
+    "WAL ends before",
+    "WAL file is from different database system",
+    "WAL contains references to invalid pages",
 ];
+/// What a program says that finds no room on this host.
+const OF_HOST: [&str; 3] = ["No space left on device", "out of memory", "Permission denied"];
+
+fn is_of_recovery(line: &str) -> bool {
+    OF_RECOVERY.iter().any(|words| line.contains(words))
+}
 
 fn is_of_host(line: &str) -> bool {
     OF_HOST.iter().any(|words| line.contains(words))

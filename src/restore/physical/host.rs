@@ -201,7 +201,13 @@ impl HostFacts {
                 .iter()
                 .map(|(name, path)| (name.clone(), resolved_path(path).unwrap_or_else(|_| path.clone())))
                 .collect(),
-            port_taken: request.start.as_ref().and_then(|start| start.port).and_then(taken),
+            // A confined server listens on no port.
+            port_taken: request
+                .start
+                .as_ref()
+                .filter(|start| start.confined.is_none())
+                .and_then(|start| start.port)
+                .and_then(taken),
         })
     }
 }
