@@ -33,13 +33,12 @@ mod scenario;
 mod stages;
 
 pub use period::{Period, YearMonth};
-pub use rds::RdsDrill;
 pub use record::{
     Acknowledgement, CheckCriterion, CheckEvidence, Cleanup, Criteria, DrillIdentity, DrillPhase,
     DrillRecord, DrillVerdict, Environment, PassedOver, People, PreviousDrill, RECORD_FORMAT, Results,
     Sample, SampledArtifact, Trigger, VerdictReason,
 };
-pub use request::DrillRequest;
+pub use request::{DrillRequest, RdsDrill};
 pub use run::{Concluded, Preview, preview, run};
 pub use sample::{Choice, SampleRequest, SampledRestore};
 pub use scenario::Scenario;

@@ -6,14 +6,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::course::{Course, empty_sample};
 use super::record::Sample;
-use super::request::DrillRequest;
+use super::request::{DrillRequest, RdsDrill};
 use super::restore_sample::NotRestored;
 use super::scenario::Scenario;
 use super::stages::Stages;
 use crate::checks::CheckResult;
 use crate::model::{BackupId, Cause, Judgement, SystemName, Verdict};
 use crate::platform::CancellationToken;
-use crate::policy::{Prices, RdsSource};
 use crate::restore::rds::{Lifetime, Overrides, RdsRestoreRequest, RdsTarget};
 use crate::restore::{CreatedObject, Restorer as _, TeardownReport, prepare};
 use crate::run::RunContext;
@@ -23,15 +22,6 @@ use crate::text::error_chain;
 const LIFETIME: TimeDelta = TimeDelta::hours(24);
 /// The phases that follow the usable instance.
 const AFTER: [&str; 2] = ["hydrate", "first backup"];
-
-/// What an RDS drill restores from.
-#[derive(Clone, Debug)]
-pub struct RdsDrill {
-    pub config: RdsSource,
-    /// From and in this region only.
-    pub region: Option<String>,
-    pub prices: Option<Prices>,
-}
 
 /// What was restored.
 #[derive(Debug)]

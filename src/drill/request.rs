@@ -3,11 +3,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::rds::RdsDrill;
 use super::sample::SampleRequest;
 use super::{People, Trigger};
 use crate::model::{RepositoryName, Sha256Hex, SourceName};
-use crate::policy::Check;
+use crate::policy::{Check, Prices, RdsSource};
 
 /// What to drill, and by which criteria.
 #[derive(Clone, Debug)]
@@ -47,4 +46,13 @@ pub struct DrillRequest {
     pub rds: Option<RdsDrill>,
     /// What a real recovery would do otherwise.
     pub deviations: Vec<String>,
+}
+
+/// What an RDS drill restores from.
+#[derive(Clone, Debug)]
+pub struct RdsDrill {
+    pub config: RdsSource,
+    /// From and in this region only.
+    pub region: Option<String>,
+    pub prices: Option<Prices>,
 }

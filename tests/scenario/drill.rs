@@ -137,6 +137,7 @@ async fn each_sabotage_has_its_verdict_and_what_the_host_lacks_is_no_fault_of_th
     let (record, run) = drill(&system, 20, &[]).await?;
     is(&record, "fail", "backup", "check-failed");
     run.says("it is 30, and should be at least 31")?;
+    assert!(!record.to_string().contains("it is 30"), "{record:#}");
     system.rewrite("at_least = 31", "at_least = 30")?;
     assert!(!system.expect(0, &["list"]).await?.stdout.contains("proven"));
 
@@ -148,6 +149,15 @@ async fn each_sabotage_has_its_verdict_and_what_the_host_lacks_is_no_fault_of_th
         drill(&system, 20, &["--scenario", "escrow-key", "--identity", &foreign_key(&system)?]).await?;
     assert_eq!((verdict(&record).0.as_str(), verdict(&record).1.as_str()), ("fail", "backup"));
     system.expect(2, &["drill", "run", "--scenario", "escrow-key"]).await?.says("none was given")?;
+    system.rewrite("at_least = 30", "at_least = 1")?;
+    let escrow = |path: &Path| path.to_string_lossy().into_owned();
+    let operational = escrow(&system.operational);
+    let (record, _) = drill(&system, 22, &["--scenario", "escrow-key", "--identity", &operational]).await?;
+    is(&record, "undetermined", "environment", "not-the-escrow-key");
+    let (record, _) =
+        drill(&system, 0, &["--scenario", "escrow-key", "--identity", &escrow(&system.escrow)]).await?;
+    assert_eq!(record["people"]["key_holder"], "escrow", "{record:#}");
+    system.rewrite("at_least = 1\n", "at_least = 30\n")?;
 
     // It takes too long, or is too old.
     system.rewrite("rto = \"4h\"", "rto = \"2s\"")?;
@@ -269,21 +279,19 @@ async fn a_cluster_comes_back_by_wal_without_a_network_and_production_hears_noth
     let connected = publisher.log_tail().matches("START_REPLICATION").count();
     assert!(connected <= before, "{}", publisher.log_tail());
 
-    // A segment is missing.
-    let segment = newest_segment(&system.repository("west"))?;
-    std::fs::remove_file(&segment)?;
-    let record = as_server(
-        &archiving,
-        20,
-        &[
-            "--scenario",
-            "point-in-time",
-            "--point-in-time",
-            &crate::recovery::now(&archiving).await?.to_rfc3339(),
-        ],
-    )
-    .await?;
+    // The copy lacks segments that the primary has: what is restored comes from the copy alone.
+    let moment = crate::recovery::now(&archiving).await?.to_rfc3339();
+    archiving.write(2).await?;
+    archiving.settle().await?;
+    let to_then = ["--scenario", "point-in-time", "--point-in-time", &moment];
+    for _ in 0..2 {
+        std::fs::remove_file(newest_segment(&system.repository("west"))?)?;
+    }
+    let record = as_server(&archiving, 20, &to_then).await?;
     assert_eq!((verdict(&record).0.as_str(), verdict(&record).1.as_str()), ("fail", "backup"), "{record:#}");
+    let record = as_server(&archiving, 0, &[&to_then[..], &["--from", "primary"]].concat()).await?;
+    is(&record, "pass", "", "");
+    assert_eq!(record["sample"]["repository"], "primary", "{record:#}");
     Ok(())
 }
 
