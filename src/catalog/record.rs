@@ -37,13 +37,34 @@ impl Catalog {
             self.record_check(check).await?;
         }
         for copy in &record.detail.proven {
-            self.record_proven(copy).await?;
+            self.record_proven(copy, record.ended).await?;
         }
         Ok(())
     }
 
-    /// Records that a drill restored a copy and found it good, unless it was found bad or vanished since.
-    pub async fn record_proven(&self, copy: &journal::ProvenCopy) -> Result<(), CatalogError> {
+    /// Records that a drill that ended at `at` restored a copy and found it good, unless it was found bad or vanished
+    /// since.
+    pub async fn record_proven(
+        &self,
+        copy: &journal::ProvenCopy,
+        at: DateTime<Utc>,
+    ) -> Result<(), CatalogError> {
+        let refutes = |check: &CopyCheck| {
+            check.repository == copy.repository
+                && check.backup == copy.backup
+                && check.at > at
+                && !check.is_good()
+        };
+        let is_refuted =
+            self.known_check(&copy.backup, &copy.repository).await?.is_some_and(|known| refutes(&known))
+                || self
+                    .runs_about(&copy.backup, at)
+                    .await?
+                    .iter()
+                    .any(|run| run.detail.checks.iter().any(refutes));
+        if is_refuted {
+            return Ok(());
+        }
         sqlx::query(
             "UPDATE copies SET state = $1
              WHERE system = $2 AND backup = $3 AND repository = $4 AND vanished IS NULL",
@@ -128,20 +149,27 @@ impl Catalog {
     pub async fn record_check(&self, check: &CopyCheck) -> Result<(), CatalogError> {
         let failed = self.failed("record a check");
         let text = serde_json::to_string(check).map_err(|error| self.damaged(error))?;
-        if self.known_check(check).await?.is_some_and(|known| known.outlasts(check)) {
+        if self
+            .known_check(&check.backup, &check.repository)
+            .await?
+            .is_some_and(|known| known.outlasts(check))
+        {
             return Ok(());
         }
         // The bytes of an AWS-managed backup are never read; its artifacts have only its settings.
         let is_read = check.is_good() && !check.backup.kind().is_managed();
         let state = if is_read { AssuranceLevel::Checked } else { AssuranceLevel::Stored };
+        let is_proof_kept = check.is_good() || self.is_proven_since(check).await?;
+        let kept = if is_proof_kept { AssuranceLevel::Proven.as_str() } else { "" };
         sqlx::query(
             "UPDATE copies SET checked_at = $1, last_check = $2,
-                    state = CASE WHEN $3 = 'checked' AND state = 'proven' THEN 'proven' ELSE $3 END
-             WHERE system = $4 AND backup = $5 AND repository = $6
+                    state = CASE WHEN state = $3 THEN state ELSE $4 END
+             WHERE system = $5 AND backup = $6 AND repository = $7
                AND (checked_at IS NULL OR checked_at <= $1)",
         )
         .bind(time(check.at))
         .bind(text)
+        .bind(kept)
         .bind(state.as_str())
         .bind(&self.system)
         .bind(check.backup.as_str())
@@ -152,11 +180,50 @@ impl Catalog {
         Ok(())
     }
 
-    /// Returns whether the stored bytes of the copy were found unchanged and undecodable: only decoding it
-    /// again can refute that.
-    async fn known_check(&self, check: &CopyCheck) -> Result<Option<CopyCheck>, CatalogError> {
-        let known = self.copy_checks(&check.backup).await?;
-        Ok(known.into_iter().find(|known| known.repository == check.repository))
+    /// Returns the last check of a copy that is held.
+    async fn known_check(
+        &self,
+        backup: &BackupId,
+        repository: &RepositoryName,
+    ) -> Result<Option<CopyCheck>, CatalogError> {
+        let known = self.copy_checks(backup).await?;
+        Ok(known.into_iter().find(|known| known.repository == *repository))
+    }
+
+    /// Returns whether a drill restored the copy after the check: the order in which they become known says nothing.
+    async fn is_proven_since(&self, check: &CopyCheck) -> Result<bool, CatalogError> {
+        let is_copy =
+            |copy: &journal::ProvenCopy| copy.backup == check.backup && copy.repository == check.repository;
+        let runs = self.runs_about(&check.backup, check.at).await?;
+        Ok(runs.iter().any(|run| run.ended >= check.at && run.detail.proven.iter().any(is_copy)))
+    }
+
+    /// Returns the known runs that ended since then and name the backup.
+    async fn runs_about(
+        &self,
+        backup: &BackupId,
+        since: DateTime<Utc>,
+    ) -> Result<Vec<journal::JournalRecord>, CatalogError> {
+        let rows =
+            sqlx::query("SELECT record FROM runs WHERE system = $1 AND ended >= $2 AND record LIKE $3")
+                .bind(&self.system)
+                .bind(time(since))
+                .bind(format!("%{backup}%"))
+                .fetch_all(&self.pool)
+                .await
+                .map_err(self.failed("list runs"))?;
+        rows.iter().map(|row| self.record(row)).collect()
+    }
+
+    /// Returns the known runs of drills.
+    pub async fn drill_runs(&self) -> Result<Vec<journal::JournalRecord>, CatalogError> {
+        let rows = sqlx::query("SELECT record FROM runs WHERE system = $1 AND verb = $2")
+            .bind(&self.system)
+            .bind(journal::DRILL)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(self.failed("list runs"))?;
+        rows.iter().map(|row| self.record(row)).collect()
     }
 
     /// Deletes a backup from the catalog; the repositories are not changed.

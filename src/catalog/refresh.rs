@@ -5,8 +5,8 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 
 use super::{Catalog, CatalogError};
-use crate::model::{BackupId, RepositoryName, RunId, SystemName};
-use crate::repository::journal::{JournalError, JournalRecord};
+use crate::model::{BackupId, CopyCheck, RepositoryName, RunId, SystemName};
+use crate::repository::journal::{JournalError, JournalRecord, ProvenCopy};
 use crate::repository::{
     Listing, ManifestError, ObjectStamp, RejectedManifest, Repositories, Repository, RepositoryListing,
     Unavailable, journal, layout, manifest,
@@ -276,25 +276,43 @@ async fn read_journal(
     Ok(())
 }
 
-/// Applies checks of copies found only now: the run may have been recorded before, while their repository was
-/// unreachable.
+/// What a run found out about a copy.
+enum Finding<'r> {
+    Checked(&'r CopyCheck),
+    Proven(&'r ProvenCopy),
+}
+
+impl Finding<'_> {
+    fn copy(&self) -> (RepositoryName, BackupId) {
+        match self {
+            Self::Checked(check) => (check.repository.clone(), check.backup.clone()),
+            Self::Proven(copy) => (copy.repository.clone(), copy.backup.clone()),
+        }
+    }
+}
+
+/// Applies what was found out about copies that are found only now, in order of time: the run may have been recorded
+/// before, while their repository was unreachable.
 async fn apply_checks(catalog: &Catalog, refreshed: &Refreshed) -> Result<(), CatalogError> {
     let Some(oldest) = refreshed.found.iter().map(|(_, backup)| backup.begun()).min() else {
         return Ok(());
     };
-    for run in catalog.runs(Some(oldest)).await? {
-        for check in &run.detail.checks {
-            let copy = (check.repository.clone(), check.backup.clone());
-            // The check of a copy that vanished and was recreated does not apply to the new one.
-            if refreshed.found.contains(&copy) && !refreshed.returned.contains(&copy) {
-                catalog.record_check(check).await?;
-            }
+    let runs = catalog.runs(Some(oldest)).await?;
+    let mut findings = Vec::new();
+    for run in &runs {
+        findings.extend(run.detail.checks.iter().map(|check| (check.at, Finding::Checked(check))));
+        findings.extend(run.detail.proven.iter().map(|copy| (run.ended, Finding::Proven(copy))));
+    }
+    findings.sort_by_key(|(at, _)| *at);
+    for (at, finding) in findings {
+        let copy = finding.copy();
+        // What was found of a copy that vanished and was recreated does not apply to the new one.
+        if !refreshed.found.contains(&copy) || refreshed.returned.contains(&copy) {
+            continue;
         }
-        for proven in &run.detail.proven {
-            let copy = (proven.repository.clone(), proven.backup.clone());
-            if refreshed.found.contains(&copy) && !refreshed.returned.contains(&copy) {
-                catalog.record_proven(proven).await?;
-            }
+        match finding {
+            Finding::Checked(check) => catalog.record_check(check).await?,
+            Finding::Proven(copy) => catalog.record_proven(copy, at).await?,
         }
     }
     Ok(())
@@ -306,7 +324,7 @@ mod tests {
 
     use super::*;
     use crate::catalog::{CatalogLocation, Filter};
-    use crate::model::{AssuranceLevel, CheckDepth, CopyCheck, CopyFault, ObjectFault, Outcome};
+    use crate::model::{AssuranceLevel, CheckDepth, CopyFault, ObjectFault, Outcome};
     use crate::repository::fixtures::{noon, repositories, store_backup, system};
     use crate::repository::journal::Detail;
     use crate::repository::run_record;
@@ -504,6 +522,67 @@ mod tests {
         assert!(!is_good().await);
         catalog.record_check(&later(2, CheckDepth::Plain, vec![])).await.unwrap();
         assert!(is_good().await);
+    }
+
+    /// Runs in order of time, by the hour: a check that found the copy good or bad, or a drill that proved it.
+    fn findings(backup: &BackupId, story: &str) -> Vec<JournalRecord> {
+        let runs = (0..).zip(story.split(' ')).map(|(hour, word)| {
+            let at = noon() + chrono::TimeDelta::hours(hour);
+            let bad = ObjectFault { object: "x".into(), fault: CopyFault::Short, detail: String::new() };
+            let proven = ProvenCopy { backup: backup.clone(), repository: "primary".parse().unwrap() };
+            let mut record = verified(vec![]);
+            match word {
+                "drill" => record.detail.proven.push(proven),
+                _ => {
+                    let faults = if word == "bad" { vec![bad] } else { vec![] };
+                    record.detail.checks.push(CopyCheck { at, ..check(backup, "primary", faults) });
+                }
+            }
+            let verb = if word == "drill" { journal::DRILL } else { "verify" };
+            let run = RunId::new(at, 5);
+            JournalRecord { run, verb: verb.to_owned(), begun: at, ended: at, ..record }
+        });
+        runs.collect()
+    }
+
+    #[tokio::test]
+    async fn a_drill_proves_a_copy_that_no_later_check_refutes_in_whichever_order_they_are_known() {
+        let stories = [
+            ("drill", AssuranceLevel::Proven),
+            ("drill bad", AssuranceLevel::Stored),
+            ("bad drill", AssuranceLevel::Proven),
+            ("drill good", AssuranceLevel::Proven),
+            ("drill bad good", AssuranceLevel::Checked),
+            ("drill bad drill", AssuranceLevel::Proven),
+            ("good bad drill", AssuranceLevel::Proven),
+        ];
+        for (story, expected) in stories {
+            let root = tempfile::tempdir().unwrap();
+            let set = repositories(root.path(), &["primary"]).await;
+            let id = store_backup(set.iter().next().unwrap(), 0).await.id;
+            let runs = findings(&id, story);
+            let state = async |catalog: &Catalog| catalog.find(id.as_str()).await.unwrap().copies[0].state;
+            for backwards in [false, true] {
+                let memory = Catalog::open(&CatalogLocation::Memory, &system()).await.unwrap();
+                run(&memory, &set, Depth::New).await;
+                let mut known = runs.clone();
+                if backwards {
+                    known.reverse();
+                }
+                for record in &known {
+                    memory.record_run(record).await.unwrap();
+                }
+                assert_eq!(state(&memory).await, expected, "{story}, backwards: {backwards}");
+            }
+            for record in runs {
+                run_record::append(&set, &system(), record).await.unwrap();
+            }
+            let catalog = catalog(root.path()).await;
+            for depth in [Depth::New, Depth::Whole, Depth::Whole] {
+                run(&catalog, &set, depth).await;
+                assert_eq!(state(&catalog).await, expected, "{story}, {depth:?}");
+            }
+        }
     }
 
     #[tokio::test]

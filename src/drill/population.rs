@@ -309,8 +309,9 @@ mod tests {
             record.begun = time(begun);
             record.identity.drill = RunId::new(record.begun, 1);
             record.identity.occurrence = occurrence.map(time);
-            let sha256 = Sha256Hex::digest(begun.as_bytes());
-            self.drills.push(StoredDrill { record, sha256, matches_digest: true, acknowledgement: None });
+            let (bytes, sha256) = (bytes::Bytes::new(), Sha256Hex::digest(begun.as_bytes()));
+            let (matches_digest, acknowledgement) = (true, None);
+            self.drills.push(StoredDrill { record, bytes, sha256, matches_digest, acknowledgement });
             self.drills.last_mut().unwrap()
         }
 

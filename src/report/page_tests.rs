@@ -83,8 +83,15 @@ fn history() -> DrillHistory {
             .drills
             .last()
             .map(|last| PreviousDrill { drill: last.record.identity.drill.clone(), sha256: last.sha256 });
-        let sha256 = Sha256Hex::digest(&serde_json::to_vec(&record).unwrap());
-        history.drills.push(StoredDrill { record, sha256, matches_digest: true, acknowledgement: None });
+        let bytes: bytes::Bytes = serde_json::to_vec(&record).unwrap().into();
+        let sha256 = Sha256Hex::digest(&bytes);
+        history.drills.push(StoredDrill {
+            record,
+            bytes,
+            sha256,
+            matches_digest: true,
+            acknowledgement: None,
+        });
     }
     let last = history.drills.last_mut().unwrap();
     last.acknowledgement = Some(Acknowledgement {
@@ -139,8 +146,8 @@ fn system(name: &str, history: DrillHistory, unread: &[(&str, &str)]) -> SystemD
         repositories: vec![("primary".parse().unwrap(), history.drills.len())],
         unread: unread.iter().map(|(name, reason)| (name.parse().unwrap(), (*reason).to_owned())).collect(),
     };
-    let read = RepositoryDrills { repository: "primary".parse().unwrap(), history };
-    let evidence = combine(&[read], unread.is_empty());
+    let read = RepositoryDrills { repository: "primary".parse().unwrap(), history, unreadable: vec![] };
+    let evidence = combine(&[read], &[], unread.is_empty());
     let records: Vec<&DrillRecord> = evidence.history.drills.iter().map(|drill| &drill.record).collect();
     let path = records.first().and_then(|record| DrillPath::of(record));
     let forecasts = path

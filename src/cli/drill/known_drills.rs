@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use crate::catalog::Catalog;
 use crate::cli::Context;
-use crate::cli::catalog_view::{recall, warn_lost};
+use crate::cli::catalog_view::{brought_up, recall, warn_lost};
 use crate::cli::error::CommandError;
 use crate::cli::exit::Exit;
-use crate::drill::evidence::{self, EvidenceError, StoredDrill};
+use crate::drill::evidence::{self, StoredDrill, StoredDrills};
 use crate::drill::forecast::{DrillPath, Forecast, forecast};
-use crate::drill::integrity::{Damage, Evidence, RepositoryDrills, combine};
+use crate::drill::integrity::{Evidence, JournaledDrill, RepositoryDrills, combine};
 use crate::drill::population::{DrillSchedule, Overdue, overdue};
 use crate::drill::{Acknowledgement, DrillRecord};
 use crate::model::{RepositoryName, RunId, Sha256Hex};
@@ -38,22 +39,24 @@ impl DrillView {
     /// Reads every repository. Those that could not be read are reported on stderr.
     pub(super) async fn of_policy(context: &Context, policy: Policy) -> Self {
         let (catalog, repositories) = recall(context, &policy, context.repositories(&policy).await).await;
-        if let Some(catalog) = catalog {
-            catalog.close().await;
-        }
         let repositories = repositories.for_reading(&policy.system, None).await;
         repositories.lost().iter().for_each(|lost| warn_lost(context, lost));
         let lost = repositories.lost().iter();
         let mut unread: Vec<_> = lost.map(|lost| (lost.name.clone(), lost.reason())).collect();
-        let (mut read, mut damage) = (Vec::new(), Vec::new());
+        // Before the records: one that is written meanwhile must not seem to have been removed.
+        let journal = match journaled(context, &policy, catalog, &repositories).await {
+            Ok(journal) => journal,
+            Err(error) => {
+                context.output.warn(format!("records that were removed may go unnoticed: {error}"));
+                vec![]
+            }
+        };
+        let mut read = Vec::new();
         for repository in repositories.iter() {
             let name = repository.name.clone();
             match evidence::read(&*repository.store, &policy.system).await {
-                Ok(history) => read.push(RepositoryDrills { repository: name, history }),
-                Err(error @ EvidenceError::Json { .. }) => {
-                    let reason = error_chain(&error);
-                    unread.push((name.clone(), reason.clone()));
-                    damage.push(Damage::Unreadable { repository: name, reason });
+                Ok(StoredDrills { history, unreadable }) => {
+                    read.push(RepositoryDrills { repository: name, history, unreadable })
                 }
                 Err(error) => {
                     let reason = error_chain(&error);
@@ -62,8 +65,7 @@ impl DrillView {
                 }
             }
         }
-        let mut evidence = combine(&read, unread.is_empty());
-        evidence.damage.extend(damage);
+        let evidence = combine(&read, &journal, unread.is_empty());
         for damage in &evidence.damage {
             context.output.warn(damage.to_string());
         }
@@ -208,6 +210,19 @@ impl DrillView {
             None => Exit::Done,
         }
     }
+}
+
+/// Returns the records of drills that the journal names: the catalog's, and what is new in the repositories.
+async fn journaled(
+    context: &Context,
+    policy: &Policy,
+    catalog: Option<Catalog>,
+    repositories: &Repositories,
+) -> Result<Vec<JournaledDrill>, CommandError> {
+    let (catalog, _) = brought_up(context, policy, catalog, repositories).await?;
+    let runs = catalog.drill_runs().await;
+    catalog.close().await;
+    Ok(runs?.iter().filter_map(JournaledDrill::of).collect())
 }
 
 pub(super) fn id(drill: &StoredDrill) -> &RunId {
