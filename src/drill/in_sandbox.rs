@@ -12,6 +12,8 @@ use super::sandbox::Sandbox;
 use super::scenario::Scenario;
 use super::stages::Stages;
 use crate::model::{BackupId, BackupKind, Cause, Judgement, Verdict, chain};
+use crate::policy::Probe;
+use crate::repository::CLOCK_TOLERANCE;
 use crate::run::RunContext;
 
 pub(super) async fn attempt(
@@ -125,6 +127,11 @@ async fn restore_and_check(
         }
     }
     let begun = Instant::now();
+    let asks = request.checks.iter().any(|check| matches!(check.probe, Probe::Sql { .. }));
+    if asks && request.database.is_none() && !restored.is_superuser {
+        let message = "it is not known which database the checks ask: say `database` under `[drill]`";
+        course.verdict.add(Judgement::Undetermined, Cause::Environment, "no-database", message);
+    }
     let results = checking::run(run, request, &restored).await;
     stages.end("checks", begun, None);
     course.is_interrupted = run.cancel.is_cancelled();
@@ -143,7 +150,7 @@ async fn restore_and_check(
     course.usable = !course.is_interrupted && course.environment.postgres.is_some() && is_found;
     course.restored_until = restored.until;
     if request.sample.scenario.measures_rpo() && choice.is_newest() {
-        measure_loss(&restored, located, course);
+        measure_loss(run, &restored, located, course);
     }
     if request.role.is_none() {
         let role = restored.login.user.clone();
@@ -152,7 +159,13 @@ async fn restore_and_check(
 }
 
 /// Determines what would have been lost.
-fn measure_loss(restored: &RestoredSample, located: &Located, course: &mut Course) {
+fn measure_loss(run: &RunContext, restored: &RestoredSample, located: &Located, course: &mut Course) {
+    // A clock that is behind makes every loss look smaller.
+    if restored.until.is_some_and(|until| until > run.begun + CLOCK_TOLERANCE) {
+        let message = "this host's clock is behind that of the database: what would be lost is not known";
+        course.verdict.add(Judgement::Undetermined, Cause::Environment, "clock", message);
+        return;
+    }
     if let (Some(why), BackupKind::Logical) = (located.wal_unread.first(), restored.backup.kind()) {
         let message = format!("what would be lost is not known: {why}");
         course.verdict.add(Judgement::Undetermined, Cause::Environment, "wal-not-listed", message);
@@ -223,7 +236,7 @@ pub(super) async fn clean_up(
         return None;
     };
     if keep {
-        let shown = sandbox.directory.display().to_string();
+        let shown = sandbox.keep().display().to_string();
         course.cleanup.left.push(format!("directory `{shown}`, as was asked for"));
         return Some(shown);
     }

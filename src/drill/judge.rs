@@ -48,6 +48,9 @@ pub(super) fn judge(mut findings: Findings) -> DrillVerdict {
                 rpo.unwrap_or_default()
             )
         }
+        (Judgement::Fail, Some(reason)) if reason.code == "deadline" => {
+            format!("{what} was not usable in time: {}.", reason.message)
+        }
         (Judgement::Fail, Some(reason)) if reason.cause == Cause::Objective => {
             format!("{what} came back, but not within the objectives: {}.", reason.message)
         }

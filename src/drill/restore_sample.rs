@@ -235,6 +235,7 @@ async fn cluster(
     let prepared = prepared.map_err(|error| NotRestored::of(&error, error_chain(&error)))?;
     let plan = prepared.plan();
     let (chosen, complete, newest) = (plan.backup.clone(), plan.complete_until, plan.newest_commit);
+    let point = plan.recovery_point;
     match prepared.perform(run).await {
         Ok(report) => {
             let (stored, replayed) = (report.details.stored_bytes, relay.served());
@@ -245,7 +246,7 @@ async fn cluster(
             });
             let last = report.details.started.as_ref().and_then(|started| started.last_commit);
             let until = match target {
-                RecoveryTarget::Latest => complete.max(newest).max(last).or(Some(report.recovery_point)),
+                RecoveryTarget::Latest => complete.max(newest).max(last).max(Some(point)),
                 _ => Some(report.recovery_point),
             };
             let database = request.database.clone().unwrap_or_else(|| "postgres".to_owned());
@@ -285,11 +286,36 @@ async fn cluster(
 /// Returns the name that the database of a dump had; another one where a new server has a database of that name.
 fn database(request: &DrillRequest, manifest: Option<&Manifest>) -> String {
     let address = manifest.and_then(|manifest| manifest.server.as_ref()?.address.as_deref());
-    let own = address.and_then(|address| address.rsplit_once('/')).map(|(_, name)| name.to_owned());
+    let own = address.and_then(database_in).map(str::to_owned);
     let own = own.or_else(|| request.database.clone());
     own.filter(|name| !OF_EVERY_SERVER.contains(&&**name)).unwrap_or_else(|| "restored".to_owned())
 }
 
+/// Returns the database of `host:port/database`; the host may be a directory.
+fn database_in(address: &str) -> Option<&str> {
+    address.match_indices(':').find_map(|(at, _)| {
+        let (port, database) = address[at + 1..].split_once('/')?;
+        (!port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())).then_some(database)
+    })
+}
+
 fn jobs() -> u32 {
     std::thread::available_parallelism().map_or(2, |n| u32::try_from(n.get()).unwrap_or(4)).clamp(1, 8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_database_is_what_follows_the_port() {
+        for (address, database) in [
+            ("db.internal:5432/shop", "shop"),
+            ("/run/postgresql:5432/a/b", "a/b"),
+            ("[::1]:5432/100%", "100%"),
+        ] {
+            assert_eq!(database_in(address), Some(database));
+        }
+        assert_eq!(database_in("db.internal:5432"), None);
+    }
 }

@@ -1,5 +1,7 @@
 //! One drill, from its beginning to its record.
 
+use std::time::Duration;
+
 use super::course::{Course, record};
 use super::evidence::{self, EvidenceError};
 use super::facts;
@@ -12,12 +14,15 @@ use super::sample::{Choice, choose};
 use super::sandbox::remove_leftovers;
 use super::stages::Stages;
 use crate::event::Event;
-use crate::model::{Cause, Judgement, Outcome, RepositoryName, Sha256Hex};
+use crate::model::{Cause, Judgement, Outcome, RepositoryName, Sha256Hex, Verdict};
 use crate::platform::CancellationToken;
-use crate::repository::Unavailable;
 use crate::repository::journal::{DRILL, Detail, ProvenCopy};
+use crate::repository::{ClockSkew, Unavailable};
 use crate::run::RunContext;
 use crate::text::format_duration;
+
+/// The time limit for the clocks of the stores.
+const CLOCKS_WITHIN: Duration = Duration::from_secs(10);
 
 /// A drill that has its record.
 #[derive(Debug)]
@@ -47,11 +52,21 @@ pub async fn run(run: &RunContext, request: &DrillRequest, keep: bool) -> Conclu
     let mut stages = Stages::begin();
     let inner = reading(run, request);
     let limit = deadline(&inner.cancel, request);
+    for skew in ClockSkew::find(&run.repositories, CLOCKS_WITHIN, &*run.clock).await {
+        let message = format!(
+            "this host's clock differs by {} from that of `{}`: what would be lost is not known",
+            format_duration(skew.ahead.abs().to_std().unwrap_or_default()),
+            skew.repository
+        );
+        course.verdict.add(Judgement::Undetermined, Cause::Environment, "clock", message);
+    }
+    let clocks = std::mem::take(&mut course.verdict);
     let (mut sandbox, mut instance) = (None, None);
     match &request.rds {
         Some(drill) => instance = attempt_in_rds(&inner, request, drill, &mut course, &mut stages).await,
         None => sandbox = attempt(&inner, request, &mut course, &mut stages).await,
     }
+    course.verdict = Verdict::worst([&course.verdict, &clocks]);
     let is_late = stages.elapsed() >= request.deadline;
     limit.abort();
     if is_late && course.is_interrupted && !run.cancel.is_cancelled() {

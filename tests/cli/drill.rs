@@ -267,3 +267,33 @@ async fn several_systems_are_in_one_report() -> Outcome<()> {
     report.says("2 systems")?;
     Ok(())
 }
+
+#[tokio::test]
+async fn the_newest_record_that_was_removed_is_missed_by_the_journal() -> Outcome<()> {
+    use drctl::model::Outcome as Ended;
+    use drctl::repository::journal::{DRILL, Detail, JournalRecord};
+    use drctl::store::PutOptions;
+
+    let shop = shop().await?;
+    let history = three(&shop).await?;
+    let newest = &history.drills[2];
+    let (id, begun) = (&newest.record.identity.drill, newest.record.begun);
+    let detail = Detail { evidence: Some(newest.sha256), ..Detail::default() };
+    let run = JournalRecord::new(id, DRILL, (begun, begun), "a", Ended::Succeeded, detail);
+    let journal = layout::journal_record(&"shop".parse()?, id);
+    shop.store("west").put(&journal, serde_json::to_vec(&run)?.into(), &PutOptions::absent()).await?;
+    shop.system.expect(0, &["drill", "list"]).await?;
+    let key = layout::drill_record(&"shop".parse()?, id);
+    for repository in ["primary", "west"] {
+        std::fs::remove_file(shop.system.repository(repository).join(&key))?;
+    }
+    let words = format!("there is no record of drill {id}, which the journal names");
+    shop.system.expect(20, &["drill", "list"]).await?.says(&words)?;
+    // The catalog knows it, too.
+    std::fs::remove_file(shop.system.repository("west").join(&journal))?;
+    shop.system.expect(20, &["drill", "list"]).await?.says(&words)?;
+    let document = shop.json(20, &["drill", "list"]).await?;
+    let removed = serde_json::json!({ "damage": "removed", "drill": id.as_str(), "named_by": null });
+    assert_eq!(document["damage"], serde_json::json!([removed]));
+    Ok(())
+}

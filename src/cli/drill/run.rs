@@ -55,7 +55,7 @@ pub(super) struct RunArgs {
     /// To this point in time [default of scenario `point-in-time`: a random one of the recovery window]
     #[arg(long, value_name = "TIME", conflicts_with = "backup")]
     point_in_time: Option<String>,
-    /// Repeat the random choice of an earlier drill
+    /// Repeat the random choice of an earlier drill, among the same backups
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u32>,
     /// Read from this repository only [default: the policy's, or the last one of it]; of what RDS keeps, from this region
@@ -143,11 +143,13 @@ fn told(context: &Context, concluded: &Concluded) -> Exit {
         view::record(context, record, verdict, *sha256);
     }
     if let Some(kept) = kept {
-        output.note(format!("The sandbox is kept in {kept}; the next drill removes it."));
+        output.note(format!("kept: {kept}"));
+        output.note(format!("hint: For a sandbox, `pg_ctl stop -D {kept}/data` and `rm -r {kept}` end it; an instance, `drctl rds cleanup`."));
     }
     unrecorded.iter().for_each(|lost| warn_lost(context, lost));
     if let Some(error) = not_recorded {
         output.reason(crate::text::error_chain(error));
+        output.note("hint: This drill left no evidence, and proves nothing to others. Repeat it when a repository takes records.");
     }
     if !record.verdict.has_passed() {
         output.reason(&verdict.sentence);

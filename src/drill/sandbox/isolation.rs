@@ -1,9 +1,11 @@
 //! How a restored server is kept from reaching anything, and the proof that it is.
 
 use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::platform::{CancellationToken, Program};
+use crate::postgres::shell;
 use crate::text::error_chain;
 
 const PROBED_WITHIN: Duration = Duration::from_secs(20);
@@ -20,21 +22,33 @@ pub(in crate::drill) struct Isolation {
 }
 
 impl Isolation {
-    /// Finds out how this host isolates. `is_root`: this process may make namespaces itself.
-    pub(in crate::drill) async fn find(is_root: bool, cancel: &CancellationToken) -> Self {
-        let of_user: &[&str] = if is_root { &[] } else { &["--user", "--map-current-user"] };
-        let words: Vec<&str> = ["unshare"].iter().chain(of_user).chain(&["--net", "--"]).copied().collect();
-        let program = Program::new(words[0]).args(&words[1..]).args(["sh", "-c", PROBE]);
-        let found = match program.run(PROBED_WITHIN, cancel).await {
-            Ok(outcome) => judge(&outcome.stdout, own_namespace().as_deref()),
-            Err(error) => Err(error_chain(&error)),
-        };
-        match found {
-            Ok(probes) => Self { launcher: words.iter().map(OsString::from).collect(), probes },
-            Err(why) => Self {
+    /// Finds out how this host isolates. `is_root`: this process may make namespaces itself; `own`: the directory whose
+    /// sockets the server needs.
+    pub(in crate::drill) async fn find(is_root: bool, own: &Path, cancel: &CancellationToken) -> Self {
+        let sockets = listening_sockets(own);
+        let words = launcher(is_root, Some(&sockets));
+        match probe(&words, cancel).await {
+            Ok(mut probes) => {
+                probes.push(format!("{} sockets of this host are hidden", sockets.len()));
+                Self { launcher: words, probes }
+            }
+            // Without a mount namespace, sockets in directories are within reach: of other servers that is too much.
+            Err(why) if sockets.iter().any(|path| is_of_server(path)) => Self {
                 launcher: vec![],
-                probes: vec![format!("`{}` does not isolate: {why}", words.join(" "))],
+                probes: vec![format!("the sockets of this host's servers cannot be hidden: {why}")],
             },
+            Err(hiding) => {
+                let words = launcher(is_root, None);
+                match probe(&words, cancel).await {
+                    Ok(mut probes) => {
+                        probes.push(format!("sockets of this host are not hidden: {hiding}"));
+                        Self { launcher: words, probes }
+                    }
+                    Err(why) => {
+                        Self { launcher: vec![], probes: vec![format!("`unshare` does not isolate: {why}")] }
+                    }
+                }
+            }
         }
     }
 
@@ -45,6 +59,71 @@ impl Isolation {
     pub(in crate::drill) fn as_str(&self) -> &'static str {
         if self.is_proven() { "network namespace" } else { "unverified" }
     }
+}
+
+/// Returns the words that run a program without a network; with `hidden`, without these sockets either. Only mounting needs
+/// rights, and they are given up before the program runs.
+fn launcher(is_root: bool, hidden: Option<&[PathBuf]>) -> Vec<OsString> {
+    let mut words: Vec<&str> = vec!["unshare"];
+    if !is_root {
+        words.extend(["--user", "--map-current-user"]);
+    }
+    words.push("--net");
+    let Some(hidden) = hidden else {
+        words.push("--");
+        return words.into_iter().map(OsString::from).collect();
+    };
+    words.push("--mount");
+    if !is_root {
+        words.push("--keep-caps");
+    }
+    words.extend(["--", "sh", "-c"]);
+    let mut script = String::new();
+    for path in hidden {
+        let path = shell(&path.to_string_lossy());
+        script.push_str(&format!("[ ! -S {path} ] || mount --bind /dev/null {path} || exit 97; "));
+    }
+    let drop = if is_root { "" } else { "setpriv --inh-caps=-all --ambient-caps=-all -- " };
+    script.push_str(&format!("exec {drop}\"$@\""));
+    let words = words.into_iter().map(OsString::from);
+    words.chain([OsString::from(script), OsString::from("drctl")]).collect()
+}
+
+async fn probe(words: &[OsString], cancel: &CancellationToken) -> Result<Vec<String>, String> {
+    let mut words = words.iter();
+    let program = Program::new(words.next().map(OsString::as_os_str).unwrap_or_default());
+    let program = program.args(words).args(["sh", "-c", PROBE]);
+    match program.run(PROBED_WITHIN, cancel).await {
+        Ok(outcome) => judge(&outcome.stdout, own_namespace().as_deref()),
+        Err(error) => Err(error_chain(&error)),
+    }
+}
+
+/// Returns the sockets in directories that processes of this host listen at, but for those below `own`.
+fn listening_sockets(own: &Path) -> Vec<PathBuf> {
+    let text = std::fs::read_to_string("/proc/net/unix").unwrap_or_default();
+    let mut found = listening(&text);
+    found.retain(|path| !path.starts_with(own));
+    found
+}
+
+/// Reads `/proc/net/unix`: the flags of the fourth column say which listen.
+fn listening(text: &str) -> Vec<PathBuf> {
+    let path = |line: &str| {
+        let mut words = line.split_whitespace();
+        let listens = words.nth(3)? == "00010000";
+        let path = words.nth(3)?;
+        (listens && path.starts_with('/')).then(|| PathBuf::from(path))
+    };
+    let mut found: Vec<PathBuf> = text.lines().filter_map(path).collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// Whether PostgreSQL listens there.
+fn is_of_server(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".s.PGSQL."))
 }
 
 fn own_namespace() -> Option<String> {
@@ -83,7 +162,6 @@ fn judge(said: &str, own: Option<&str>) -> Result<Vec<String>, String> {
     Ok(vec![
         format!("network namespace {namespace}, and this host's is {}", own.unwrap_or_default()),
         "no route leads out of it".to_owned(),
-        "sockets in directories of this host are not covered".to_owned(),
     ])
 }
 
@@ -99,7 +177,7 @@ mod tests {
             format!("{namespace}\nroutes\n{HEADER}{route}routes6\n{route6}")
         };
         let local = "00000000000000000000000000000001 80 0 00 0 00000000 1 0 80200001       lo\n";
-        assert_eq!(judge(&said("net:[2]", "", local), Some("net:[1]")).unwrap().len(), 3);
+        assert_eq!(judge(&said("net:[2]", "", local), Some("net:[1]")).unwrap().len(), 2);
         for (said, own) in [
             (said("net:[1]", "", ""), Some("net:[1]")),
             (said("net:[2]", "", ""), None),
@@ -112,10 +190,23 @@ mod tests {
         }
     }
 
+    #[test]
+    fn listening_sockets_of_directories_are_found() {
+        let text = "Num       RefCount Protocol Flags    Type St Inode Path\n\
+            0000000000000000: 00000002 00000000 00010000 0001 01 21 /run/postgresql/.s.PGSQL.5432\n\
+            0000000000000000: 00000003 00000000 00000000 0001 03 22 /run/connected\n\
+            0000000000000000: 00000002 00000000 00010000 0001 01 23 @/tmp/abstract\n\
+            0000000000000000: 00000002 00000000 00010000 0001 01 24\n";
+        assert_eq!(listening(text), [PathBuf::from("/run/postgresql/.s.PGSQL.5432")]);
+    }
+
     #[tokio::test]
-    async fn what_this_host_isolates_reaches_no_server_of_it() {
-        let isolation =
-            Isolation::find(rustix::process::geteuid().is_root(), &CancellationToken::new()).await;
+    async fn what_this_host_isolates_reaches_no_server_of_it_by_port_or_by_socket() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join(".s.PGSQL.5432");
+        let _listening = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let is_root = rustix::process::geteuid().is_root();
+        let isolation = Isolation::find(is_root, Path::new("/nowhere"), &CancellationToken::new()).await;
         if !isolation.is_proven() {
             assert!(!isolation.probes.is_empty());
             return;
@@ -125,9 +216,14 @@ mod tests {
         let reach = format!("exec 3<>/dev/tcp/127.0.0.1/{port}");
         let outside = Program::new("bash").args(["-c", &reach]);
         outside.run(PROBED_WITHIN, &CancellationToken::new()).await.unwrap();
-        let mut words = isolation.launcher.iter();
-        let inside = Program::new(words.next().unwrap()).args(words).args(["bash", "-c", &reach]);
-        let error = inside.run(PROBED_WITHIN, &CancellationToken::new()).await.unwrap_err();
+        let inside = |script: &str| {
+            let mut words = isolation.launcher.iter();
+            Program::new(words.next().unwrap()).args(words).args(["bash", "-c", script])
+        };
+        let error = inside(&reach).run(PROBED_WITHIN, &CancellationToken::new()).await.unwrap_err();
         assert!(error_chain(&error).contains("unreachable"), "{error}");
+        let is_socket = format!("[ ! -S {} ]", socket.display());
+        inside(&is_socket).run(PROBED_WITHIN, &CancellationToken::new()).await.unwrap();
+        assert!(std::os::unix::net::UnixStream::connect(&socket).is_ok(), "outside it is still there");
     }
 }

@@ -44,6 +44,10 @@ pub(super) enum SandboxError {
     Foreign { path: PathBuf },
     #[error("the path of the sandbox `{path}` is too long for a socket")]
     TooLong { path: PathBuf },
+    #[error(
+        "the path of the sandbox `{path}` has characters that PostgreSQL's programs do not take as they are"
+    )]
+    Characters { path: PathBuf },
     #[error("PostgreSQL does not run as root, and this host has no user `postgres` or `daemon` to run it as")]
     NoUser,
     #[error("the user `{user}` cannot reach the sandbox `{path}`: a directory above it is closed to it")]
@@ -79,11 +83,14 @@ impl Sandbox {
     ) -> Result<Self, SandboxError> {
         let is_root = rustix::process::geteuid().is_root();
         let owner = if is_root { Some(owner().await.ok_or(SandboxError::NoUser)?) } else { None };
-        make_root(root)?;
+        if !root.to_string_lossy().chars().all(|c| c.is_alphanumeric() || "/._-+@".contains(c)) {
+            return Err(SandboxError::Characters { path: root.to_owned() });
+        }
         let directory = root.join(short_name(drill));
         if directory.join("s").join(SOCKET).as_os_str().len() > SOCKET_PATH {
             return Err(SandboxError::TooLong { path: directory });
         }
+        make_root(root)?;
         // It has its name once it is locked: another drill takes it for abandoned otherwise.
         let unfinished = directory.with_extension(UNFINISHED);
         let made = Self::make(&unfinished, owner.as_ref()).and_then(|lock| {
@@ -101,7 +108,7 @@ impl Sandbox {
             let _gone = fs::remove_dir_all(&directory);
             return Err(SandboxError::OutOfReach { user: owner.name.clone(), path: root.to_owned() });
         }
-        let isolation = Isolation::find(is_root, cancel).await;
+        let isolation = Isolation::find(is_root, root, cancel).await;
         Ok(Self { isolation, directory, owner, _lock: lock })
     }
 
@@ -176,6 +183,12 @@ impl Sandbox {
             )),
             false => Err(format!("the server, process {process}, is in the network namespace of this host")),
         }
+    }
+
+    /// Leaves it as it is: later drills do not remove it. Returns the directory.
+    pub(in crate::drill) fn keep(self) -> PathBuf {
+        let _gone = fs::remove_file(self.directory.join(LOCK));
+        self.directory
     }
 
     /// Stops what runs in it and removes it. Returns what is left, and why.

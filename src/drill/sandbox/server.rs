@@ -32,6 +32,8 @@ pub(super) fn settings() -> Vec<(&'static str, String)> {
         ("huge_pages", "try"),
         ("max_logical_replication_workers", "0"),
         ("synchronous_standby_names", ""),
+        ("unix_socket_group", ""),
+        ("unix_socket_permissions", "0700"),
     ]
     .map(|(name, value)| (name, value.to_owned()))
     .into()
