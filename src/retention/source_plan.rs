@@ -193,10 +193,14 @@ pub(super) fn plan_source(
         .filter(|one| !one.reasons.contains(&KeepReason::Newest))
         .for_each(|one| one.keep(KeepReason::Newest));
     keep_parents(&mut all);
+    // What is dated in the future may have been written last.
+    let may_be_current = |wal: &HeldWal| {
+        current == Some(wal.cluster) || wal.files.iter().any(|file| file.modified > context.now)
+    };
     let wal: Vec<WalPlan> = holdings
         .wal
         .iter()
-        .map(|wal| plan_wal(wal, wal_rule(wal, &all, current == Some(wal.cluster), source, context)))
+        .map(|wal| plan_wal(wal, wal_rule(wal, &all, may_be_current(wal), source, context)))
         .collect();
     let proven = || all.iter().filter(|one| is_planned(&one.held.id.kind()));
     let held: Vec<&HeldBackup> = proven().map(|one| one.held).collect();
@@ -428,11 +432,11 @@ fn keep_parents(all: &mut [Candidate<'_>]) {
     }
 }
 
-/// The cluster that wrote last.
+/// The cluster that wrote last. Files that are dated in the future say nothing of the others of their cluster.
 fn current_cluster(holdings: &SourceHoldings, now: DateTime<Utc>) -> Option<SystemIdentifier> {
     let bases = holdings.backups.iter().filter_map(|backup| Some((backup.recovery_point, backup.cluster?)));
     let wal = holdings.wal.iter().filter_map(|wal| {
-        let written = wal.files.iter().map(|file| file.modified).max()?;
+        let written = wal.files.iter().map(|file| file.modified).filter(|at| *at <= now).max()?;
         Some((written, wal.cluster))
     });
     bases.chain(wal).filter(|(at, _)| *at <= now).max().map(|(_, cluster)| cluster)
