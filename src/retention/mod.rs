@@ -17,6 +17,7 @@ mod calendar;
 pub mod cloud;
 #[cfg(test)]
 mod cloud_apply_tests;
+mod diverged;
 pub mod hold_store;
 mod holding;
 mod leftover;

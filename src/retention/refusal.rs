@@ -36,6 +36,8 @@ pub enum RefusalCode {
     ProofFailed,
     /// A repository cannot be read, and may have a hold that no other one has.
     HoldsUnknown,
+    /// Two servers write to the archive, each on a timeline of its own: what is old for one is all that the other has.
+    TimelinesDiverged,
 }
 
 impl RefusalCode {
@@ -52,12 +54,13 @@ impl RefusalCode {
             Self::SourceBusy => "source-busy",
             Self::ProofFailed => "proof-failed",
             Self::HoldsUnknown => "holds-unknown",
+            Self::TimelinesDiverged => "timelines-diverged",
         }
     }
 
     /// Returns whether someone who has seen the plan may say that it is meant (`--confirm DIGEST`).
     pub fn can_be_confirmed(self) -> bool {
-        matches!(self, Self::LargeShare | Self::RulesChanged | Self::HoldsUnknown)
+        matches!(self, Self::LargeShare | Self::RulesChanged | Self::HoldsUnknown | Self::TimelinesDiverged)
     }
 }
 

@@ -9,6 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::calendar::{Bucket, Period};
+use super::diverged::diverged;
 use super::holding::{HeldBackup, HeldScope, HeldWal, Hold, SnapshotQuota, SourceHoldings, WalFile};
 use super::proof::{Proof, assess, good_backups, lost_time, reached};
 use super::reason::{KeepReason, ManifestFate, RemoveReason};
@@ -223,6 +224,7 @@ pub(super) fn plan_source(
     };
     if plan.removed().any(|backup| is_planned(&backup.id.kind())) || plan.wal.iter().any(removes_wal) {
         plan.refusals.extend(refusals(&plan, context));
+        plan.refusals.extend(diverged(source, location, &holdings.wal, context.now));
     }
     plan
 }

@@ -42,8 +42,8 @@ const LEAD_OUT: [&str; 12] = [
     "recovery_target_xid",
     "recovery_target_action",
 ];
-/// The same where they name an absolute path.
-const ABSOLUTE: [&str; 1] = ["log_directory"];
+/// The same where their path leaves the directory.
+const RELATIVE: [&str; 2] = ["log_directory", "log_filename"];
 const INCLUDES: [&str; 3] = ["include", "include_dir", "include_if_exists"];
 /// In a file from outside of the data directory the paths of its sockets belong to that host.
 const OF_THE_HOST: &str = "unix_socket_directories";
@@ -224,7 +224,7 @@ fn confined(text: &str, more: &[&str], is_inside: impl Fn(&str) -> bool) -> Conf
         let is_include = INCLUDES.contains(&&*name);
         let leads_out = LEAD_OUT.contains(&&*name)
             || more.contains(&&*name)
-            || (ABSOLUTE.contains(&&*name) && value.starts_with('/'))
+            || (RELATIVE.contains(&&*name) && leaves(&value))
             || (is_include && !is_inside(&value));
         if leads_out {
             confined.text.push_str("#drctl: ");
@@ -236,6 +236,11 @@ fn confined(text: &str, more: &[&str], is_inside: impl Fn(&str) -> bool) -> Conf
         confined.text.push('\n');
     }
     confined
+}
+
+/// Whether a path leaves the directory it is relative to.
+fn leaves(path: &str) -> bool {
+    path.starts_with('/') || path.split('/').any(|part| part == "..")
 }
 
 /// Returns when and what was restored, in one line, for the comments in written files.
