@@ -73,7 +73,7 @@ async fn ask_within(
 /// Whether the server has not what is asked for, or does not let the role see it.
 fn is_not_there(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-    code.is_some_and(|code| ["42501", "42P01", "42703", "42883", "3F000"].contains(&&*code))
+    code.is_some_and(|code| ["42501", "42P01", "42703", "3F000"].contains(&&*code))
 }
 
 /// Returns the rows of the query's only column, as text.

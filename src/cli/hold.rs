@@ -103,8 +103,10 @@ async fn add(args: AddArgs, context: &Context) -> Result<Exit, CommandError> {
         }
     };
     let (by, reason, until) = (person(args.by), args.reason, args.until);
-    let (holds, _) = read_all(context, &known.policy, &known.repositories).await;
-    let hold = match holds.standing(&on, &by, now) {
+    let (holds, is_whole) = read_all(context, &known.policy, &known.repositories).await;
+    // Its release may be in a repository that was not read: then a new one is placed.
+    let standing = holds.standing(&on, &by, now).filter(|_| is_whole);
+    let hold = match standing {
         // Repeated, it completes what a repository has missed.
         Some(standing) if (&standing.reason, standing.until) == (&reason, until) => standing.clone(),
         Some(standing) => {

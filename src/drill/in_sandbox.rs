@@ -205,9 +205,9 @@ fn judge_key(
 ) {
     let manifest = located.inventory.find(backup).map(|record| &record.manifest);
     course.key_holder = manifest.and_then(|manifest| key(run, manifest)).and_then(|(_, holder)| holder);
-    let is_operational = course.key_holder.as_deref() == Some("operational");
-    if request.sample.scenario == Scenario::EscrowKey && is_operational {
-        let message = "the operational identity opened the backup: nothing is known of the escrowed one";
+    let is_escrowed = course.key_holder.as_deref().is_some_and(|holder| holder != "operational");
+    if request.sample.scenario == Scenario::EscrowKey && !is_escrowed {
+        let message = "the operational identity opened the backup, or one whose holder the policy does not name: nothing is known of the escrowed one";
         course.verdict.add(Judgement::Undetermined, Cause::Environment, "not-the-escrow-key", message);
     }
 }

@@ -5,6 +5,7 @@ use std::fmt::{self, Display};
 use serde::Serialize;
 
 use super::evidence::{DrillHistory, StoredDrill, UnreadableObject};
+use super::scenario::Scenario;
 use crate::model::{RepositoryName, RunId, Sha256Hex};
 use crate::repository::journal::{DRILL, JournalRecord};
 
@@ -205,7 +206,9 @@ fn broken_in_journal(
 fn unchained(history: &DrillHistory) -> Vec<Damage> {
     let earliest = history.drills.iter().map(|drill| drill.record.ended).min();
     let is_unchained = |drill: &&StoredDrill| {
+        // In a region loss the others are not read.
         drill.record.identity.previous.is_none()
+            && drill.record.identity.scenario != Scenario::RegionLoss
             && earliest.is_some_and(|earliest| earliest < drill.record.begun)
     };
     let found = history.drills.iter().filter(is_unchained);

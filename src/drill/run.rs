@@ -49,10 +49,11 @@ pub async fn run(run: &RunContext, request: &DrillRequest, keep: bool) -> Conclu
         .extend(leftovers.left.iter().map(|left| format!("a leftover could not be removed: {left}")));
     course.cleanup.leftovers_removed = leftovers.removed;
 
-    let mut stages = Stages::begin();
-    let inner = reading(run, request);
-    let limit = deadline(&inner.cancel, request);
-    for skew in ClockSkew::find(&run.repositories, CLOCKS_WITHIN, &*run.clock).await {
+    let skewed = match request.sample.scenario.measures_rpo() {
+        true => ClockSkew::find(&reading(run, request).repositories, CLOCKS_WITHIN, &*run.clock).await,
+        false => vec![],
+    };
+    for skew in skewed {
         let message = format!(
             "this host's clock differs by {} from that of `{}`: what would be lost is not known",
             format_duration(skew.ahead.abs().to_std().unwrap_or_default()),
@@ -60,6 +61,9 @@ pub async fn run(run: &RunContext, request: &DrillRequest, keep: bool) -> Conclu
         );
         course.verdict.add(Judgement::Undetermined, Cause::Environment, "clock", message);
     }
+    let mut stages = Stages::begin();
+    let inner = reading(run, request);
+    let limit = deadline(&inner.cancel, request);
     let clocks = std::mem::take(&mut course.verdict);
     let (mut sandbox, mut instance) = (None, None);
     match &request.rds {

@@ -22,6 +22,13 @@ pub enum OpenError {
     Read(#[source] io::Error),
 }
 
+impl OpenError {
+    /// Returns whether a reason, as text, is that the right identity was not given.
+    pub fn is_of_key(reason: &str) -> bool {
+        [Self::NoIdentity, Self::WrongIdentity].iter().any(|error| reason.contains(&error.to_string()))
+    }
+}
+
 /// Decodes a stream into its plain bytes, and returns an error at their end if they do not match `expected`.
 pub fn unseal<'a>(
     stored: impl Read + Send + 'a,

@@ -4,6 +4,17 @@ use std::time::Duration;
 
 use crate::platform::{CancellationToken, ProcessError, Program};
 
+/// What a server may need of an environment.
+const HARMLESS: [&str; 8] = [
+    "HOME",
+    "LD_LIBRARY_PATH",
+    "LD_PRELOAD",
+    "NSS_WRAPPER_GROUP",
+    "NSS_WRAPPER_PASSWD",
+    "PATH",
+    "TMPDIR",
+    "TZ",
+];
 const STOPPED_WITHIN: Duration = Duration::from_secs(60);
 
 /// The programs of a server that this host runs.
@@ -14,6 +25,8 @@ pub struct ServerPrograms {
     pub owner: Option<(u32, u32)>,
     /// A program with its arguments that runs the server, such as one without a network; may be empty.
     pub launcher: Vec<OsString>,
+    /// Whether the server gets nothing of this process's environment that could be a secret.
+    pub clears_environment: bool,
 }
 
 impl ServerPrograms {
@@ -22,11 +35,10 @@ impl ServerPrograms {
         self.launched_by(&[], name)
     }
 
-    /// Returns a program that the owner runs and the launcher starts; where there is one, with nothing of this process's
-    /// environment that could be a secret.
+    /// Returns a program that the owner runs and the launcher starts.
     pub fn launched(&self, name: &str) -> Program {
         let program = self.launched_by(&self.launcher, name);
-        if self.launcher.is_empty() { program } else { program.only_env(&["PATH", "TZ", "TMPDIR"]) }
+        if self.clears_environment { program.only_env(&HARMLESS) } else { program }
     }
 
     fn launched_by(&self, launcher: &[OsString], name: &str) -> Program {

@@ -143,9 +143,8 @@ pub trait RestoreError: std::error::Error + Send + Sync + Sized + 'static {
 
 /// Where to look after every repository failed to give an artifact: at the backup, unless none of them could be asked.
 pub(super) fn cause_of_tries(tries: &[(RepositoryName, String)]) -> Cause {
-    let keys = [OpenError::NoIdentity, OpenError::WrongIdentity].map(|error| error.to_string());
-    let is_of_key = |reason: &str| keys.iter().any(|words| reason.contains(words));
-    match tries.iter().all(|(_, reason)| StoreErrorKind::is_of_access(reason) || is_of_key(reason)) {
+    match tries.iter().all(|(_, reason)| StoreErrorKind::is_of_access(reason) || OpenError::is_of_key(reason))
+    {
         true => Cause::Environment,
         false => Cause::Backup,
     }

@@ -17,8 +17,9 @@ use tokio::task::JoinSet;
 
 use super::{FetchError, Fetched, Fetcher};
 use crate::model::{Lsn, RepositoryName, SystemIdentifier, WalName};
+use crate::pipeline::OpenError;
 use crate::platform::CancellationToken;
-use crate::repository::Repositories;
+use crate::repository::{Repositories, Unavailable};
 use crate::store::StoreErrorKind;
 use crate::text::error_chain;
 
@@ -197,9 +198,10 @@ async fn fetch(
             let reason = error_chain(&error);
             let is_of_wal = match &error {
                 FetchError::Gap { .. } | FetchError::Pieces { .. } => true,
-                FetchError::Unfetched { lost, .. } => {
-                    !lost.iter().all(|lost| StoreErrorKind::is_of_access(&lost.reason()))
-                }
+                FetchError::Unfetched { lost, .. } => !lost
+                    .iter()
+                    .map(Unavailable::reason)
+                    .all(|reason| StoreErrorKind::is_of_access(&reason) || OpenError::is_of_key(&reason)),
                 _ => false,
             };
             let failure = RelayFailure { is_of_wal, reason: reason.clone() };

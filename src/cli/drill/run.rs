@@ -17,7 +17,7 @@ use crate::drill::{
 };
 use crate::model::{BackupKind, RepositoryName, Sha256Hex, SourceName};
 use crate::pipeline::Identities;
-use crate::platform::{ExposeSecret as _, host_name, scratch_directory, seed};
+use crate::platform::{ExposeSecret as _, expand_home, host_name, scratch_directory, seed};
 use crate::policy::{
     Drill, Pick, Policy, PostgresSource, RepositoryConfig, RepositoryLocation, Source, last_firing,
 };
@@ -144,7 +144,12 @@ fn told(context: &Context, concluded: &Concluded) -> Exit {
     }
     if let Some(kept) = kept {
         output.note(format!("kept: {kept}"));
-        output.note(format!("hint: For a sandbox, `pg_ctl stop -D {kept}/data` and `rm -r {kept}` end it; an instance, `drctl rds cleanup`."));
+        output.note(match record.identity.scenario.is_in_rds() {
+            true => "hint: `drctl rds cleanup` deletes the instance when it has expired.".to_owned(),
+            false => format!(
+                "hint: Its server's user ends it with `pg_ctl stop -D {kept}/data`; then remove {kept}."
+            ),
+        });
     }
     unrecorded.iter().for_each(|lost| warn_lost(context, lost));
     if let Some(error) = not_recorded {
@@ -363,6 +368,7 @@ async fn identities(
     context: &Context,
 ) -> Result<Identities, CommandError> {
     let of_environment = std::env::var_os(IDENTITY).filter(|path| !path.is_empty()).map(PathBuf::from);
+    let of_environment = of_environment.map(|path| expand_home(&path).unwrap_or(path));
     if args.scenario == Scenario::EscrowKey && of_environment.is_some_and(|path| args.identity == [path]) {
         let message = format!("scenario `escrow-key` does not use the identity of {IDENTITY}");
         return Err(CommandError::usage(message).hint(

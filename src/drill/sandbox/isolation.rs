@@ -1,6 +1,8 @@
 //! How a restored server is kept from reaching anything, and the proof that it is.
 
-use std::ffi::OsString;
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -25,30 +27,18 @@ impl Isolation {
     /// Finds out how this host isolates. `is_root`: this process may make namespaces itself; `own`: the directory whose
     /// sockets the server needs.
     pub(in crate::drill) async fn find(is_root: bool, own: &Path, cancel: &CancellationToken) -> Self {
-        let sockets = listening_sockets(own);
-        let words = launcher(is_root, Some(&sockets));
+        let unproven = |why: String| Self { launcher: vec![], probes: vec![why] };
+        let sockets = match listening_sockets(own) {
+            Ok(sockets) => sockets,
+            Err(why) => return unproven(format!("the sockets of this host cannot be hidden: {why}")),
+        };
+        let words = launcher(is_root, &sockets, own);
         match probe(&words, cancel).await {
             Ok(mut probes) => {
                 probes.push(format!("{} sockets of this host are hidden", sockets.len()));
                 Self { launcher: words, probes }
             }
-            // Without a mount namespace, sockets in directories are within reach: of other servers that is too much.
-            Err(why) if sockets.iter().any(|path| is_of_server(path)) => Self {
-                launcher: vec![],
-                probes: vec![format!("the sockets of this host's servers cannot be hidden: {why}")],
-            },
-            Err(hiding) => {
-                let words = launcher(is_root, None);
-                match probe(&words, cancel).await {
-                    Ok(mut probes) => {
-                        probes.push(format!("sockets of this host are not hidden: {hiding}"));
-                        Self { launcher: words, probes }
-                    }
-                    Err(why) => {
-                        Self { launcher: vec![], probes: vec![format!("`unshare` does not isolate: {why}")] }
-                    }
-                }
-            }
+            Err(why) => unproven(format!("`unshare` does not isolate: {why}")),
         }
     }
 
@@ -61,32 +51,52 @@ impl Isolation {
     }
 }
 
-/// Returns the words that run a program without a network; with `hidden`, without these sockets either. Only mounting needs
-/// rights, and they are given up before the program runs.
-fn launcher(is_root: bool, hidden: Option<&[PathBuf]>) -> Vec<OsString> {
+/// Returns the words that run a program without a network and without these sockets. Only mounting needs rights, and they
+/// are given up before the program runs.
+fn launcher(is_root: bool, hidden: &[PathBuf], own: &Path) -> Vec<OsString> {
     let mut words: Vec<&str> = vec!["unshare"];
     if !is_root {
         words.extend(["--user", "--map-current-user"]);
     }
     words.push("--net");
-    let Some(hidden) = hidden else {
+    if hidden.is_empty() {
         words.push("--");
         return words.into_iter().map(OsString::from).collect();
-    };
+    }
     words.push("--mount");
     if !is_root {
         words.push("--keep-caps");
     }
     words.extend(["--", "sh", "-c"]);
-    let mut script = String::new();
-    for path in hidden {
-        let path = shell(&path.to_string_lossy());
-        script.push_str(&format!("[ ! -S {path} ] || mount --bind /dev/null {path} || exit 97; "));
-    }
     let drop = if is_root { "" } else { "setpriv --inh-caps=-all --ambient-caps=-all -- " };
-    script.push_str(&format!("exec {drop}\"$@\""));
+    let script = format!("{}exec {drop}\"$@\"", hiding(hidden, own));
     let words = words.into_iter().map(OsString::from);
     words.chain([OsString::from(script), OsString::from("drctl")]).collect()
+}
+
+/// Returns the commands that hide sockets. A server that is restarted makes its socket anew, so that its directory is
+/// hidden where nothing else in it is needed.
+fn hiding(hidden: &[PathBuf], own: &Path) -> String {
+    let exe = std::env::current_exe().unwrap_or_default();
+    let is_needed =
+        |folder: &Path| [own, &exe, Path::new("/usr")].iter().any(|path| path.starts_with(folder));
+    let of_servers = hidden.iter().filter(|path| is_of_server(path)).filter_map(|path| path.parent());
+    let folders: BTreeSet<&Path> = of_servers.filter(|folder| !is_needed(folder)).collect();
+    let mut script = String::new();
+    for path in hidden.iter().filter(|path| !folders.iter().any(|folder| path.starts_with(folder))) {
+        let path = shell(&path.to_string_lossy());
+        // One that ended meanwhile need not be hidden.
+        script.push_str(&format!(
+            "[ ! -S {path} ] || mount --bind /dev/null {path} || [ ! -S {path} ] || exit 97; "
+        ));
+    }
+    for folder in folders {
+        let folder = shell(&folder.to_string_lossy());
+        script.push_str(&format!(
+            "[ ! -d {folder} ] || mount -t tmpfs -o ro none {folder} || [ ! -d {folder} ] || exit 97; "
+        ));
+    }
+    script
 }
 
 async fn probe(words: &[OsString], cancel: &CancellationToken) -> Result<Vec<String>, String> {
@@ -100,25 +110,45 @@ async fn probe(words: &[OsString], cancel: &CancellationToken) -> Result<Vec<Str
 }
 
 /// Returns the sockets in directories that processes of this host listen at, but for those below `own`.
-fn listening_sockets(own: &Path) -> Vec<PathBuf> {
-    let text = std::fs::read_to_string("/proc/net/unix").unwrap_or_default();
-    let mut found = listening(&text);
+///
+/// # Errors
+/// Why some of them may be unknown.
+fn listening_sockets(own: &Path) -> Result<Vec<PathBuf>, String> {
+    let text = std::fs::read("/proc/net/unix").map_err(|error| error.to_string())?;
+    let mut found = listening(&text)?;
     found.retain(|path| !path.starts_with(own));
-    found
+    Ok(found)
 }
 
-/// Reads `/proc/net/unix`: the flags of the fourth column say which listen.
-fn listening(text: &str) -> Vec<PathBuf> {
-    let path = |line: &str| {
-        let mut words = line.split_whitespace();
-        let listens = words.nth(3)? == "00010000";
-        let path = words.nth(3)?;
-        (listens && path.starts_with('/')).then(|| PathBuf::from(path))
-    };
-    let mut found: Vec<PathBuf> = text.lines().filter_map(path).collect();
+/// Reads `/proc/net/unix`: the flags of the fourth column say which listen, and the path is all that follows the seventh.
+fn listening(text: &[u8]) -> Result<Vec<PathBuf>, String> {
+    let mut found = Vec::new();
+    for line in text.split(|byte| *byte == b'\n') {
+        let mut rest = line;
+        let mut words = Vec::new();
+        while words.len() < 7 && !rest.is_empty() {
+            rest = rest.trim_ascii_start();
+            let end = rest.iter().position(|byte| *byte == b' ').unwrap_or(rest.len());
+            words.push(&rest[..end]);
+            rest = &rest[end..];
+        }
+        let path = rest.strip_prefix(b" ").unwrap_or(rest);
+        let listens = words.get(3).is_some_and(|flags| *flags == b"00010000");
+        if !listens || path.is_empty() || path.starts_with(b"@") {
+            continue;
+        }
+        let path = PathBuf::from(OsStr::from_bytes(path));
+        match path.is_absolute() {
+            true => found.push(path),
+            false if is_of_server(&path) => {
+                return Err(format!("the directory of the socket `{}` is not known", path.display()));
+            }
+            false => {}
+        }
+    }
     found.sort();
     found.dedup();
-    found
+    Ok(found)
 }
 
 /// Whether PostgreSQL listens there.
@@ -191,13 +221,32 @@ mod tests {
     }
 
     #[test]
-    fn listening_sockets_of_directories_are_found() {
-        let text = "Num       RefCount Protocol Flags    Type St Inode Path\n\
-            0000000000000000: 00000002 00000000 00010000 0001 01 21 /run/postgresql/.s.PGSQL.5432\n\
-            0000000000000000: 00000003 00000000 00000000 0001 03 22 /run/connected\n\
-            0000000000000000: 00000002 00000000 00010000 0001 01 23 @/tmp/abstract\n\
-            0000000000000000: 00000002 00000000 00010000 0001 01 24\n";
-        assert_eq!(listening(text), [PathBuf::from("/run/postgresql/.s.PGSQL.5432")]);
+    fn listening_sockets_of_directories_are_found_whatever_their_names() {
+        let line = |flags: &str, path: &str| {
+            format!("0000000000000000: 00000002 00000000 {flags} 0001 01 21{path}\n")
+        };
+        let listens = "00010000";
+        let mut text = "Num       RefCount Protocol Flags    Type St Inode Path\n".to_owned();
+        text.push_str(&line(listens, " /srv/pg data/.s.PGSQL.5432"));
+        text.push_str(&line("00000000", " /run/connected"));
+        text.push_str(&line(listens, " @/tmp/abstract"));
+        text.push_str(&line(listens, ""));
+        text.push_str(&line(listens, " relative"));
+        let mut bytes = text.into_bytes();
+        bytes.extend(b"0000000000000000: 00000002 00000000 00010000 0001 01 22 @rv\xff\xfe\n");
+        assert_eq!(listening(&bytes).unwrap(), [PathBuf::from("/srv/pg data/.s.PGSQL.5432")]);
+        // Where it is, is not known.
+        assert!(listening(line(listens, " .s.PGSQL.5432").as_bytes()).is_err());
+    }
+
+    #[test]
+    fn the_directory_of_a_server_is_hidden_unless_something_in_it_is_needed() {
+        let sockets =
+            ["/run/postgresql/.s.PGSQL.5432", "/run/docker.sock", "/var/tmp/.s.PGSQL.1"].map(PathBuf::from);
+        let script = hiding(&sockets, Path::new("/var/tmp/drills"));
+        assert!(script.contains("mount -t tmpfs -o ro none /run/postgresql"), "{script}");
+        assert!(script.contains("mount --bind /dev/null /run/docker.sock"), "{script}");
+        assert!(script.contains("mount --bind /dev/null /var/tmp/.s.PGSQL.1"), "{script}");
     }
 
     #[tokio::test]
@@ -206,7 +255,8 @@ mod tests {
         let socket = folder.path().join(".s.PGSQL.5432");
         let _listening = std::os::unix::net::UnixListener::bind(&socket).unwrap();
         let is_root = rustix::process::geteuid().is_root();
-        let isolation = Isolation::find(is_root, Path::new("/nowhere"), &CancellationToken::new()).await;
+        let own = Path::new("/nowhere");
+        let isolation = Isolation::find(is_root, own, &CancellationToken::new()).await;
         if !isolation.is_proven() {
             assert!(!isolation.probes.is_empty());
             return;
@@ -222,7 +272,7 @@ mod tests {
         };
         let error = inside(&reach).run(PROBED_WITHIN, &CancellationToken::new()).await.unwrap_err();
         assert!(error_chain(&error).contains("unreachable"), "{error}");
-        let is_socket = format!("[ ! -S {} ]", socket.display());
+        let is_socket = format!("[ ! -e {} ]", socket.display());
         inside(&is_socket).run(PROBED_WITHIN, &CancellationToken::new()).await.unwrap();
         assert!(std::os::unix::net::UnixStream::connect(&socket).is_ok(), "outside it is still there");
     }

@@ -108,7 +108,7 @@ impl Sandbox {
             let _gone = fs::remove_dir_all(&directory);
             return Err(SandboxError::OutOfReach { user: owner.name.clone(), path: root.to_owned() });
         }
-        let isolation = Isolation::find(is_root, root, cancel).await;
+        let isolation = Isolation::find(is_root, &directory, cancel).await;
         Ok(Self { isolation, directory, owner, _lock: lock })
     }
 
@@ -170,7 +170,12 @@ impl Sandbox {
     }
 
     fn programs(&self, directory: PathBuf) -> ServerPrograms {
-        ServerPrograms { directory, owner: self.ids(), launcher: self.isolation.launcher.clone() }
+        ServerPrograms {
+            directory,
+            owner: self.ids(),
+            launcher: self.isolation.launcher.clone(),
+            clears_environment: true,
+        }
     }
 
     /// Verifies that the server that runs in the sandbox has no network. Returns what was found.

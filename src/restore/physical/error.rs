@@ -95,8 +95,8 @@ impl RestoreError for PhysicalRestoreError {
             Self::NoLog(_) | Self::NotUnderstood { .. } | Self::Unpack { .. } | Self::Proof { .. } => {
                 Cause::Backup
             }
-            Self::Program(ProcessError::Failed { stderr, .. })
-                if !stderr.iter().any(|line| is_of_host(line)) =>
+            Self::Program(ProcessError::Failed { program, code: Some(1), stderr, .. })
+                if OF_CHAIN.contains(&&**program) && !stderr.iter().any(|line| is_of_host(line)) =>
             {
                 Cause::Backup
             }
@@ -104,6 +104,7 @@ impl RestoreError for PhysicalRestoreError {
                 OpenError::Header(_) => Cause::Backup,
                 OpenError::NoIdentity | OpenError::WrongIdentity | OpenError::Read(_) => Cause::Environment,
             },
+            Self::Start { log, .. } if log.iter().any(|line| is_of_host(line)) => Cause::Environment,
             Self::Start { log, .. } if log.iter().any(|line| is_of_recovery(line)) => Cause::Backup,
             Self::Start { .. } => Cause::Environment,
             Self::NoRepository(_) | Self::Tags(_) | Self::Look { .. } | Self::Write { .. } => {
@@ -115,14 +116,17 @@ impl RestoreError for PhysicalRestoreError {
 }
 
 /// What a server says whose data or WAL is not what it should be.
-const OF_RECOVERY: [&str; 12] = [
+const OF_RECOVERY: [&str; 15] = [
     "could not locate a valid checkpoint record",
     "could not locate required checkpoint record",
     "invalid checkpoint record",
     "invalid page",
     "page verification failed",
     "invalid resource manager",
-    "invalid record length",
+    "could not access status of transaction",
+    "could not find redo location",
+    "could not open file",
+    "PANIC:",
     "recovery ended before configured recovery target was reached",
     "requested timeline",
     "WAL ends before",
@@ -130,7 +134,20 @@ const OF_RECOVERY: [&str; 12] = [
     "WAL contains references to invalid pages",
 ];
 /// What a program says that finds no room on this host.
-const OF_HOST: [&str; 3] = ["No space left on device", "out of memory", "Permission denied"];
+const OF_HOST: [&str; 10] = [
+    "No space left on device",
+    "Disk quota exceeded",
+    "Read-only file system",
+    "Input/output error",
+    "Too many open files",
+    "out of memory",
+    "Cannot allocate memory",
+    "Permission denied",
+    "could not load library",
+    "insufficient parameter settings",
+];
+/// The programs that put a chain together, and compare it.
+const OF_CHAIN: [&str; 2] = ["pg_combinebackup", "pg_verifybackup"];
 
 fn is_of_recovery(line: &str) -> bool {
     OF_RECOVERY.iter().any(|words| line.contains(words))

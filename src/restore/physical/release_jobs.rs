@@ -52,7 +52,7 @@ pub(super) async fn deactivate(directory: &Path, apply: bool) -> Result<Vec<Inac
 
 async fn in_every_database(directory: &Path, apply: bool) -> Result<Vec<InactiveJob>, JobsError> {
     let (server, mut connection) = log_in(directory).await?;
-    let query = "SELECT datname::text FROM pg_catalog.pg_database WHERE datallowconn ORDER BY 1";
+    let query = "SELECT datname::text FROM pg_catalog.pg_database WHERE datallowconn AND datconnlimit <> -2 ORDER BY 1";
     let databases: Result<Vec<String>, _> = sqlx::query_scalar(query).fetch_all(&mut connection).await;
     close(connection).await;
     let change = |database: &str, source| JobsError::Change { database: database.to_owned(), source };
@@ -72,6 +72,8 @@ async fn in_database(connection: &mut PgConnection, apply: bool) -> Result<Vec<I
     if !PG_CRON.is_in(connection).await? {
         return Ok(vec![]);
     }
+    // A role that does not see every job is to fail, and not to find none.
+    sqlx::raw_sql("SET row_security = off").execute(&mut *connection).await?;
     if !apply {
         return PG_CRON.active_jobs(connection).await;
     }
@@ -97,12 +99,27 @@ async fn log_in(directory: &Path) -> Result<(ConnectionParameters, PgConnection)
             let mut server = own.with_database(database);
             server.user.clone_from(&user);
             match server.connect().await {
-                Ok(connection) => return Ok((server, connection)),
+                Ok(mut connection) => {
+                    // The file may be left from before, and another server listen there now.
+                    if !is_of(directory, &mut connection).await {
+                        close(connection).await;
+                        return Err(JobsError::NotRunning(directory.to_owned()));
+                    }
+                    return Ok((server, connection));
+                }
                 Err(error) => last = error,
             }
         }
     }
     Err(failed(last))
+}
+
+/// Whether the server's data directory is this one, and not another of the same name.
+async fn is_of(directory: &Path, connection: &mut PgConnection) -> bool {
+    let asked = sqlx::query_scalar::<_, String>("SELECT current_setting('data_directory')");
+    let Ok(own) = asked.fetch_one(connection).await else { return false };
+    let place = |path: &Path| fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
+    place(Path::new(&own)).is_some_and(|own| Some(own) == place(directory))
 }
 
 /// Returns where the server listens: the directory of its socket, or an address; `None`: it does not run.

@@ -131,6 +131,7 @@ impl<'p> ScratchServer<'p> {
             directory: tools.directory.clone(),
             owner: plan.steps.owner,
             launcher: confined.map(|confined| confined.launcher.clone()).unwrap_or_default(),
+            clears_environment: confined.is_some(),
         };
         Ok(Self { plan, programs, port, log: plan.to.join(SERVER_LOG), without_tls: false })
     }

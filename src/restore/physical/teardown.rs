@@ -76,7 +76,8 @@ async fn stop_server(tools: Option<&Path>, path: &Path) -> Result<(), String> {
     })?;
     let owner = fs::metadata(path).map(|found| (found.uid(), found.gid()));
     let owner = owner.ok().filter(|_| rustix::process::geteuid().is_root());
-    let programs = ServerPrograms { directory: programs.directory, owner, launcher: vec![] };
+    let programs =
+        ServerPrograms { directory: programs.directory, owner, launcher: vec![], clears_environment: false };
     match stop(&programs, path, "immediate").await {
         ServerState::MayRun(reason) => Err(format!("its server could not be stopped: {reason}")),
         ServerState::Stopped | ServerState::NotStarted => Ok(()),

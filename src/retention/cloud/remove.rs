@@ -171,13 +171,14 @@ async fn remove_one(
     let mut pause = access.pause();
     let going = RecordedCopy { manifest: one.manifest, copy: &one.cloud.copy };
     for _ in 1..ATTEMPTS {
-        match access.remove(going).await {
-            Err(error) if error.is_throttled() && !cancel.is_cancelled() => {}
+        let throttled = match access.remove(going).await {
+            Err(error) if error.is_throttled() => error,
             other => return other,
-        }
+        };
         tokio::select! {
             () = tokio::time::sleep(pause.min(LONGEST)) => {}
-            () = cancel.cancelled() => {}
+            // Another run may have the lease by now.
+            () = cancel.cancelled() => return Err(throttled),
         }
         pause *= 2;
     }
