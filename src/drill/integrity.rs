@@ -379,6 +379,10 @@ mod tests {
         let mut drills = chain(&[0, 30]);
         let mut record = drills[1].record.clone();
         record.identity.previous = None;
+        // The repositories with the others were lost for it.
+        drills[1] = stored(record.clone());
+        assert_eq!(combine(&[read("primary", &drills)], &[], true).damage, []);
+        record.identity.scenario = Scenario::Newest;
         drills[1] = stored(record);
         let evidence = combine(&[read("primary", &drills)], &[], true);
         assert_eq!(evidence.damage, [Damage::Unchained { drill: id(&drills[1]).clone() }]);
