@@ -5,7 +5,7 @@
 //! read, is shared with accounts that the policy does not name, is a plan's, or is continuous, stays. What AWS says it
 //! deleted is looked for again.
 //!
-//! *Not here.* What the rules keep: [`super::source_plan`] plans a region as it plans a repository.
+//! *Not here.* What the rules keep: `source_plan` plans a region as it plans a repository.
 
 mod aws_backup;
 mod listing;
