@@ -69,7 +69,7 @@ impl CheckResult {
                 let message = format!("failed to run check `{check}`: {reason}");
                 verdict.add(Judgement::Undetermined, Cause::Environment, NOT_ASKED, message);
             }
-            // Whoever asked may have lacked the rights, or what is asked for was left out on purpose.
+            // The role may have lacked the rights, or what is asked for was left out on purpose.
             CheckVerdict::NotThere { reason } => {
                 let message = format!("failed to run check `{check}`: {reason}");
                 verdict.add(Judgement::Undetermined, Cause::Environment, NOT_THERE, message);

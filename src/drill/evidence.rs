@@ -306,7 +306,7 @@ pub async fn complete(repositories: &Repositories, system: &SystemName, history:
 /// Records that a person has seen a drill, once. The same again completes what a repository missed.
 ///
 /// # Errors
-/// [`EvidenceError::Acknowledged`] where another acknowledgement stands in any repository.
+/// [`EvidenceError::Acknowledged`] where any repository has another acknowledgement.
 pub async fn acknowledge(
     repositories: &Repositories,
     system: &SystemName,
@@ -503,7 +503,7 @@ mod tests {
         // The next drill finds the one before it, and the copy is completed.
         assert!(two.complete().await.newest().is_some());
         assert_eq!(std::fs::read(two.record("copy")).unwrap(), two.bytes);
-        // What stands in the way in the other repository stays.
+        // The other object in that repository is not replaced.
         std::fs::write(two.record("copy"), "{").unwrap();
         two.complete().await;
         assert_eq!(std::fs::read(two.record("copy")).unwrap(), b"{");

@@ -145,7 +145,11 @@ async fn restore_and_check(
     course.verdict = Verdict::worst([&course.verdict, &all]);
     course.checks.extend(results);
     course.environment.postgres = checking::server_version(&restored).await;
-    // Whoever could not log in, or did not find what they need, cannot use it.
+    if course.environment.postgres.is_none() && !course.is_interrupted {
+        let message = format!("no login as role `{}` succeeded", restored.login.user);
+        course.verdict.add(Judgement::Undetermined, Cause::Environment, "no-login", message);
+    }
+    // Without a login, or with a check that failed, the application cannot use it.
     let is_found = course.verdict.outcome != Judgement::Fail;
     course.usable = !course.is_interrupted && course.environment.postgres.is_some() && is_found;
     course.restored_until = restored.until;
@@ -170,6 +174,10 @@ fn measure_loss(run: &RunContext, restored: &RestoredSample, located: &Located, 
         let message = format!("what would be lost is not known: {why}");
         course.verdict.add(Judgement::Undetermined, Cause::Environment, "wal-not-listed", message);
         return;
+    }
+    if restored.until.is_none() {
+        let message = "it is not known until when the data goes, and so not what would be lost";
+        course.verdict.add(Judgement::Undetermined, Cause::Environment, "rpo-unknown", message);
     }
     course.until = restored.until;
     course.until_by = Some(match restored.backup.kind() {

@@ -169,6 +169,10 @@ pub(super) async fn attempt_in_rds(
                 ..empty_sample(request, None)
             });
             course.usable = restored.is_usable;
+            if !restored.is_usable {
+                let message = "no login to the instance succeeded, or the policy has none";
+                course.verdict.add(Judgement::Undetermined, Cause::Environment, "no-login", message);
+            }
         }
         Err(not) => {
             course.verdict = not.verdict.clone();

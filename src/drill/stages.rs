@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::DrillPhase;
 use crate::event::PhaseSeconds;
 
-/// Until somebody has noticed and decided.
+/// Until an operator has noticed and decided.
 pub const DETECT: &str = "detect";
 /// Until the application uses what was restored.
 pub const CUT_OVER: &str = "cut-over";

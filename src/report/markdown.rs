@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::figures::lasting;
 use super::page::{Block, Budget, Cell, Headline, Page, PhaseBar, Section, Table, plain};
 
-/// Returns a page as Markdown. What stands in it is text, whatever it looks like.
+/// Returns a page as Markdown. Its contents are escaped: none of them is markup.
 pub fn markdown(page: &Page) -> String {
     let Headline { word, sentence, .. } = &page.verdict;
     let mut text = format!("# {}\n\n{}\n\n", escaped(&page.title), escaped(&page.subtitle));

@@ -36,7 +36,8 @@ fn sandboxes() -> PathBuf {
 
 /// Restore a backup into a sandbox, check it, measure RTO and RPO, record it, and remove it again
 ///
-/// Nothing of production is written, and what is restored reaches no network. The record goes to every repository in use.
+/// Nothing of production is written, and what is restored into the sandbox reaches no network. The record goes to every
+/// repository in use.
 #[derive(Debug, clap::Args)]
 #[command(after_help = exit::HELP)]
 pub(super) struct RunArgs {

@@ -74,7 +74,7 @@ fn launcher(is_root: bool, hidden: &[PathBuf], own: &Path) -> Vec<OsString> {
     words.chain([OsString::from(script), OsString::from("drctl")]).collect()
 }
 
-/// Returns the commands that hide sockets. A server that is restarted makes its socket anew, so that its directory is
+/// Returns the commands that hide sockets. A restarted server creates a new socket, so that its directory is
 /// hidden where nothing else in it is needed.
 fn hiding(hidden: &[PathBuf], own: &Path) -> String {
     let exe = std::env::current_exe().unwrap_or_default();

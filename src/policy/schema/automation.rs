@@ -160,7 +160,7 @@ table! {
             role: String,
             /// The database that the checks ask; the source's unless given.
             database: String,
-            /// How long it may take until somebody has noticed and decided; part of the RTO.
+            /// How long it may take until an operator has noticed and decided; part of the RTO.
             detect: Period,
             /// How long it may take until the application uses what was restored; part of the RTO.
             cut_over: Period,

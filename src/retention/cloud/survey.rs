@@ -133,7 +133,7 @@ fn held(entry: &BackupEntry, copy: CloudBackupCopy, stays: Option<KeepReason>, i
 }
 
 /// Asks AWS of each copy that a plan removes whether it may go, as far as a listing does not show it. Returns whether
-/// the plan is to be made again.
+/// the plan has to be made again.
 pub async fn inspect_removals(
     regions: &[Box<dyn CloudRegion>],
     entries: &[BackupEntry],

@@ -158,7 +158,7 @@ pub(super) async fn expected(
 }
 
 fn not_compared(database: &str, reason: &str, events: &Events) {
-    // A file that is missing there would be noticed by whoever restores.
+    // A file that is missing there would be noticed only at a restore.
     events.warning(format!(
         "the files of database `{database}` are copied, and not compared with its catalog: {reason}"
     ));
