@@ -3,7 +3,7 @@ use crc_fast::{CrcAlgorithm, Digest};
 
 use super::wal_header::{CONTINUED, Fields, GIVEN_UP, LONG, PAGE_HEADER, SEGMENT_HEADER, SegmentHeader};
 use super::wal_record::{CHECKSUM, HEAD, HEADER, Notable, RecordKind, WalRecord};
-use crate::model::Lsn;
+use crate::model::{Checkpoint, Lsn};
 
 /// Records of a notable kind are shorter than this.
 const LONGEST: usize = 2048;
@@ -39,6 +39,31 @@ pub struct CommitScan {
     /// Where the first record begins that is not intact.
     suspect: Option<Lsn>,
     damaged: Option<Lsn>,
+    minimal: Option<Lsn>,
+    /// `None`: the layout of the records is not known.
+    checkpoints: Option<Checkpoints>,
+}
+
+/// Checkpoints that are remembered of a segment: its newest ones.
+const CHECKPOINTS: usize = 12;
+
+/// The checkpoints whose records are completely in some WAL.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checkpoints {
+    /// Oldest first.
+    pub newest: Vec<Checkpoint>,
+    /// Whether there are older ones.
+    pub has_older: bool,
+}
+
+impl Checkpoints {
+    fn note(&mut self, checkpoint: Checkpoint) {
+        if self.newest.len() == CHECKPOINTS {
+            self.newest.remove(0);
+            self.has_older = true;
+        }
+        self.newest.push(checkpoint);
+    }
 }
 
 impl CommitScan {
@@ -60,6 +85,8 @@ impl CommitScan {
             contents: Digest::new(CrcAlgorithm::Crc32Iscsi),
             suspect: None,
             damaged: None,
+            minimal: None,
+            checkpoints: header.major().map(|_| Checkpoints::default()),
         }
     }
 
@@ -104,6 +131,16 @@ impl CommitScan {
     /// follows.
     pub fn damaged(&self) -> Option<Lsn> {
         self.damaged
+    }
+
+    /// Returns where WAL begins that was written with `wal_level = minimal`: recovery fails there.
+    pub fn minimal(&self) -> Option<Lsn> {
+        self.minimal
+    }
+
+    /// Returns the checkpoints; `None`: they cannot be read in WAL of this version.
+    pub fn checkpoints(&self) -> Option<&Checkpoints> {
+        self.checkpoints.as_ref()
     }
 
     /// Returns the notable kinds of the records, certain or possible, that are completely or partly in it.
@@ -219,8 +256,16 @@ impl CommitScan {
         if let Some(kind) = record.kind() {
             self.notable.note(kind);
         }
-        // Recovery ends at the first record that is not intact.
-        if let (None, Some((time, true))) = (self.suspect, record.transaction_end()) {
+        // Recovery ends at the first record that is not intact, and where `wal_level` was `minimal`.
+        if self.suspect.is_none() {
+            if record.is_minimal() {
+                self.minimal = self.minimal.or(Some(begins));
+            }
+            if let (Some(checkpoints), Some(checkpoint)) = (&mut self.checkpoints, record.checkpoint()) {
+                checkpoints.note(checkpoint);
+            }
+        }
+        if let (None, None, Some((time, true))) = (self.suspect, self.minimal, record.transaction_end()) {
             self.newest = self.newest.max(Some(time));
         }
         each(&record);

@@ -13,8 +13,8 @@ use crate::model::{
     bad_files, chain,
 };
 use crate::wal::{
-    Archive, ArchiverFacts, CommitTimes, ReplayEnd, ReplayPosition, ReplayRange, TimelineDivergence,
-    TimelineTarget, WalInventory, complete_until_by_server, first_segment,
+    Archive, ArchiverFacts, CommitTimes, Provenance, ReplayEnd, ReplayPosition, ReplayRange,
+    TimelineDivergence, TimelineTarget, WalFault, WalInventory, complete_until_by_server, first_segment,
 };
 
 /// Up to when a cluster can be recovered from one repository alone by base backup and WAL.
@@ -25,6 +25,10 @@ pub struct WalStatus {
     /// Newer base backups there that are not restorable, and why: required WAL, or a parent backup, is
     /// missing.
     pub waiting: Vec<(BackupId, String)>,
+    /// Newer base backups there that the WAL is not of, and why.
+    pub other_history: Vec<(BackupId, String)>,
+    /// Why it is not known whether the WAL is of the server that the base backup that counts was taken from.
+    pub unproven: Option<String>,
     /// Why it could not be queried, so that nothing is promised for it.
     pub unknown: Option<String>,
     /// A file whose archiving was confirmed to the server, and that is missing.
@@ -61,6 +65,9 @@ pub struct WalReach {
     pub gap: Option<String>,
     /// Where that segment is damaged; `None`: it is missing.
     pub damaged_at: Option<Lsn>,
+    /// Whether it is not damaged, but was written from there on with `wal_level = minimal`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_minimal: bool,
 }
 
 impl WalReach {
@@ -80,9 +87,13 @@ enum AssessedBase {
     Foreign(ForeignCluster),
     /// It is not restorable, and why.
     Waiting(String),
+    /// The WAL there is of another server.
+    OtherHistory(String),
     Restorable {
         reach: WalReach,
         end: ReplayPosition,
+        /// Why it is not known whether the WAL is of its server.
+        unproven: Option<String>,
     },
 }
 
@@ -105,8 +116,10 @@ pub fn assess_wal(
                 status.stranger.get_or_insert(foreign);
             }
             Some(AssessedBase::Waiting(why)) => status.waiting.push((base.id.clone(), why)),
-            Some(AssessedBase::Restorable { reach, .. }) => {
+            Some(AssessedBase::OtherHistory(why)) => status.other_history.push((base.id.clone(), why)),
+            Some(AssessedBase::Restorable { reach, unproven, .. }) => {
                 status.reach = Some(reach);
+                status.unproven = unproven;
                 status.stranger = None;
                 enter_passed_over(base, bases, server, &mut status);
                 break;
@@ -171,7 +184,7 @@ pub fn wal_windows(
     let mut windows: Vec<(ReplayPosition, RecoveryWindow)> = Vec::new();
     for base in bases {
         let assessed = assess_base(base, bases, evidence, server, checks, &mut WalStatus::default())?;
-        let Some(AssessedBase::Restorable { reach, end }) = assessed else { continue };
+        let Some(AssessedBase::Restorable { reach, end, .. }) = assessed else { continue };
         let from = base.recovery_point;
         match windows.iter_mut().find(|(known, _)| *known == end) {
             // The older one leads through the newer ones.
@@ -209,6 +222,11 @@ fn assess_base(
     if let Some(missing) = held.lacks(physical) {
         return waiting(missing.to_string());
     }
+    let unproven = match evidence.provenance(&archive, physical)? {
+        Provenance::Same => None,
+        Provenance::Other(other) => return Ok(Some(AssessedBase::OtherHistory(other.to_string()))),
+        Provenance::Unknown(unknown) => Some(unknown.to_string()),
+    };
     let divergence = server.and_then(|server| TimelineDivergence::of_held(held, server.timeline));
     status.beside = status.beside.or(divergence);
     let way = match way(held, physical, server) {
@@ -228,7 +246,7 @@ fn assess_base(
     let damaged = evidence.damage(&archive, &reach_of_good)?;
     let damaged = reach_of_good.first_damage(damaged, physical.start);
     if let Some(damaged) = damaged.filter(|damaged| damaged.at < physical.stop) {
-        return waiting(format!("segment {} that it needs is damaged at {}", damaged.segment, damaged.at));
+        return waiting(format!("in the WAL that it needs, {damaged}"));
     }
     let cut = |reach: ReplayRange| match damaged {
         Some(damaged) => reach.until_damage(damaged),
@@ -237,7 +255,7 @@ fn assess_base(
     let way = WalSource { reach: cut(reach_of_good), ..way };
     let times = evidence.times(&archive, &way.reach)?;
     let reach = reach(base, &way, &good, times, server);
-    Ok(Some(AssessedBase::Restorable { reach, end: way.reach.end }))
+    Ok(Some(AssessedBase::Restorable { reach, end: way.reach.end, unproven }))
 }
 
 /// How far a server can replay from a base backup.
@@ -326,6 +344,7 @@ fn reach(
             ReplayEnd::NotAChild(timeline) => Some(format!("the way to timeline {timeline}")),
             ReplayEnd::Damaged(damaged) => Some(format!("segment {}", damaged.segment)),
         },
+        is_minimal: matches!(way.reach.stop, ReplayEnd::Damaged(damaged) if damaged.fault == WalFault::Minimal),
         damaged_at: match way.reach.stop {
             ReplayEnd::Damaged(damaged) => Some(damaged.at),
             _ => None,

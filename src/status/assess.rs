@@ -152,7 +152,7 @@ fn with_defects(mut place: LocationStatus, survey: &StatusSurvey, wants_base: bo
     let is_unmarked = survey.unmarked.iter().any(|name| place.location == Location::Repository(name.clone()));
     let defects = [
         (place.missing.iter().any(|missing| missing_counts(missing, &place)), Verdict::MissingCopy),
-        (place.bad > 0 || !place.damaged.is_empty(), Verdict::BadCopy),
+        (place.bad > 0 || !place.damaged.is_empty() || !place.other_history.is_empty(), Verdict::BadCopy),
         (is_unmarked, Verdict::NoMarker),
         (!survey.clocks.is_empty() || !place.future.is_empty(), Verdict::WrongClock),
         (place.newest_is_damaged(), Verdict::DamagedPages),
