@@ -78,6 +78,10 @@ pub(super) async fn execute(
         let found = format!("{} on timeline {}", started.ended_at, started.timeline);
         progress.checks.push(CheckResult::passed("reached-target", found));
         progress.validate(ways_in(plan, started).await, recovery_point).await;
+        if let Some(note) = start::release_event_triggers(plan).await {
+            run.events.warning(note.clone());
+            state.notes.push(note);
+        }
     }
     Ok(Restored {
         to: plan.to.display().to_string(),
