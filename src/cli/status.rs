@@ -12,7 +12,7 @@ use super::style;
 use super::table::{Cell, TextTable};
 use crate::catalog::BackupEntry;
 use crate::recoverability::region::{NewestPoint, Regions, Service};
-use crate::recoverability::wal::ForeignCluster;
+use crate::recoverability::wal::{ForeignCluster, TimelineBranch};
 use crate::status::{
     DrillConcern, LocationStatus, LossImpact, ObjectiveVerdict, ReplacedCluster, RetentionConcern,
     SourceStatus, StatusSurvey, assess, drill_concern, retention_concern,
@@ -463,6 +463,11 @@ fn details(place: &LocationStatus) -> Vec<String> {
             None => "no commit is known after the base backup".to_owned(),
         };
         lines.push(format!("  {name}: everything until {}, {commit}", format_time(log.until)));
+        if let Some(TimelineBranch { timeline, newest }) = log.branch {
+            lines.push(format!(
+                "  {name}: that is along timeline {timeline} (`drctl restore --timeline {timeline}`); `--latest` alone follows timeline {newest}, another branch"
+            ));
+        }
         let is_bad = |gap: &str| place.bad_log.iter().any(|file| gap.ends_with(file.as_str()));
         if let Some(gap) = log.gap.as_ref().filter(|gap| !is_bad(gap)) {
             lines.push(match log.damaged_at {

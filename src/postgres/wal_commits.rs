@@ -398,6 +398,50 @@ mod tests {
         assert!(scanned(&log, 1).newest().is_some());
     }
 
+    fn checkpoint(redo: u64, time: i64) -> Vec<u8> {
+        let mut fields = [0; 88];
+        fields[..8].copy_from_slice(&redo.to_le_bytes());
+        fields[8..12].copy_from_slice(&1_u32.to_le_bytes());
+        fields[64..72].copy_from_slice(&time.to_le_bytes());
+        record(0, 0x10, &[&[255, 88][..], &fields].concat())
+    }
+
+    /// A change of parameters; `wal_level`: 0 is `minimal`.
+    fn parameters(wal_level: u32) -> Vec<u8> {
+        let fields = [100, 8, 10, 0, 64, wal_level];
+        let fields: Vec<u8> = fields.iter().flat_map(|field: &u32| field.to_le_bytes()).collect();
+        record(0, 0x60, &[&[255, 26][..], &fields, &[0, 0]].concat())
+    }
+
+    #[test]
+    fn the_newest_checkpoints_are_listed() {
+        let found = scanned(&pages(0, &[commit(1, false), checkpoint(7, 1000)]), 1);
+        let first = found.checkpoints().unwrap().newest[0];
+        assert_eq!((first.redo, first.timeline, first.time.timestamp()), (Lsn(7), Timeline::FIRST, 1000));
+        assert!(first.at > Lsn(1 << 24) && !found.checkpoints().unwrap().has_older);
+        let many: Vec<_> = (0..20).map(|n| checkpoint(n, 1000)).collect();
+        let found = scanned(&pages(0, &many), 1);
+        let listed = found.checkpoints().unwrap();
+        let redo: Vec<u64> = listed.newest.iter().map(|checkpoint| checkpoint.redo.0).collect();
+        assert!(redo == (8..20).collect::<Vec<_>>() && listed.has_older, "{redo:?}");
+        // One whose sum is not right is none, and so is what follows.
+        let mut bad = checkpoint(7, 1000);
+        bad[40] ^= 1;
+        let found = scanned(&pages(0, &[bad, checkpoint(8, 1000)]), 1);
+        assert_eq!(found.checkpoints(), Some(&Checkpoints::default()));
+    }
+
+    #[test]
+    fn what_was_committed_with_a_minimal_level_does_not_count() {
+        let log =
+            pages(0, &[commit(1_000_000, false), parameters(0), commit(2_000_000, false), parameters(1)]);
+        let found = scanned(&log, 1);
+        assert_eq!(found.newest(), Some("2000-01-01T00:00:01Z".parse().unwrap()));
+        assert!(found.minimal().is_some_and(|at| at < found.end()) && found.notable().parameters);
+        let other = scanned(&pages(0, &[parameters(1), parameters(2), commit(1, false)]), 1);
+        assert_eq!((other.minimal(), other.damaged()), (None, None));
+    }
+
     fn tablespace(path: &str) -> Vec<u8> {
         let mut contents = vec![255, u8::try_from(path.len() + 5).unwrap()];
         contents.extend(16_401_u32.to_le_bytes());

@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::evidence::{Evidence, ListedWal, Question};
 use super::window::RecoveryWindow;
 use crate::model::{
-    BackupId, Lsn, Manifest, Physical, RepositoryName, SourceName, SystemIdentifier, WalCheck, WalName,
-    bad_files, chain,
+    BackupId, Lsn, Manifest, Physical, RepositoryName, SourceName, SystemIdentifier, Timeline, WalCheck,
+    WalName, bad_files, chain,
 };
 use crate::wal::{
     Archive, ArchiverFacts, CommitTimes, Provenance, ReplayEnd, ReplayPosition, ReplayRange,
@@ -63,11 +63,21 @@ pub struct WalReach {
     pub newest_commit: Option<DateTime<Utc>>,
     /// What is missing before later WAL, which is therefore unusable.
     pub gap: Option<String>,
+    /// The timeline that it is along, where a newer one is archived, which `restore --latest` follows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub branch: Option<TimelineBranch>,
     /// Where that segment is damaged; `None`: it is missing.
     pub damaged_at: Option<Lsn>,
     /// Whether it is not damaged, but was written from there on with `wal_level = minimal`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub is_minimal: bool,
+}
+
+/// A timeline beside a newer one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct TimelineBranch {
+    pub timeline: Timeline,
+    pub newest: Timeline,
 }
 
 impl WalReach {
@@ -333,6 +343,13 @@ fn reach(
         base: base.id.clone(),
         until: complete.max(by_server).unwrap_or_default().max(base.recovery_point),
         newest_commit,
+        branch: match way.follow {
+            TimelineTarget::Timeline(timeline) => {
+                let newest = held.timelines().last().filter(|newest| *newest > timeline);
+                newest.map(|newest| TimelineBranch { timeline, newest })
+            }
+            TimelineTarget::Latest => None,
+        },
         gap: match way.reach.stop {
             // A server stays on its initial timeline, unless it finds a later one.
             ReplayEnd::End if way.follow == TimelineTarget::Latest => {

@@ -293,7 +293,9 @@ mod tests {
                 until: noon() + TimeDelta::minutes(minutes),
                 newest_commit: None,
                 gap: None,
+                branch: None,
                 damaged_at: None,
+                is_minimal: false,
             }),
             ..WalStatus::default()
         };
@@ -443,7 +445,9 @@ mod tests {
                 until: noon() + TimeDelta::minutes(39),
                 newest_commit: None,
                 gap: None,
+                branch: None,
                 damaged_at: None,
+                is_minimal: false,
             };
             let status = WalStatus { reach: Some(reach), ..WalStatus::default() };
             survey.wal.insert((source.clone(), name.parse().unwrap()), status);
@@ -471,7 +475,9 @@ mod tests {
                     until: noon() + TimeDelta::minutes(19),
                     newest_commit: None,
                     gap: None,
+                    branch: None,
                     damaged_at: None,
+                    is_minimal: false,
                 };
                 let damaged = vec![new.id().clone()];
                 let status = WalStatus { reach: Some(reach), damaged, ..WalStatus::default() };
