@@ -10,8 +10,12 @@ use crate::support::ledger::{Ledger, options};
 use crate::support::postgres::Cluster;
 use crate::support::system::{Run, contents};
 
-const ROW: &str = "INSERT INTO ledger (note) VALUES ('row')";
 const SWITCH: &str = "SELECT pg_switch_wal()";
+
+/// A crash lets the numbers of a sequence jump.
+fn row(n: u32) -> String {
+    format!("INSERT INTO ledger (n, note) VALUES ({n}, 'row')")
+}
 
 /// Points the policy to another server.
 fn point_to(archiving: &Archiving, from: &str, to: &Cluster) -> Outcome<String> {
@@ -51,7 +55,7 @@ async fn a_base_backup_of_a_clone_is_not_joined_with_the_wal_of_production() -> 
     clone.begin_again()?;
 
     // Production's WAL covers every position that the clone's backup needs.
-    archiving.cluster.execute("postgres", &[ROW, ROW]).await?;
+    archiving.cluster.execute("postgres", &[&row(2), &row(3)]).await?;
     archiving.write(4).await?;
     archiving.settle().await?;
     clone.execute("postgres", &["INSERT INTO ledger (n, note) VALUES (-1, 'clone')"]).await?;
@@ -115,16 +119,17 @@ async fn wal_of_a_minimal_level_ends_what_is_recovered_from_before_it() -> Outco
     Ledger::create(&archiving.cluster).await?;
     archiving.backup(0, &[]).await?;
     let old = archiving.cluster.url("postgres");
-    archiving.cluster.execute("postgres", &[ROW]).await?;
+    archiving.cluster.execute("postgres", &[&row(2)]).await?;
     tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     let before = time(now(&archiving).await?);
     tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    archiving.cluster.execute("postgres", &[&row(3)]).await?;
     // Both restarts are in one segment.
     restart(&mut archiving.cluster, "wal_level = minimal\narchive_mode = off\nmax_wal_senders = 0\n").await?;
-    archiving.cluster.execute("postgres", &[ROW]).await?;
+    archiving.cluster.execute("postgres", &[&row(4)]).await?;
     restart(&mut archiving.cluster, "").await?;
-    let url = point_to(&archiving, &old, &archiving.cluster)?;
-    archiving.cluster.execute("postgres", &[ROW, SWITCH, ROW, SWITCH]).await?;
+    point_to(&archiving, &old, &archiving.cluster)?;
+    archiving.cluster.execute("postgres", &[&row(5), SWITCH, &row(6), SWITCH]).await?;
     archiving.settle().await?;
     let log = archiving.cluster.log_tail();
     assert!(log.contains("was written with `wal_level = minimal`"), "{log}");
@@ -143,10 +148,9 @@ async fn wal_of_a_minimal_level_ends_what_is_recovered_from_before_it() -> Outco
 
     archiving.backup(0, &[]).await?;
     shown(&archiving, 0, &["status"]).await?;
-    archiving.cluster.execute("postgres", &[ROW, SWITCH]).await?;
+    archiving.cluster.execute("postgres", &[&row(7), SWITCH]).await?;
     archiving.settle().await?;
     let restored = archiving.recovered("after", &["--latest"]).await?;
-    insists(restored, &[1, 2, 3, 4, 5, 6]).await?;
-    let _ = url;
+    insists(restored, &[1, 2, 3, 4, 5, 6, 7]).await?;
     Ok(())
 }
