@@ -51,7 +51,10 @@ impl fmt::Display for UnknownProvenance {
         match self {
             Self::NotRecorded => f.write_str("it does not record the checkpoint that it was taken after"),
             Self::NotListed(segment) => {
-                write!(f, "segment {segment} was archived without a list of its checkpoints")
+                write!(
+                    f,
+                    "segment {segment} is not complete yet, or was archived without a list of its checkpoints"
+                )
             }
         }
     }

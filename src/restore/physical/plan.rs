@@ -458,12 +458,12 @@ fn notes(
     notes
 }
 
-/// Warns what dropping a restored subscription would do to the original's replication slot.
+/// Warns what a restored subscription does to the original's replication slot once it is released or dropped.
 fn slot_note(subscription: &SubscriptionFacts) -> String {
     let SubscriptionFacts { database, name, slot } = subscription;
     let quoted = identifier(name);
     format!(
-        "subscription `{name}` in database `{database}` has the replication slot `{slot}` of production on its publisher, and DROP SUBSCRIPTION drops that: in the copy run `ALTER SUBSCRIPTION {quoted} DISABLE; ALTER SUBSCRIPTION {quoted} SET (slot_name = NONE)` first"
+        "subscription `{name}` in database `{database}` has the replication slot `{slot}` of production on its publisher: once the copy is released and restarted, it connects there and takes changes that production then lacks, and DROP SUBSCRIPTION drops the slot; in the copy run `ALTER SUBSCRIPTION {quoted} DISABLE; ALTER SUBSCRIPTION {quoted} SET (slot_name = NONE)` first"
     )
 }
 
