@@ -222,9 +222,10 @@ fn assess_base(
         return Ok(Some(AssessedBase::Foreign(foreign)));
     }
     let waiting = |why: String| Ok(Some(AssessedBase::Waiting(why)));
-    if let Err(broken) = chain(base, |id| bases.iter().copied().find(|other| other.id == *id)) {
-        return waiting(broken.to_string());
-    }
+    let links = match chain(base, |id| bases.iter().copied().find(|other| other.id == *id)) {
+        Ok(links) => links,
+        Err(broken) => return waiting(broken.to_string()),
+    };
     let held = match evidence.wal(&archive, Some(first_segment(physical)))? {
         ListedWal::Held(held) => held,
         ListedWal::None(why) => return waiting(why.clone()),
@@ -232,11 +233,28 @@ fn assess_base(
     if let Some(missing) = held.lacks(physical) {
         return waiting(missing.to_string());
     }
-    let unproven = match evidence.provenance(&archive, physical)? {
-        Provenance::Same => None,
-        Provenance::Other(other) => return Ok(Some(AssessedBase::OtherHistory(other.to_string()))),
-        Provenance::Unknown(unknown) => Some(unknown.to_string()),
-    };
+    let of_links = links.iter().filter_map(|link| Some((&link.id, link.physical.as_ref()?)));
+    let of_links: Vec<_> = of_links.collect();
+    if let Some(question) =
+        evidence.provenance_question(&archive, of_links.iter().map(|(_, physical)| *physical))
+    {
+        return Err(question);
+    }
+    let mut unproven = None;
+    for (id, link) in of_links {
+        match evidence.provenance(&archive, link)? {
+            Provenance::Same => {}
+            Provenance::Other(other) if *id == base.id => {
+                return Ok(Some(AssessedBase::OtherHistory(other.to_string())));
+            }
+            Provenance::Other(other) => {
+                return Ok(Some(AssessedBase::OtherHistory(format!("of {id}, that it builds on, {other}"))));
+            }
+            // The WAL of what it builds on is not needed, and may be gone.
+            Provenance::Unknown(unknown) if *id == base.id => unproven = Some(unknown.to_string()),
+            Provenance::Unknown(_) => {}
+        }
+    }
     let divergence = server.and_then(|server| TimelineDivergence::of_held(held, server.timeline));
     status.beside = status.beside.or(divergence);
     let way = match way(held, physical, server) {

@@ -1,5 +1,6 @@
 //! Collects everything a plan needs, and changes nothing.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -158,6 +159,7 @@ pub(super) async fn survey(
         return Err(refused(Refusal::nothing(code, message)));
     }
     let (mut passed, mut not_good, mut others) = (Vec::new(), Vec::new(), Vec::new());
+    let mut unproven: BTreeMap<BackupId, UnknownProvenance> = BTreeMap::new();
     let (mut chosen, mut damaged, mut doubted) = (None, None, None);
     let fitting = nearest_to_name(run, request, fitting, timeline, &log).await?;
     let mut fitting = fitting.into_iter().peekable();
@@ -170,12 +172,15 @@ pub(super) async fn survey(
             passed.push((base.manifest.id.clone(), why));
             continue;
         }
-        if let Provenance::Other(other) = provenance(run, &log, &base).await? {
-            passed.push((base.manifest.id.clone(), other.to_string()));
-            others.push((base.manifest.id.clone(), other.to_string()));
+        let parents = parents(&base, bases.iter());
+        let built_on = parents.as_ref().map(Vec::as_slice).unwrap_or_default();
+        let (other, unknown) = provenance_of(run, &log, &base, built_on).await?;
+        unproven.extend(unknown.map(|unknown| (base.manifest.id.clone(), unknown)));
+        if let Some(other) = other {
+            passed.push((base.manifest.id.clone(), other.clone()));
+            others.push((base.manifest.id.clone(), other));
             continue;
         }
-        let parents = parents(&base, bases.iter());
         match parents.and_then(|parents| Ok((parents, replay_from(&base, timeline, &log.together)?))) {
             // A name may be before the gap or after it, and one that is before it is not found from here:
             // PostgreSQL reports so, and nothing is started.
@@ -313,10 +318,7 @@ pub(super) async fn survey(
     let alone = log.holders.iter().filter_map(|(repository, held)| {
         Some((repository.name.clone(), replay_from(&base, timeline, held).ok()?))
     });
-    let unproven = match provenance(run, &log, &base).await? {
-        Provenance::Unknown(unknown) => Some(unknown),
-        Provenance::Same | Provenance::Other(_) => None,
-    };
+    let unproven = unproven.remove(&base.manifest.id);
     let facts = facts(run, &base).await?;
     let combined_by = base.manifest.server.as_ref().map(|server| server.major);
     let combined_by = combined_by.filter(|_| !parents.is_empty());
@@ -345,6 +347,28 @@ pub(super) async fn survey(
         passed,
         base,
     })
+}
+
+/// Returns why the WAL is not of the server that a base backup, or one that it builds on, was taken from; or why that is
+/// not known of the backup itself.
+async fn provenance_of(
+    run: &RunContext,
+    log: &WalArchives,
+    base: &BaseBackup,
+    parents: &[BaseBackup],
+) -> Result<(Option<String>, Option<UnknownProvenance>), PhysicalRestoreError> {
+    let unknown = match provenance(run, log, base).await? {
+        Provenance::Same => None,
+        Provenance::Other(other) => return Ok((Some(other.to_string()), None)),
+        Provenance::Unknown(why) => Some(why),
+    };
+    // The WAL of what it builds on is not needed, and may be gone.
+    for parent in parents {
+        if let Provenance::Other(other) = log.provenance(&parent.physical).await? {
+            return Ok((Some(format!("of {}, that it builds on, {other}", parent.manifest.id)), None));
+        }
+    }
+    Ok((None, unknown))
 }
 
 /// Returns whether the WAL is of the server that a base backup was taken from: by the metadata of a segment, or by
