@@ -289,6 +289,7 @@ pub(super) fn state_word(
     match missing.obstacle(entry.id(), &repository.name) {
         Some(Obstacle::Broken(_)) => "broken",
         Some(Obstacle::MissingWal(_)) => "not yet restorable",
+        Some(Obstacle::OtherHistory(_)) => "not restorable",
         Some(Obstacle::Unknown(_)) => "unknown",
         None => copy_word(entry.copy(&repository.name), repository.reached),
     }
@@ -310,8 +311,8 @@ pub(super) fn word_style(word: &str) -> anstyle::Style {
         "checked" | "proven" | "ok" | "good" => style::GOOD,
         "missing" | "missing copy" | "bad copy" | "no marker" | "wrong clock" | "not yet restorable"
         | "behind" | "late" | "stalled" | "unknown" | "not reached" => style::WARN,
-        "gone" | "bad" | "broken" | "gap" | "bad log" | "lost" | "objective missed" | "another cluster"
-        | "nothing to restore" | "damaged pages" | "no base backup" => style::BAD,
+        "gone" | "bad" | "broken" | "not restorable" | "gap" | "bad log" | "lost" | "objective missed"
+        | "another cluster" | "nothing to restore" | "damaged pages" | "no base backup" => style::BAD,
         _ => anstyle::Style::new(),
     }
 }
