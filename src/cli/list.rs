@@ -7,7 +7,9 @@ use super::error::CommandError;
 use super::exit::Exit;
 use super::style;
 use super::table::{Cell, TextTable};
+use super::undelete;
 use crate::catalog::BackupEntry;
+use crate::copies::{HiddenItem, HiddenSurvey};
 use crate::model::{
     AssuranceLevel, BackupId, BackupKind, CloudBackupCopy, RepositoryName, SourceName, parent,
 };
@@ -26,6 +28,9 @@ pub struct ListArgs {
     /// At most so many
     #[arg(long, short = 'n', value_name = "NUMBER")]
     limit: Option<usize>,
+    /// Also say what delete markers hide and what is overwritten, in buckets that keep versions
+    #[arg(long, conflicts_with = "offline")]
+    include_hidden: bool,
     #[command(flatten)]
     freshness: Freshness,
 }
@@ -43,19 +48,51 @@ pub(super) async fn run(args: ListArgs, context: &Context) -> Result<Exit, Comma
     let shown = &chosen[..args.limit.unwrap_or(chosen.len()).min(chosen.len())];
     let places = known.places();
     let lacking = known.missing_wal(shown, &all).await;
+    let hidden = match args.include_hidden {
+        true => Some(undelete::hidden(context, &known.policy, &known.catalog, &known.opened).await?),
+        false => None,
+    };
     if context.output.is_json() {
-        context.output.document("backups", &document(&known, shown, &places, &ids, &lacking));
+        let mut document = document(&known, shown, &places, &ids, &lacking);
+        document.hidden = hidden.as_ref().map(|hidden| hidden.items.as_slice());
+        context.output.document("backups", &document);
     } else {
         show(context, shown, chosen.len(), &places, &ids, &lacking);
+        hidden.iter().for_each(|hidden| show_hidden(context, hidden));
+    }
+    let is_hidden_known = hidden.as_ref().is_none_or(|hidden| hidden.unknown.is_empty());
+    for (name, why) in hidden.iter().flat_map(|hidden| &hidden.unknown) {
+        context.output.warn(format!("what is hidden in `{name}` is not known: {why}"));
     }
     // Only if all repositories were queried, it is certain that there is none.
     let all_asked = places.iter().all(|place| place.reached);
     if known.missing.iter().any(MissingCopy::is_gone) {
         context.output.note(GONE_HINT);
     }
-    let is_done = known.is_whole() && (all_asked || !all.is_empty());
+    let is_done = known.is_whole() && is_hidden_known && (all_asked || !all.is_empty());
     known.catalog.close().await;
     Ok(if is_done { Exit::Done } else { Exit::Partly })
+}
+
+fn show_hidden(context: &Context, hidden: &HiddenSurvey) {
+    let (output, bad) = (&context.output, style::BAD);
+    for item in &hidden.items {
+        let end = match (item.is_removed, item.can_be_brought_back()) {
+            (true, _) => "removed on purpose",
+            (false, true) => "can be brought back",
+            (false, false) => "not every object has an intact version",
+        };
+        output.line(format!("{bad}hidden{bad:#} {}; {end}", undelete::words(item)));
+    }
+    if hidden.items.is_empty() && hidden.unknown.is_empty() {
+        output.line("Nothing is hidden or overwritten.");
+    }
+    for name in &hidden.unversioned {
+        output.note(format!("note: `{name}` keeps no versions: what is gone from it is gone"));
+    }
+    if hidden.items.iter().any(|item| !item.is_removed) {
+        output.note("hint: `drctl copies undelete` shows what brings it back.");
+    }
 }
 
 /// Rejects a source that neither the policy nor any backup knows, as a typo.
@@ -143,6 +180,9 @@ struct ListDocument<'a> {
     refreshed: bool,
     repositories: Vec<RepositoryRow>,
     backups: Vec<BackupRow<'a>>,
+    /// What delete markers hide and what is overwritten; absent unless asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hidden: Option<&'a [HiddenItem]>,
 }
 
 #[derive(Serialize)]
@@ -231,5 +271,6 @@ fn document<'a>(
         refreshed: known.refreshed.is_some(),
         repositories: places.iter().map(repository).collect(),
         backups: shown.iter().map(backup).collect(),
+        hidden: None,
     }
 }

@@ -2,10 +2,12 @@ use std::path::Path;
 
 use chrono::TimeDelta;
 
-use super::{Area, DoctorFinding};
+use super::{Area, DoctorFinding, FindingSeverity};
 use crate::platform::{CancellationToken, Clock, free_space};
 use crate::policy::{Policy, RepositoryConfig, RepositoryLocation};
+use crate::repository::journal::LockProof;
 use crate::repository::store_probe::capability::{Capabilities, Capability, ChecksumProbe, probe};
+use crate::repository::store_probe::lock::{LockProbe, probe_lock};
 use crate::repository::{MarkerError, Repositories, RepositoryMarker, layout};
 use crate::store::StoreErrorKind;
 use crate::text::error_chain;
@@ -15,8 +17,63 @@ const LITTLE_SPACE: u64 = 1 << 30;
 /// A clock that is off by this much will drift further; [`crate::backup`] refuses at five minutes.
 const SKEW: TimeDelta = TimeDelta::seconds(30);
 
-/// Tries one repository of the policy.
+/// Tries one repository of the policy, and the lock that the policy asks for.
 pub(super) async fn examine(
+    policy: &Policy,
+    config: &RepositoryConfig,
+    repositories: &Repositories,
+    clock: &dyn Clock,
+    cancel: &CancellationToken,
+) -> (Vec<DoctorFinding>, Option<LockProof>) {
+    let mut findings = examine_store(policy, config, repositories, clock, cancel).await;
+    let is_at_fault = findings.iter().any(|finding| finding.severity == FindingSeverity::Fault);
+    let repository = repositories.find(&config.name).filter(|_| !is_at_fault);
+    let Some((lock, repository)) = config.place.object_lock().zip(repository) else {
+        return (findings, None);
+    };
+    let tried = probe_lock(&*repository.store, lock.mode, cancel).await;
+    findings.extend(lock_findings(config.name.as_str(), &tried));
+    let refuted = match &tried.refuses {
+        Capability::Yes => Some(None),
+        Capability::No(why) => Some(Some(why.clone())),
+        Capability::Unknown(_) => None,
+    };
+    let proof = refuted.map(|refuted| LockProof { repository: config.name.clone(), refuted });
+    (findings, proof)
+}
+
+fn lock_findings(name: &str, tried: &LockProbe) -> Vec<DoctorFinding> {
+    let mut findings = vec![match &tried.refuses {
+        Capability::Yes => DoctorFinding::good(
+            Area::Repository,
+            name,
+            "it refuses to delete what is locked: this copy counts as immutable",
+        ),
+        Capability::No(why) => DoctorFinding::fault(
+            Area::Repository,
+            name,
+            format!("its lock protects nothing: {why}"),
+            "Do not count on it: use another store, or deny every host the permission to delete.",
+        ),
+        Capability::Unknown(why) => DoctorFinding::warning(
+            Area::Repository,
+            name,
+            format!("whether it refuses to delete what is locked is not known: {why}"),
+            "Run `drctl doctor` once with the permissions of `drctl iam show retention`: only a lock that was tried counts.",
+        ),
+    }];
+    if let (Capability::Yes, Capability::No(why)) = (&tried.refuses, &tried.reveals) {
+        findings.push(DoctorFinding::warning(
+            Area::Repository,
+            name,
+            format!("what a delete marker hides does not come back: {why}"),
+            "An intruder can hide every backup there although none can be deleted: deny the permission to delete, too.",
+        ));
+    }
+    findings
+}
+
+async fn examine_store(
     policy: &Policy,
     config: &RepositoryConfig,
     repositories: &Repositories,
@@ -335,7 +392,6 @@ fn clock(name: &str, found: &Capabilities) -> DoctorFinding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::FindingSeverity;
 
     fn probed(checksum: &'static str, taken: Capability, compared: Capability) -> ChecksumProbe {
         ChecksumProbe { checksum, taken, compared }

@@ -8,6 +8,7 @@
 //! format version.
 
 mod backup_chain;
+mod calendar;
 mod cloud_backup;
 mod database_inventory;
 mod digest;
@@ -22,6 +23,7 @@ mod wal;
 mod wal_check;
 
 pub use backup_chain::{BrokenChain, chain, parent};
+pub use calendar::{Bucket, Period};
 pub use cloud_backup::{CloudBackup, CloudBackupCopy};
 pub use database_inventory::{
     ClusterFacts, ConfigurationFile, DatabaseFacts, Details, Extension, Grant, RoleSetting, SequenceBound,

@@ -132,6 +132,18 @@ pub struct Detail {
     /// The digest of the rules that retention applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rules: Option<String>,
+    /// What trying the locks of repositories showed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub locks: Vec<LockProof>,
+}
+
+/// Whether a store refused to delete what was locked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockProof {
+    pub repository: RepositoryName,
+    /// Why the lock protects nothing; absent where it held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refuted: Option<String>,
 }
 
 /// A copy of a backup that was restored and passed every check.
@@ -141,6 +153,8 @@ pub struct ProvenCopy {
     pub repository: RepositoryName,
 }
 
+/// The verb of records that say what a host and its stores can do.
+pub const DOCTOR: &str = "doctor";
 /// The verb of records of drills.
 pub const DRILL: &str = "drill";
 /// The verb of records that say what came of retention.

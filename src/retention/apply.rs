@@ -14,6 +14,7 @@ use super::cloud::{CloudRegion, RegionRemoval, remove_from_regions};
 use super::hold_store;
 use super::holding::{HeldWal, SourceHoldings};
 use super::leftover::GRACE;
+use super::lock_objects::extend_locks;
 use super::plan::RetentionPlan;
 use super::refusal::{Refusal, RefusalCode};
 use super::report::{
@@ -79,6 +80,7 @@ pub async fn execute(run: &RunContext, plan: &RetentionPlan, parts: ApplyParts<'
         entries.iter().map(|entry| (entry.id(), &entry.manifest)).collect();
     let cleared = clear(run, plan, parts, &mut report);
     hold_store::complete(&run.repositories, &run.system, &surveyed.holds).await;
+    extend_locks(run, plan, entries, is_confirmed, &mut report).await;
     let mut used = BTreeSet::from([run.id.clone()]);
     let gone = match run.cancel.is_cancelled() {
         true => BTreeSet::new(),

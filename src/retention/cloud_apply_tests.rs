@@ -337,7 +337,8 @@ impl World {
         });
         surveyed.survey.regions = survey_regions(&access, &entries, &runs).await;
         let retention = Retention { rules: RULES, sources: vec![], copies: vec![] };
-        let policy = PlannedPolicy { retention: &retention, sources: vec![(source(), vec![])] };
+        let policy =
+            PlannedPolicy { retention: &retention, sources: vec![(source(), vec![])], locks: vec![] };
         let mut made = plan(&policy, &surveyed.survey, self.now);
         if inspect_removals(&access, &entries, &made, &mut surveyed.survey).await {
             made = plan(&policy, &surveyed.survey, self.now);

@@ -6,12 +6,13 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::holding::{RegionHoldings, RetentionSurvey};
+use super::lock_plan::{PlannedLock, lock_targets};
 use super::manifest_fate::manifest_fates;
 use super::refusal::{Refusal, RefusalCode};
 use super::rule::{digest, short_digest};
 use super::source_plan::{SourceContext, SourcePlan, plan_source};
 use crate::model::{BackupKind, Location, RepositoryName, SourceName};
-use crate::policy::Retention;
+use crate::policy::{LockMode, Retention};
 
 /// What a plan needs to know of the policy.
 #[derive(Clone, Debug)]
@@ -19,6 +20,8 @@ pub struct PlannedPolicy<'p> {
     pub retention: &'p Retention,
     /// Its sources, and how old the newest good backup of each of their kinds may be.
     pub sources: Vec<(SourceName, Vec<(BackupKind, Duration)>)>,
+    /// Repositories whose locks follow the rules.
+    pub locks: Vec<(RepositoryName, LockMode)>,
 }
 
 /// What stays, what goes, and what is refused.
@@ -35,6 +38,8 @@ pub struct RetentionPlan {
     pub refusals: Vec<Refusal>,
     /// Why nothing is removed from a repository.
     pub repositories: Vec<(RepositoryName, Vec<Refusal>)>,
+    /// How long stores are to lock what stays.
+    pub locks: Vec<PlannedLock>,
 }
 
 /// Plans everything.
@@ -42,7 +47,7 @@ pub fn plan(policy: &PlannedPolicy<'_>, survey: &RetentionSurvey, now: DateTime<
     let of_regions: Vec<SourcePlan> =
         survey.regions.iter().map(|region| plan_region(policy, survey, region, now)).collect();
     let fates = manifest_fates(&survey.regions, &of_regions);
-    let mut sources = Vec::new();
+    let (mut sources, mut locks) = (Vec::new(), Vec::new());
     for repository in &survey.repositories {
         for (source, holdings) in &repository.sources {
             let limits = policy.newest_within(source, |kind| !kind.is_managed());
@@ -56,6 +61,10 @@ pub fn plan(policy: &PlannedPolicy<'_>, survey: &RetentionSurvey, now: DateTime<
             let location = Location::Repository(repository.name.clone());
             let mut planned = plan_source(source, &location, holdings, context);
             planned.refusals.extend(busy(&planned, survey));
+            let locked = policy.locks.iter().find(|(name, _)| *name == repository.name);
+            if let Some((locked, rules)) = locked.zip(context.rules) {
+                locks.extend(lock_targets(&planned, locked, rules, now));
+            }
             sources.push(planned);
         }
     }
@@ -82,6 +91,7 @@ pub fn plan(policy: &PlannedPolicy<'_>, survey: &RetentionSurvey, now: DateTime<
         digest: short_digest(&lines),
         sources,
         refusals,
+        locks,
         repositories: survey
             .repositories
             .iter()

@@ -4,8 +4,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use super::calendar::{Bucket, Period};
-use crate::model::BackupId;
+use crate::model::{BackupId, Bucket, Period};
 use crate::policy::CalendarSpan;
 
 /// Why a backup is kept.

@@ -91,7 +91,8 @@ fn survey(manifests: impl IntoIterator<Item = i64>, regions: Vec<RegionHoldings>
 fn made(survey: &RetentionSurvey) -> RetentionPlan {
     let retention = Retention { rules: RULES, sources: vec![], copies: vec![] };
     let limit = (BackupKind::Snapshot, std::time::Duration::from_secs(2 * 86_400));
-    let policy = PlannedPolicy { retention: &retention, sources: vec![(source(), vec![limit])] };
+    let policy =
+        PlannedPolicy { retention: &retention, sources: vec![(source(), vec![limit])], locks: vec![] };
     plan(&policy, survey, now())
 }
 

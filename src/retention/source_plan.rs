@@ -8,7 +8,6 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
-use super::calendar::{Bucket, Period};
 use super::diverged::diverged;
 use super::holding::{HeldBackup, HeldScope, HeldWal, Hold, SnapshotQuota, SourceHoldings, WalFile};
 use super::proof::{Proof, assess, good_backups, lost_time, reached};
@@ -17,7 +16,9 @@ use super::refusal::{Refusal, RefusalCode};
 use super::rule::period_rules;
 use super::wal_plan::{WalPlan, WalRule, plan_wal, window_bases};
 use super::wal_runs::WalRuns;
-use crate::model::{AssuranceLevel, BackupId, BackupKind, Location, SourceName, SystemIdentifier};
+use crate::model::{
+    AssuranceLevel, BackupId, BackupKind, Bucket, Location, Period, SourceName, SystemIdentifier,
+};
 use crate::policy::Rules;
 use crate::text::{count, format_duration, format_time};
 

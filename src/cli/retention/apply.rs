@@ -221,6 +221,14 @@ fn show(output: &Output, report: &ApplyReport) {
             locked.location
         ));
     }
+    for locked in &report.extended {
+        let until = locked.until.map(|until| format!(" until {}", format_time(until))).unwrap_or_default();
+        output.line(format!("{good}locked{good:#} {} in {}{until}", locked.backup, locked.location));
+    }
+    for failed in &report.failed_locks {
+        let (backup, location) = (&failed.backup, &failed.location);
+        output.line(format!("{bad}not locked{bad:#} {backup} in {location} for longer: {}", failed.reason));
+    }
     for failed in &report.failed {
         output.line(format!("{bad}failed{bad:#} {} in {}: {}", failed.what, failed.location, failed.reason));
     }
@@ -257,7 +265,11 @@ fn reasons(report: &ApplyReport) -> Vec<String> {
         .failed
         .iter()
         .map(|failed| format!("{} was not removed from {}: {}", failed.what, failed.location, failed.reason));
-    refused.chain(skipped).chain(failed).collect()
+    let locks = report.failed_locks.iter();
+    let locks = locks.map(|failed| {
+        format!("{} in {} was not locked longer: {}", failed.backup, failed.location, failed.reason)
+    });
+    refused.chain(skipped).chain(failed).chain(locks).collect()
 }
 
 fn exit(report: &ApplyReport) -> Exit {

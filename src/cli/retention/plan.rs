@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use super::calendar;
 use super::view::RetentionView;
 use crate::cli::Context;
+use crate::cli::catalog_view::lock_words;
 use crate::cli::error::CommandError;
 use crate::cli::exit::Exit;
 use crate::cli::output::Output;
@@ -10,6 +11,7 @@ use crate::cli::style;
 use crate::cli::table::{Cell, TextTable};
 use crate::model::{BackupKind, RunId};
 use crate::platform::seed;
+use crate::recoverability::immutability::Immutability;
 use crate::retention::{Fate, Leftover, Proof, Refusal, RefusalCode, RetentionPlan, SourcePlan};
 use crate::text::{count, format_size, format_time};
 
@@ -23,6 +25,7 @@ pub(super) async fn run(context: &Context) -> Result<Exit, CommandError> {
     if output.is_json() {
         output.document("retention-plan", &document(&view));
     } else {
+        show_locks(output, plan, &view.immutability);
         show(output, plan, &view.surveyed.leftovers);
     }
     view.catalog.close().await;
@@ -49,11 +52,26 @@ fn document(view: &RetentionView) -> impl serde::Serialize + '_ {
         #[serde(flatten)]
         plan: &'a RetentionPlan,
         leftovers: &'a [Leftover],
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        immutability: &'a [Immutability],
     }
     PlanDocument {
         removes_anything: view.plan.removes_anything(),
         plan: &view.plan,
         leftovers: &view.surveyed.leftovers,
+        immutability: &view.immutability,
+    }
+}
+
+/// What is known of the locks, and how many the next `apply` extends or looks at.
+fn show_locks(output: &Output, plan: &RetentionPlan, known: &[Immutability]) {
+    for Immutability { repository, state } in known {
+        let follow = plan.locks.iter().filter(|lock| lock.repository == *repository).count() as u64;
+        let follow = match follow {
+            0 => String::new(),
+            number => format!("; {} locked as long as the rules keep it", count(number, "backup")),
+        };
+        output.line(format!("{repository}: {}{follow}", lock_words(state)));
     }
 }
 

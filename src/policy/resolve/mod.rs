@@ -47,6 +47,9 @@ pub(super) fn policy(table: PolicyTable, path: &Path, log: &mut Diagnostics<'_>)
         objectives,
     };
     let retention = table.retention.as_ref().map(|table| retention::retention(table, &context, log));
+    if let (Some(repositories), Some(table)) = (&repositories, &table.repository) {
+        repository::lock_terms(table, repositories, retention.as_ref(), log);
+    }
     let schedule = table.schedule.as_ref().map(|table| automation::schedule(table, &context, log));
     let drill = table.drill.as_ref().map(|table| automation::drill(table, &context, base, log));
     let notify = table.notify.as_ref().map(|table| notify::notify(table, base, log));
