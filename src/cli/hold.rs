@@ -160,6 +160,12 @@ fn concluded(
     stores: &[HeldObjects],
 ) -> Result<Exit, CommandError> {
     for store in stores {
+        if store.is_denied {
+            context.output.note(format!(
+                "note: the store of `{}` does not hold it: this host may not (s3:PutObjectLegalHold); retention keeps it",
+                store.repository
+            ));
+        }
         if let Some(why) = &store.failed {
             let words =
                 format!("the store of `{}` did not take the hold of every object: {why}", store.repository);

@@ -16,6 +16,7 @@ use crate::model::{
 use crate::recoverability::assess::KnownRepository;
 use crate::recoverability::missing_copies::MissingCopy;
 use crate::recoverability::missing_wal::MissingWal;
+use crate::repository::journal::Tombstones;
 use crate::text::{approximate_duration, count, format_size};
 
 /// List the backups, newest first, and where each is
@@ -48,16 +49,17 @@ pub(super) async fn run(args: ListArgs, context: &Context) -> Result<Exit, Comma
     let shown = &chosen[..args.limit.unwrap_or(chosen.len()).min(chosen.len())];
     let places = known.places();
     let lacking = known.missing_wal(shown, &all).await;
+    let removed = Tombstones::new(&known.catalog.runs(None).await?);
     let hidden = match args.include_hidden {
         true => Some(undelete::hidden(context, &known.policy, &known.catalog, &known.opened).await?),
         false => None,
     };
     if context.output.is_json() {
-        let mut document = document(&known, shown, &places, &ids, &lacking);
+        let mut document = document(&known, shown, &places, &ids, (&lacking, &removed));
         document.hidden = hidden.as_ref().map(|hidden| hidden.items.as_slice());
         context.output.document("backups", &document);
     } else {
-        show(context, shown, chosen.len(), &places, &ids, &lacking);
+        show(context, shown, chosen.len(), &places, &ids, (&lacking, &removed));
         hidden.iter().for_each(|hidden| show_hidden(context, hidden));
     }
     let is_hidden_known = hidden.as_ref().is_none_or(|hidden| hidden.unknown.is_empty());
@@ -112,7 +114,7 @@ fn show(
     total: usize,
     places: &[KnownRepository],
     ids: &[BackupId],
-    lacking: &MissingWal,
+    (lacking, removed): (&MissingWal, &Tombstones),
 ) {
     let output = &context.output;
     if shown.is_empty() {
@@ -148,8 +150,12 @@ fn show(
     for entry in shown {
         // The bytes of these are in no repository.
         let Some(managed) = &entry.manifest.managed else { continue };
-        let regions: Vec<_> = managed.held.iter().map(|held| held.region.as_str()).collect();
-        output.line(format!("{} is kept by AWS in {}", entry.id(), regions.join(" and ")));
+        let held = managed.held.iter().filter(|held| !removed.has_cloud_copy(entry.id(), &held.arn));
+        let regions: Vec<_> = held.map(|held| held.region.as_str()).collect();
+        output.line(match regions.is_empty() {
+            true => format!("{} was removed from every region", entry.id()),
+            false => format!("{} is kept by AWS in {}", entry.id(), regions.join(" and ")),
+        });
     }
     for (entry, place) in shown.iter().flat_map(|entry| places.iter().map(move |place| (entry, place))) {
         if let Some(reason) = lacking.reason(entry.id(), &place.name) {
@@ -211,9 +217,9 @@ struct BackupRow<'a> {
     /// Of the best good copy.
     state: Option<AssuranceLevel>,
     copies: Vec<CopyRow>,
-    /// Its regions according to the manifest; for AWS-managed backups only.
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    held: &'a [CloudBackupCopy],
+    /// Its regions according to the manifest, but for those that it was removed from; for AWS-managed backups only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    held: Vec<&'a CloudBackupCopy>,
 }
 
 #[derive(Serialize)]
@@ -231,7 +237,7 @@ fn document<'a>(
     shown: &[&'a BackupEntry],
     places: &[KnownRepository],
     ids: &[BackupId],
-    lacking: &MissingWal,
+    (lacking, removed): (&MissingWal, &Tombstones),
 ) -> ListDocument<'a> {
     let repository = |place: &KnownRepository| RepositoryRow {
         name: place.name.clone(),
@@ -240,6 +246,7 @@ fn document<'a>(
     };
     let backup = |entry: &&'a BackupEntry| {
         let manifest = &entry.manifest;
+        let is_left = |held: &&CloudBackupCopy| !removed.has_cloud_copy(entry.id(), &held.arn);
         let copy = |place: &KnownRepository| {
             let copy = entry.copy(&place.name);
             CopyRow {
@@ -263,7 +270,7 @@ fn document<'a>(
             stored_bytes: manifest.stored_size(),
             state: entry.state(),
             copies: places.iter().map(copy).collect(),
-            held: manifest.managed.as_ref().map_or(&[], |managed| &managed.held),
+            held: manifest.managed.iter().flat_map(|managed| &managed.held).filter(is_left).collect(),
         }
     };
     ListDocument {

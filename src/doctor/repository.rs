@@ -5,11 +5,12 @@ use chrono::TimeDelta;
 use super::{Area, DoctorFinding, FindingSeverity};
 use crate::platform::{CancellationToken, Clock, free_space};
 use crate::policy::{Policy, RepositoryConfig, RepositoryLocation};
+use crate::recoverability::lifecycle::{LifecycleNeeds, lifecycle_conflicts};
 use crate::repository::journal::LockProof;
 use crate::repository::store_probe::capability::{Capabilities, Capability, ChecksumProbe, probe};
 use crate::repository::store_probe::lock::{LockProbe, probe_lock};
 use crate::repository::{MarkerError, Repositories, RepositoryMarker, layout};
-use crate::store::StoreErrorKind;
+use crate::store::{Store, StoreErrorKind};
 use crate::text::error_chain;
 
 /// Few databases worth a backup fit into less.
@@ -28,6 +29,9 @@ pub(super) async fn examine(
     let mut findings = examine_store(policy, config, repositories, clock, cancel).await;
     let is_at_fault = findings.iter().any(|finding| finding.severity == FindingSeverity::Fault);
     let repository = repositories.find(&config.name).filter(|_| !is_at_fault);
+    if let Some(repository) = repository {
+        findings.extend(lifecycle(policy, config, &*repository.store).await);
+    }
     let Some((lock, repository)) = config.place.object_lock().zip(repository) else {
         return (findings, None);
     };
@@ -40,6 +44,37 @@ pub(super) async fn examine(
     };
     let proof = refuted.map(|refuted| LockProof { repository: config.name.clone(), refuted });
     (findings, proof)
+}
+
+/// Reports rules of the bucket that remove what the policy keeps.
+async fn lifecycle(policy: &Policy, config: &RepositoryConfig, store: &dyn Store) -> Vec<DoctorFinding> {
+    let name = config.name.as_str();
+    let Some(admin) = store.admin() else { return vec![] };
+    let rules = match admin.lifecycle().await {
+        Ok(rules) => rules,
+        Err(error) => {
+            let text = format!("by which rules the bucket removes objects is not known: {error}");
+            return vec![DoctorFinding::note(Area::Repository, name, text)];
+        }
+    };
+    let needs = LifecycleNeeds::new(policy.retention.as_ref(), &config.name, None);
+    let conflicts = lifecycle_conflicts(&rules, &policy.system, &needs).into_iter();
+    conflicts
+        .map(|conflict| match conflict.loses_backups {
+            true => DoctorFinding::fault(
+                Area::Repository,
+                name,
+                conflict.message,
+                "Remove the rule from the bucket: `drctl retention apply` removes what the policy does not keep.",
+            ),
+            false => DoctorFinding::warning(
+                Area::Repository,
+                name,
+                conflict.message,
+                "Have the rule wait longer than the policy keeps backups.",
+            ),
+        })
+        .collect()
 }
 
 fn lock_findings(name: &str, tried: &LockProbe) -> Vec<DoctorFinding> {

@@ -75,7 +75,11 @@ struct Cleared<'p> {
 pub async fn execute(run: &RunContext, plan: &RetentionPlan, parts: ApplyParts<'_>) -> ApplyReport {
     let ApplyParts { surveyed, entries, leased, is_confirmed, .. } = parts;
     run.events.emit(&Event::RunBegan { run: run.id.clone(), verb: VERB });
-    let mut report = ApplyReport { skipped: skipped(plan), ..ApplyReport::default() };
+    let mut report = ApplyReport {
+        skipped: skipped(plan),
+        left: plan.sources.iter().flat_map(|source| source.left.iter().cloned()).collect(),
+        ..ApplyReport::default()
+    };
     let manifests: HashMap<&BackupId, &Manifest> =
         entries.iter().map(|entry| (entry.id(), &entry.manifest)).collect();
     let cleared = clear(run, plan, parts, &mut report);
@@ -364,6 +368,10 @@ async fn write_tombstones(
             }));
         }
     }
+    // One that could not be carried out is not written down each time.
+    let known = run.tombstones().await;
+    removals.retain(|removal| !known.has_removal(removal));
+    wal_removals.retain(|removal| !known.has_wal_removal(removal));
     let removals = tombstone::chunks(&removals).map(|removals| Detail { removals, ..Detail::default() });
     let wal_removals =
         tombstone::chunks(&wal_removals).map(|wal_removals| Detail { wal_removals, ..Detail::default() });

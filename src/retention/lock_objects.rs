@@ -99,6 +99,8 @@ pub struct HeldObjects {
     pub repository: RepositoryName,
     /// Objects that the store does not delete while they are on hold, or does again.
     pub objects: u64,
+    /// This host may not have the store hold objects: only retention keeps them.
+    pub is_denied: bool,
     /// Why not all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,
@@ -116,7 +118,8 @@ pub async fn hold_objects<'r>(
     let mut outcomes = Vec::new();
     for repository in repositories {
         let Ok(admin) = require_admin(&*repository.store) else { continue };
-        let mut outcome = HeldObjects { repository: repository.name.clone(), objects: 0, failed: None };
+        let mut outcome =
+            HeldObjects { repository: repository.name.clone(), objects: 0, is_denied: false, failed: None };
         match admin.protection().await {
             Ok(protection) if protection.locks_objects == Some(true) => {}
             Ok(_) => continue,
@@ -144,6 +147,7 @@ pub async fn hold_objects<'r>(
                 Ok(()) => outcome.objects += 1,
                 // Of WAL that is not there none can be deleted.
                 Err(error) if error.kind == StoreErrorKind::NotFound => {}
+                Err(error) if error.kind == StoreErrorKind::Forbidden => outcome.is_denied = true,
                 Err(error) => outcome.failed = outcome.failed.or_else(|| Some(error_chain(&error))),
             }
         }

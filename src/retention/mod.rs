@@ -16,6 +16,7 @@ mod apply_tests;
 pub mod cloud;
 #[cfg(test)]
 mod cloud_apply_tests;
+mod day_mark;
 mod diverged;
 pub mod hold_store;
 mod holding;
@@ -46,8 +47,9 @@ mod wal_runs;
 pub use crate::model::{Bucket, Period};
 pub use apply::{ApplyParts, execute};
 pub use cloud::{CloudRegion, inspect_removals, open_regions, survey_regions};
+pub use day_mark::{DayMark, day_marks};
 pub use holding::{
-    ActiveRun, HeldBackup, HeldCloudCopy, HeldPhysical, HeldScope, HeldWal, Hold, RegionHoldings,
+    ActiveRun, HeldBackup, HeldCloudCopy, HeldPhysical, HeldScope, HeldWal, Hold, LeftAlone, RegionHoldings,
     RepositoryHoldings, RetentionSurvey, SnapshotQuota, SourceHoldings, WalFile,
 };
 pub use leftover::Leftover;

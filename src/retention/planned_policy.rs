@@ -17,7 +17,12 @@ pub fn planned_policy(policy: &Policy) -> Option<PlannedPolicy<'_>> {
         let lock = config.place.object_lock().filter(|lock| lock.retain == LockTerm::Rules)?;
         Some((config.name.clone(), lock.mode))
     });
-    Some(PlannedPolicy { retention, sources: sources.collect(), locks: locks.collect() })
+    Some(PlannedPolicy {
+        system: &policy.system,
+        retention,
+        sources: sources.collect(),
+        locks: locks.collect(),
+    })
 }
 
 /// How old the newest good backup of each kind may be: twice what its cron lines leave between two.

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use super::holding::LeftAlone;
 use super::refusal::Refusal;
 use crate::model::{BackupId, Location, SourceName};
 use crate::repository::Unavailable;
@@ -32,6 +33,8 @@ pub struct ApplyReport {
     pub refused: Vec<RefusedSource>,
     /// Repositories and regions of which it is not known what they have, so that nothing could be planned there.
     pub skipped: Vec<SkippedLocation>,
+    /// Parts of regions that cannot be queried: what they have stays.
+    pub left: Vec<LeftAlone>,
     pub failed: Vec<FailedRemoval>,
     pub interrupted: bool,
     #[serde(skip)]
@@ -117,6 +120,7 @@ impl ApplyReport {
             && self.skipped.is_empty()
             && self.failed.is_empty()
             && self.failed_locks.is_empty()
+            && !self.left.iter().any(|left| left.is_in_policy)
             && !self.interrupted
     }
 

@@ -15,7 +15,7 @@ use crate::model::{RunId, SourceName};
 use crate::platform::{CancellationToken, seed};
 use crate::repository::lease::{self, Acquired, Lease};
 use crate::repository::{Repositories, layout};
-use crate::retention::{ApplyParts, ApplyReport, RefusalCode, RefusedSource, execute};
+use crate::retention::{ApplyParts, ApplyReport, LeftAlone, RefusalCode, RefusedSource, execute};
 use crate::run::RunContext;
 use crate::text::{count, error_chain, format_size, format_time};
 
@@ -235,6 +235,10 @@ fn show(output: &Output, report: &ApplyReport) {
     for RefusedSource { location, source, refusals } in &report.refused {
         output.line(format!("{source} in {location}: nothing was removed"));
         refusals.iter().for_each(|refusal| show_refusal(output, refusal));
+    }
+    for LeftAlone { what, why, is_in_policy } in &report.left {
+        let named = if *is_in_policy { "" } else { ", which the policy does not name any more" };
+        output.line(format!("left alone: {what}{named}: {why}"));
     }
     for skipped in &report.skipped {
         output.line(format!("{}: nothing was removed", skipped.location));

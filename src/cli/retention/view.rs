@@ -47,7 +47,7 @@ impl RetentionView {
             entries: &all,
             runs: &runs,
             refused: &refused,
-            is_journal_whole: refreshed.unread.is_empty(),
+            unknown_records: &refreshed.unknown_records,
         };
         let names: Vec<RepositoryName> =
             policy.repositories.iter().map(|config| config.name.clone()).collect();
