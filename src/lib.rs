@@ -16,7 +16,7 @@
 //! | module | owns |
 //! |---|---|
 //! | [`cli`] | arguments, one file a verb, output, error → exit code and hint; the only module that prints |
-//! | [`report`] | JSON, Markdown and HTML pages of what drills found |
+//! | [`report`] | JSON, Markdown and HTML pages of what drills found, and of what retention comes to |
 //! | [`drill`] | restores for real, in a sandbox, checked, timed and recorded |
 //! | [`backup`], [`restore`], [`verify`], [`copies`], [`retention`], [`status`], [`doctor`], [`init`], [`iam`], [`configure`], [`rds_admin`] | the use cases: where there is something to decide, `plan` decides and `execute` acts |
 //! | [`run`] | what every use case works with |

@@ -8,11 +8,12 @@ use crate::catalog::{
 use crate::model::{BackupId, RepositoryName};
 use crate::policy::Policy;
 use crate::recoverability::assess::KnownRepository;
+use crate::recoverability::immutability::ImmutabilityState;
 use crate::recoverability::missing_copies::{MissingCopy, missing_copies};
 use crate::recoverability::missing_wal::{MissingWal, Obstacle};
 use crate::recoverability::survey::missing_wal;
 use crate::repository::{MarkerError, Repositories, Unavailable};
-use crate::text::count;
+use crate::text::{count, format_time};
 
 /// Where a verb's knowledge comes from
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -28,6 +29,8 @@ pub(super) struct CatalogView {
     pub(super) catalog: Catalog,
     /// As opened for reading; empty with `--offline`.
     pub(super) repositories: Repositories,
+    /// As opened, also those that cannot be read from; empty with `--offline`.
+    pub(super) opened: Repositories,
     /// `None` with `--offline`.
     pub(super) refreshed: Option<Refreshed>,
     /// Missing copies, newest first.
@@ -46,11 +49,12 @@ impl CatalogView {
             return Self::of(context, policy, catalog, repositories, None).await;
         }
         let (catalog, opened) = recall(context, &policy, opened).await;
-        let repositories = opened.for_reading(&policy.system, None).await;
+        let repositories = opened.clone().for_reading(&policy.system, None).await;
         let (catalog, refreshed) = brought_up(context, &policy, catalog, &repositories).await?;
         warn(context, &refreshed);
         warn_unmarked(context, &repositories);
-        Self::of(context, policy, catalog, repositories, Some(refreshed)).await
+        let view = Self::of(context, policy, catalog, repositories, Some(refreshed)).await?;
+        Ok(Self { opened, ..view })
     }
 
     async fn of(
@@ -70,7 +74,7 @@ impl CatalogView {
         };
         let gone: Vec<_> = missing.iter().filter(|missing| !is_refused(missing)).cloned().collect();
         warn_gone(context, &gone);
-        Ok(Self { policy, catalog, repositories, refreshed, missing })
+        Ok(Self { policy, catalog, repositories, opened: Repositories::default(), refreshed, missing })
     }
 
     /// Returns the entries, newest first, including those missing everywhere.
@@ -277,6 +281,21 @@ pub(super) fn say_created(context: &Context, repositories: &Repositories) {
             repository.name,
             repository.store.location()
         ));
+    }
+}
+
+/// Returns whether a repository counts as immutable, in words.
+pub(super) fn lock_words(state: &ImmutabilityState) -> String {
+    match state {
+        ImmutabilityState::Proven { at } => {
+            format!("immutable: it refused to delete what is locked on {}", format_time(*at))
+        }
+        ImmutabilityState::Refuted { at, reason } => {
+            format!("not immutable: on {} {reason}", format_time(*at))
+        }
+        ImmutabilityState::Untried => {
+            "not known to be immutable: its lock was never tried (`drctl doctor` does)".to_owned()
+        }
     }
 }
 

@@ -42,6 +42,7 @@ mod show;
 mod status;
 mod style;
 mod table;
+mod undelete;
 mod usage;
 mod verify;
 mod wal;

@@ -5,12 +5,13 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::Context;
-use super::catalog_view::{CatalogView, Freshness, GONE_HINT, word_style};
+use super::catalog_view::{CatalogView, Freshness, GONE_HINT, lock_words, word_style};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::style;
 use super::table::{Cell, TextTable};
 use crate::catalog::BackupEntry;
+use crate::recoverability::immutability::{Immutability, ImmutabilityState, immutability};
 use crate::recoverability::region::{NewestPoint, Regions, Service};
 use crate::recoverability::wal::{ForeignCluster, TimelineBranch};
 use crate::status::{
@@ -52,6 +53,14 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
         context.output.warn(&concern.message);
         context.output.note("hint: `drctl retention plan` shows what would go, and what is refused.");
     }
+    let immutable = immutability(&known.policy.repositories, &runs);
+    for Immutability { repository, state } in &immutable {
+        let words = format!("`{repository}` is {}", lock_words(state));
+        match state {
+            ImmutabilityState::Proven { .. } => context.output.note(format!("note: {words}")),
+            ImmutabilityState::Refuted { .. } | ImmutabilityState::Untried => context.output.warn(words),
+        }
+    }
     let now = context.clock.now();
     let oldest = entries.iter().map(|entry| entry.id().begun()).min();
     let drill = drill_concern(&known.policy, &runs, oldest, now);
@@ -68,6 +77,7 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
             sources: &standings,
             retention: concern.as_ref(),
             drill: drill.as_ref(),
+            immutability: &immutable,
         };
         context.output.document("status", &document);
     } else {
@@ -188,6 +198,9 @@ struct StatusDocument<'a> {
     /// What is wrong with the drills; absent where nothing is.
     #[serde(skip_serializing_if = "Option::is_none")]
     drill: Option<&'a DrillConcern>,
+    /// Of the repositories that are to lock their objects.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    immutability: &'a [Immutability],
 }
 
 fn show(

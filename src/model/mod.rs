@@ -8,6 +8,7 @@
 //! format version.
 
 mod backup_chain;
+mod calendar;
 mod checkpoint;
 mod cloud_backup;
 mod database_inventory;
@@ -23,6 +24,7 @@ mod wal;
 mod wal_check;
 
 pub use backup_chain::{BrokenChain, chain, parent};
+pub use calendar::{Bucket, Period};
 pub use checkpoint::Checkpoint;
 pub use cloud_backup::{CloudBackup, CloudBackupCopy};
 pub use database_inventory::{

@@ -20,8 +20,8 @@ pub use blocked::Blocked;
 pub use deadline::Deadline;
 pub use error::{StoreError, StoreErrorKind};
 pub use object::{
-    DetachedMetadata, Lock, ObjectInfo, ObjectVersion, Page, Precondition, PutOptions, StoreProtection,
-    UploadInfo, Written,
+    DetachedMetadata, LifecycleRemoval, LifecycleRule, Lock, ObjectInfo, ObjectVersion, Page, Precondition,
+    PutOptions, StoreProtection, UploadInfo, VersionPage, Written,
 };
 pub use object_store::{
     ChecksumSupport, MARKER, Store, StoreAdmin, Upload, delete_object, list_all, require_admin,

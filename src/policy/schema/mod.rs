@@ -110,6 +110,8 @@ table! {
             classes: KeyedTable<String, Quantity>,
             /// A GiB of an instance's storage for a month, in one zone.
             storage: Quantity,
+            /// A GiB that is stored for a month, by repository: `{ primary = 0.023, west = 0.0125 }`.
+            stored: KeyedTable<RepositoryName, Quantity>,
         }
     }
 }
