@@ -24,8 +24,8 @@ mod wal_check;
 pub use backup_chain::{BrokenChain, chain, parent};
 pub use cloud_backup::{CloudBackup, CloudBackupCopy};
 pub use database_inventory::{
-    ClusterFacts, ConfigurationFile, DatabaseFacts, Details, Extension, Grant, RoleSetting, SequenceBound,
-    SequenceState, SubscriptionFacts, TableFacts, TableKind,
+    ClusterFacts, ConfigurationFile, ContentSum, DatabaseFacts, Details, Extension, Grant, RoleSetting,
+    SequenceBound, SequenceState, SubscriptionFacts, SumScope, TableFacts, TableKind,
 };
 pub use digest::{Digest, Hasher, Sha256Hex};
 pub use id::{BackupId, BackupKind, IdError, RepositoryName, RunId, SourceName, SystemName};
