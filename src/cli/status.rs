@@ -8,6 +8,7 @@ use super::Context;
 use super::catalog_view::{CatalogView, Freshness, GONE_HINT, word_style};
 use super::error::CommandError;
 use super::exit::Exit;
+use super::rto_forecast::{PressingForecast, pressing_forecasts};
 use super::style;
 use super::table::{Cell, TextTable};
 use crate::catalog::BackupEntry;
@@ -55,6 +56,11 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
     let now = context.clock.now();
     let oldest = entries.iter().map(|entry| entry.id().begun()).min();
     let drill = drill_concern(&known.policy, &runs, oldest, now);
+    let forecasts = pressing_forecasts(&known, now).await;
+    forecasts.iter().for_each(|forecast| forecast.warn(context));
+    if !forecasts.is_empty() {
+        context.output.note("hint: `drctl drill report` shows which phase takes how long.");
+    }
     let standings = assess(&sources, &known.places(), &entries, &survey, rpo, now);
     let worst = standings.iter().map(|standing| standing.verdict).max().unwrap_or(ObjectiveVerdict::Nothing);
     if context.output.is_json() {
@@ -68,6 +74,7 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
             sources: &standings,
             retention: concern.as_ref(),
             drill: drill.as_ref(),
+            forecasts: &forecasts,
         };
         context.output.document("status", &document);
     } else {
@@ -188,6 +195,9 @@ struct StatusDocument<'a> {
     /// What is wrong with the drills; absent where nothing is.
     #[serde(skip_serializing_if = "Option::is_none")]
     drill: Option<&'a DrillConcern>,
+    /// Recoveries that come near their RTO, by what drills took; absent where none does.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    forecasts: &'a [PressingForecast],
 }
 
 fn show(

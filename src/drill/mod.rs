@@ -11,6 +11,7 @@
 //!
 //! *Not here.* How a restore is done: [`crate::restore`]. Reports: [`crate::report`].
 
+mod amcheck;
 mod checking;
 mod course;
 pub mod evidence;
@@ -31,6 +32,7 @@ mod sample;
 mod sandbox;
 mod scenario;
 mod stages;
+mod survivors;
 
 pub use period::{Period, YearMonth};
 pub use record::{
@@ -43,6 +45,7 @@ pub use run::{Concluded, Preview, preview, run};
 pub use sample::{Choice, SampleRequest, SampledRestore};
 pub use scenario::Scenario;
 pub use stages::{CUT_OVER, DETECT};
+pub use survivors::{DrillSourceError, Survivors, SurvivorsError, drilled_source, survivors};
 
 #[cfg(test)]
 pub(crate) use record::tests::passed;

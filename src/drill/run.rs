@@ -158,15 +158,15 @@ async fn conclude(
     };
     // Without evidence nothing is proven.
     let proven = proven(&record).filter(|_| sha256.is_some());
-    let outcome = match record.verdict.outcome.as_str() {
+    let outcome = match record.verdict.outcome {
         _ if run.cancel.is_cancelled() => Outcome::Interrupted,
-        "pass" if sha256.is_none() => Outcome::Degraded,
-        "pass" => Outcome::Succeeded,
-        "fail" => Outcome::Failed,
-        _ => Outcome::Degraded,
+        Judgement::Pass if sha256.is_none() => Outcome::Degraded,
+        Judgement::Pass => Outcome::Succeeded,
+        Judgement::Fail => Outcome::Failed,
+        Judgement::Undetermined => Outcome::Degraded,
     };
     let code = record.verdict.code.iter().map(|code| {
-        let cause = record.verdict.cause.clone().unwrap_or_default();
+        let cause = record.verdict.cause.map_or("", Cause::as_str);
         format!("{}: {code} ({cause})", record.verdict.outcome)
     });
     let detail = Detail {

@@ -61,8 +61,8 @@ impl Scenario {
         }
     }
 
-    /// Returns whether it restores into a temporary instance of RDS.
-    pub fn is_in_rds(self) -> bool {
+    /// Returns whether it restores what AWS keeps, into AWS.
+    pub fn is_in_aws(self) -> bool {
         matches!(self, Self::RdsSnapshot | Self::RdsPointInTime)
     }
 
