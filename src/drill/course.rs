@@ -79,6 +79,7 @@ pub(super) fn sample(
         system_identifier: manifest.and_then(Manifest::cluster),
         key_fingerprint: manifest.and_then(|manifest| key(run, manifest)).map(|(print, _)| print),
         target: choice.target,
+        as_of: request.earlier.as_ref().map(|earlier| earlier.time),
     }
 }
 
@@ -232,6 +233,7 @@ pub(super) fn empty_sample(request: &DrillRequest, choice: Option<&Choice>) -> S
         system_identifier: None,
         key_fingerprint: None,
         target: choice.and_then(|choice| choice.target),
+        as_of: request.earlier.as_ref().map(|earlier| earlier.time),
     }
 }
 

@@ -21,6 +21,7 @@ mod in_sandbox;
 pub mod integrity;
 mod judge;
 mod locate;
+mod look_back;
 mod period;
 pub mod population;
 mod rds;
@@ -34,6 +35,7 @@ mod scenario;
 mod stages;
 mod survivors;
 
+pub use look_back::{EarlierView, LookedBack, MassHiding, look_back};
 pub use period::{Period, YearMonth};
 pub use record::{
     Acknowledgement, CheckCriterion, CheckEvidence, Cleanup, Criteria, DrillIdentity, DrillPhase,

@@ -123,6 +123,9 @@ pub struct Sample {
     /// The point in time that was asked for.
     #[serde(with = "optional_utc")]
     pub target: Option<DateTime<Utc>>,
+    /// The repository was read as it was then; null where it was read as it is. Older records lack it.
+    #[serde(default, with = "optional_utc")]
+    pub as_of: Option<DateTime<Utc>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -356,6 +359,7 @@ pub(crate) mod tests {
                 system_identifier: Some(SystemIdentifier(7_000_000_000_000_000_001)),
                 key_fingerprint: Some(Sha256Hex::digest(b"key").to_string()),
                 target: None,
+                as_of: None,
             },
             environment: Environment {
                 sandbox: Some("local".to_owned()),

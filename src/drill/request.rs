@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::look_back::EarlierView;
 use super::sample::SampleRequest;
 use super::{People, Trigger};
 use crate::model::{RepositoryName, Sha256Hex, SourceName};
@@ -15,6 +16,8 @@ pub struct DrillRequest {
     pub sample: SampleRequest,
     /// Read from this repository only; the others that are in use are not called.
     pub from: Option<RepositoryName>,
+    /// Backups are read as they were at an earlier time.
+    pub earlier: Option<EarlierView>,
     /// Where sandboxes are made.
     pub root: PathBuf,
     /// Go on where it cannot be proven that the sandbox has no network.

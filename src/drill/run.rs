@@ -7,11 +7,13 @@ use super::evidence::{self, EvidenceError};
 use super::facts;
 use super::in_sandbox::{attempt, clean_up};
 use super::locate::locate;
+use super::look_back::EarlierView;
 use super::rds::{attempt_in_rds, clean_up_in_rds};
 use super::record::{DrillRecord, DrillVerdict, PreviousDrill};
 use super::request::DrillRequest;
 use super::sample::{Choice, choose};
 use super::sandbox::remove_leftovers;
+use super::scenario::Scenario;
 use super::stages::Stages;
 use crate::event::Event;
 use crate::model::{Cause, Judgement, Outcome, RepositoryName, Sha256Hex, Verdict};
@@ -19,7 +21,7 @@ use crate::platform::CancellationToken;
 use crate::repository::journal::{DRILL, Detail, ProvenCopy};
 use crate::repository::{ClockSkew, Unavailable};
 use crate::run::RunContext;
-use crate::text::format_duration;
+use crate::text::{count, format_duration, format_time};
 
 /// The time limit for the clocks of the stores.
 const CLOCKS_WITHIN: Duration = Duration::from_secs(10);
@@ -61,6 +63,9 @@ pub async fn run(run: &RunContext, request: &DrillRequest, keep: bool) -> Conclu
         );
         course.verdict.add(Judgement::Undetermined, Cause::Environment, "clock", message);
     }
+    if let Some(earlier) = &request.earlier {
+        note_earlier(earlier, request, &mut course);
+    }
     let mut stages = Stages::begin();
     let inner = reading(run, request);
     let limit = deadline(&inner.cancel, request);
@@ -92,11 +97,33 @@ pub async fn run(run: &RunContext, request: &DrillRequest, keep: bool) -> Conclu
     conclude(run, record, verdict, kept).await
 }
 
+/// Notes what the versions of the repositories tell.
+fn note_earlier(earlier: &EarlierView, request: &DrillRequest, course: &mut Course) {
+    let found = &earlier.found;
+    course.findings.extend(found.hidings.iter().map(|hiding| {
+        format!(
+            "{} were hidden or overwritten in `{}` from {} on",
+            count(hiding.objects as u64, "backup"),
+            hiding.repository,
+            format_time(hiding.since)
+        )
+    }));
+    course.findings.extend(found.unread.iter().cloned());
+    let is_read = |name: &&RepositoryName| request.from.as_ref().is_none_or(|from| from == *name);
+    if request.sample.scenario == Scenario::Ransomware
+        && let Some(name) = found.without_versions.iter().find(is_read)
+    {
+        let message = format!("`{name}` is not known to keep versions: what is overwritten there is lost");
+        course.verdict.add(Judgement::Undetermined, Cause::Environment, "no-versions", message);
+    }
+}
+
 /// Returns the context to restore in: only what may be read, and a cancellation of its own.
 fn reading(run: &RunContext, request: &DrillRequest) -> RunContext {
+    let all = request.earlier.as_ref().map_or(&run.repositories, |earlier| &earlier.repositories);
     let repositories = match &request.from {
-        Some(name) => run.repositories.clone().only(name),
-        None => run.repositories.clone(),
+        Some(name) => all.clone().only(name),
+        None => all.clone(),
     };
     RunContext { repositories, cancel: run.cancel.child_token(), ..run.clone() }
 }

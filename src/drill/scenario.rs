@@ -17,6 +17,8 @@ pub enum Scenario {
     RegionLoss,
     /// The team's host and keys are lost: the escrowed identity, and nothing this host knows, is used.
     EscrowKey,
+    /// Backups were hidden or overwritten: what was there before is restored from the versions that stores keep.
+    Ransomware,
     /// A snapshot of RDS is restored into a temporary instance.
     RdsSnapshot,
     /// RDS's automated backups are restored to a point in time, into a temporary instance.
@@ -24,12 +26,13 @@ pub enum Scenario {
 }
 
 impl Scenario {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Newest,
         Self::PointInTime,
         Self::Random,
         Self::RegionLoss,
         Self::EscrowKey,
+        Self::Ransomware,
         Self::RdsSnapshot,
         Self::RdsPointInTime,
     ];
@@ -41,6 +44,7 @@ impl Scenario {
             Self::Random => "random",
             Self::RegionLoss => "region-loss",
             Self::EscrowKey => "escrow-key",
+            Self::Ransomware => "ransomware",
             Self::RdsSnapshot => "rds-snapshot",
             Self::RdsPointInTime => "rds-point-in-time",
         }
@@ -54,6 +58,9 @@ impl Scenario {
             Self::Random => "A backup of some age is needed.",
             Self::RegionLoss => "The region of the primary repository is lost.",
             Self::EscrowKey => "This host and the operational keys are lost; the escrowed identity is left.",
+            Self::Ransomware => {
+                "Somebody who may write to the repositories hid or overwrote backups; the versions that they keep are left."
+            }
             Self::RdsSnapshot => "The RDS database is lost, and its snapshots are left.",
             Self::RdsPointInTime => {
                 "The RDS database is lost or damaged, and RDS's automated backups are left."

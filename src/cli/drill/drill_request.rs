@@ -12,8 +12,8 @@ use crate::cli::context::no_identity;
 use crate::cli::error::CommandError;
 use crate::cli::hold::person;
 use crate::drill::{
-    CUT_OVER, DETECT, DrillRequest, DrillSourceError, People, RdsDrill, SampleRequest, Scenario, Survivors,
-    SurvivorsError, Trigger, drilled_source, survivors,
+    CUT_OVER, DETECT, DrillRequest, DrillSourceError, EarlierView, People, RdsDrill, SampleRequest, Scenario,
+    Survivors, SurvivorsError, Trigger, drilled_source, look_back, survivors,
 };
 use crate::model::{RepositoryName, Sha256Hex};
 use crate::pipeline::Identities;
@@ -40,9 +40,11 @@ pub(super) async fn begin(
     let configured = drill.and_then(|drill| drill.from.as_ref());
     let left = survivors(args.scenario, &policy.repositories, args.from.as_ref(), configured);
     let left = left.map_err(not_left)?;
-    let request = request(args, policy, source, left.from.clone(), context).await?;
+    let mut request = request(args, policy, source, left.from.clone(), context).await?;
     let identities = identities(args, policy.drill.as_ref(), context).await?;
-    let (catalog, repositories) = opened(&left, policy, context).await;
+    let mut remaining = policy.clone();
+    remaining.repositories.retain(|config| left.repositories.contains(&config.name));
+    let (catalog, repositories) = opened(&left, &remaining, context).await;
     let run = RunContext::begin(
         policy.system.clone(),
         repositories,
@@ -51,7 +53,32 @@ pub(super) async fn begin(
         context.output.events(),
         context.cancel.clone(),
     );
+    request.earlier = earlier(args, &remaining, source, &run, context).await?;
     Ok((run.with_identities(identities), request))
+}
+
+/// Returns the repositories as they were at the time that is asked for, or before somebody hid backups.
+async fn earlier(
+    args: &RunArgs,
+    remaining: &Policy,
+    source: &Source,
+    run: &RunContext,
+    context: &Context,
+) -> Result<Option<EarlierView>, CommandError> {
+    let asked = args.as_of.as_deref().map(parse_time).transpose().map_err(CommandError::usage)?;
+    if args.scenario.is_in_aws() && asked.is_some() {
+        return Err(CommandError::usage("`--as-of` reads repositories, and AWS keeps this backup"));
+    }
+    if asked.is_none() && args.scenario != Scenario::Ransomware {
+        return Ok(None);
+    }
+    let stores = context.stores(remaining).await;
+    let removed = run.tombstones().await;
+    let found = look_back(&stores, &remaining.system, &source.name, &removed).await;
+    let time = asked.unwrap_or_else(|| found.last_intact(context.clock.now()));
+    let repositories = Context::repositories_as_of(&stores, time);
+    let repositories = repositories.open_for_restore(&remaining.system, None).await;
+    Ok(Some(EarlierView { repositories, time, found }))
 }
 
 fn no_source(error: DrillSourceError) -> CommandError {
@@ -110,6 +137,7 @@ async fn request(
             seed: args.seed.unwrap_or_else(seed),
         },
         from,
+        earlier: None,
         root: args.directory.clone().or_else(|| drill?.directory.clone()).unwrap_or_else(sandboxes),
         allow_unverified: policy.drill.as_ref().is_some_and(|drill| drill.allow_unverified_isolation),
         database: drill.and_then(|drill| drill.database.clone()).or(database),
@@ -163,14 +191,12 @@ fn last_due(drill: &Drill, policy: &Policy, now: DateTime<Utc>) -> Option<DateTi
 }
 
 /// Opens what the scenario leaves; the others are not even named to a store.
-async fn opened(left: &Survivors, policy: &Policy, context: &Context) -> (Option<Catalog>, Repositories) {
-    let mut remaining = policy.clone();
-    remaining.repositories.retain(|config| left.repositories.contains(&config.name));
+async fn opened(left: &Survivors, remaining: &Policy, context: &Context) -> (Option<Catalog>, Repositories) {
     let (catalog, repositories) = match left.is_host_known {
-        true => context.recall(&remaining).await,
-        false => (None, context.repositories(&remaining).await),
+        true => context.recall(remaining).await,
+        false => (None, context.repositories(remaining).await),
     };
-    (catalog, repositories.open_for_restore(&policy.system, None).await)
+    (catalog, repositories.open_for_restore(&remaining.system, None).await)
 }
 
 async fn identities(

@@ -41,6 +41,10 @@ pub(super) struct RunArgs {
     /// Read from this repository only [default: the policy's, or the last one of it]; of what RDS keeps, from this region
     #[arg(long, value_name = "REPOSITORY|REGION", conflicts_with = "also")]
     pub(super) from: Option<RepositoryName>,
+    /// Read what the repositories had at this time, from the versions that they keep [default of scenario `ransomware`:
+    /// just before backups were hidden or overwritten]
+    #[arg(long, value_name = "TIME", conflicts_with = "also")]
+    pub(super) as_of: Option<String>,
     /// A file with the identity that opens the backup [default: the policy's]
     #[arg(long, short, value_name = "FILE", env = IDENTITY, value_parser = crate::cli::path_arg::path())]
     pub(super) identity: Vec<PathBuf>,
