@@ -5,15 +5,16 @@ use std::time::Instant;
 use super::amcheck;
 use super::checking;
 use super::course::{Course, key, sample};
-use super::judge::{RestoredReach, judge_loss, judge_usable};
+use super::judge::{RestoredReach, judge_loss, judge_room, judge_usable};
 use super::locate::{Located, locate};
 use super::request::DrillRequest;
 use super::restore_sample::{NotRestored, restore};
-use super::sample::{Choice, choose};
+use super::sample::{Choice, SampledRestore, choose};
 use super::sandbox::Sandbox;
 use super::scenario::Scenario;
 use super::stages::Stages;
 use crate::model::{BackupId, Cause, Judgement, Verdict, chain};
+use crate::platform::free_space;
 use crate::policy::Probe;
 use crate::run::RunContext;
 
@@ -71,7 +72,14 @@ pub(super) async fn attempt(
             run.events.warning("it cannot be proven that what is restored reaches no network");
             course.findings.push("the sandbox was not isolated from the network".to_owned());
         }
-        restore_and_check(run, request, &sandbox, &located, &choice, course, stages).await;
+        let plain = match &choice.restore {
+            SampledRestore::Dump(backup) => located.inventory.find(backup),
+            SampledRestore::Cluster { .. } => None,
+        };
+        let plain = plain.map(|record| record.manifest.plain_size());
+        if judge_room(&mut course.verdict, plain, free_space(&request.root).ok()) {
+            restore_and_check(run, request, &sandbox, &located, &choice, course, stages).await;
+        }
     } else {
         let why = sandbox.isolation.probes.join("; ");
         let message = format!("this host cannot isolate what is restored from the network: {why}");

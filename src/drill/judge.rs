@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use super::record::{DrillVerdict, VerdictReason};
 use crate::model::{BackupKind, Cause, Judgement, Verdict};
 use crate::repository::CLOCK_TOLERANCE;
-use crate::text::format_duration;
+use crate::text::{format_duration, format_size};
 
 /// What the verdict is made from.
 #[derive(Clone, Debug, Default)]
@@ -83,6 +83,19 @@ pub(super) fn judge(mut findings: Findings) -> DrillVerdict {
         sentence: capitalized(&one_line(&sentence)),
         reasons: reasons.into_iter().map(reason).collect(),
     }
+}
+
+/// Returns whether a dump may fit, and adds that it does not. `plain`: its bytes; as text, data is at most about twice as
+/// large as in a database.
+pub(super) fn judge_room(verdict: &mut Verdict, plain: Option<u64>, free: Option<u64>) -> bool {
+    let (Some(plain), Some(free)) = (plain, free) else { return true };
+    if plain / 2 <= free {
+        return true;
+    }
+    let (plain, free) = (format_size(plain), format_size(free));
+    let message = format!("the dump has {plain}, and {free} is free where the sandbox is");
+    verdict.add(Judgement::Undetermined, Cause::Environment, "no-disk", message);
+    false
 }
 
 /// Adds that nobody could log in, and returns whether the application can use what was restored: somebody could, and no
@@ -231,6 +244,29 @@ mod tests {
         let verdict = judge(findings);
         assert_eq!((verdict.outcome, verdict.code.as_deref()), (Judgement::Fail, Some("check-failed")));
         assert!(verdict.sentence.contains("there are no tasks"), "{}", verdict.sentence);
+    }
+
+    #[test]
+    fn a_dump_that_cannot_fit_is_not_tried_and_not_blamed() {
+        let judged = |plain, free| {
+            let mut verdict = Verdict::default();
+            (judge_room(&mut verdict, plain, free), verdict)
+        };
+        for (plain, free) in [(None, Some(0)), (Some(9), None), (Some(200), Some(100))] {
+            assert_eq!(judged(plain, free), (true, Verdict::default()));
+        }
+        let (fits, verdict) = judged(Some(300 << 30), Some(100 << 30));
+        let judged = judge(Findings { verdict, rto: None, rpo: None, ..findings() });
+        assert_eq!(
+            (fits, judged.outcome, judged.cause),
+            (false, Judgement::Undetermined, Some(Cause::Environment))
+        );
+        assert_eq!(judged.code.as_deref(), Some("no-disk"));
+        assert!(
+            judged.sentence.contains("300.0 GiB") && judged.sentence.contains("100.0 GiB"),
+            "{}",
+            judged.sentence
+        );
     }
 
     #[test]

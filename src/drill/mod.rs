@@ -37,6 +37,7 @@ mod survivors;
 
 pub use look_back::{EarlierView, LookedBack, MassHiding, look_back};
 pub use period::{Period, YearMonth};
+pub use rds::rds_restore;
 pub use record::{
     Acknowledgement, CheckCriterion, CheckEvidence, Cleanup, Criteria, DrillIdentity, DrillPhase,
     DrillRecord, DrillVerdict, Environment, PassedOver, People, PreviousDrill, RECORD_FORMAT, Results,

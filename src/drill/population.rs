@@ -488,13 +488,13 @@ mod tests {
     fn before_the_first_backup_no_drill_is_missed_or_overdue() {
         let mut case = Case::new("0 5 1 * *", Tz::UTC);
         case.first_backup = Some(time("2026-02-10T01:00"));
+        assert_eq!(case.at("2026-01", "2026-02-20T00:00").overdue, None);
+        assert!(case.at("2026-01", "2026-03-20T00:00").overdue.is_some());
         case.drill("2026-04-01T05:00", Some("2026-04-01T05:00"));
         let found = case.at("2026-01 2026-04", "2026-04-10T00:00");
         let states: Vec<_> = found.occurrences.iter().map(|one| one.state.as_str()).collect();
         assert_eq!(states, ["no backup yet", "no backup yet", "missed", "done"]);
         assert!(!OccurrenceState::NoBackup.counts() && OccurrenceState::Missed.counts());
-        assert_eq!(case.at("2026-01", "2026-02-20T00:00").overdue, None);
-        assert!(case.at("2026-01", "2026-03-20T00:00").overdue.is_some());
         // A drill that took place then stays what it was.
         case.drill("2026-02-01T05:00", Some("2026-02-01T05:00"));
         assert_eq!(case.at("2026-02", "2026-04-10T00:00").occurrences[0].state, OccurrenceState::Done);

@@ -543,6 +543,11 @@ async fn an_instance_of_rds_is_made_checked_and_deleted_again() -> Outcome<()> {
         "source = \"instance\"\ndanger_unverified_isolation = true\n[[",
     )?;
 
+    // What it would make and cost is shown first, and nothing is made.
+    let plan = ["drill", "run", "--scenario", "rds-snapshot", "--plan", "-i", &identity];
+    board.system.expect(0, &plan).await?.says("drctl-drill-")?;
+    assert_eq!(instances(), before);
+
     let record = run(0, "rds-snapshot").await?;
     is(&record, "pass", "", "");
     assert_eq!(record["cleanup"]["is_complete"], true, "{record:#}");

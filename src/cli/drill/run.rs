@@ -6,9 +6,13 @@ use crate::cli::Context;
 use crate::cli::catalog_view::warn_lost;
 use crate::cli::error::CommandError;
 use crate::cli::exit::{self, Exit};
+use crate::cli::hints;
+use crate::cli::render::restore::show_plan;
 use crate::drill::{self, Concluded, Scenario};
 use crate::model::{BackupKind, Cause, Judgement, RepositoryName, SourceName};
 use crate::policy::Policy;
+use crate::restore::prepare;
+use crate::restore::rds::RdsRestoreRequest;
 
 /// The variable that names the file with an identity.
 pub(super) const IDENTITY: &str = "DRCTL_IDENTITY";
@@ -108,12 +112,16 @@ pub(super) async fn run_one(args: &RunArgs, policy: &Policy, context: &Context) 
             "scenario `point-in-time` restores by base backup and WAL, and chooses the backup itself";
         return Err(CommandError::usage(message));
     }
-    if args.plan && args.scenario.is_in_aws() {
-        return Err(CommandError::usage("`--plan` shows what goes into a sandbox of this host").hint(
-            "`drctl restore SOURCE --backup latest --to-instance NAME --plan` shows the plan in RDS.",
-        ));
-    }
     let (run, request) = begin(args, policy, context).await?;
+    if let Some(restore) = drill::rds_restore(&run, &request).filter(|_| args.plan) {
+        let prepared = prepare(&run, &restore, &request.checks).await.map_err(|error| {
+            let (exit, hints) = hints::of_refused::<RdsRestoreRequest>(&error);
+            hints.into_iter().fold(CommandError::new(exit, error), CommandError::hint)
+        })?;
+        show_plan(&context.output, &prepared, true);
+        run.close().await;
+        return Ok(Ran::Planned);
+    }
     if args.plan {
         let preview = drill::preview(&run, &request).await;
         run.close().await;

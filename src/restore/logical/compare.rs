@@ -64,8 +64,9 @@ impl Compared {
             Some(number) => count(number, noun),
             None => format!("{noun}s not compared"),
         };
+        let contents = if *summed > 0 { format!(", {summed} by content") } else { String::new() };
         let mut words = format!(
-            "{} ({counted} counted, {summed} by content, {}), {}, {}, {}",
+            "{} ({counted} counted{contents}, {}), {}, {}, {}",
             count(*tables, "table"),
             count(*rows, "row"),
             count(*sequences, "sequence"),
