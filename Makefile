@@ -31,7 +31,7 @@ test: deps fmt clippy lint unit doc deny stores scenarios ## Everything CI runs
 check: compiler fmt clippy unit ## What needs no server: formatting, lints, unit tests, the layout of the code
 
 .PHONY: bench
-bench: ## Measure against pipes and scripts (QUICK=1: small; GROUP=dump|base|wal: only that)
+bench: ## Measure against pipes and scripts (QUICK=1: small; GROUP=dump|base|wal|drill: only that)
 	@.ci/install build bench
 	DRCTL_TEST_SCRATCH=/tmp $(CARGO) bench --locked --bench against-pipes -- $(if $(QUICK),--quick) $(GROUP)
 

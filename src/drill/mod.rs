@@ -12,6 +12,7 @@
 //! *Not here.* How a restore is done: [`crate::restore`]. Reports: [`crate::report`].
 
 mod amcheck;
+mod aws_backup;
 mod checking;
 mod course;
 pub mod evidence;
@@ -43,7 +44,7 @@ pub use record::{
     DrillRecord, DrillVerdict, Environment, PassedOver, People, PreviousDrill, RECORD_FORMAT, Results,
     Sample, SampledArtifact, Trigger, VerdictReason,
 };
-pub use request::{DrillRequest, RdsDrill};
+pub use request::{DrillRequest, RdsDrill, ResourceDrill};
 pub use run::{Concluded, Preview, preview, run};
 pub use sample::{Choice, SampleRequest, SampledRestore};
 pub use scenario::Scenario;

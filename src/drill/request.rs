@@ -7,7 +7,7 @@ use super::look_back::EarlierView;
 use super::sample::SampleRequest;
 use super::{People, Trigger};
 use crate::model::{RepositoryName, Sha256Hex, SourceName};
-use crate::policy::{Check, Prices, RdsSource};
+use crate::policy::{AwsBackupSource, Check, Prices, RdsSource};
 
 /// What to drill, and by which criteria.
 #[derive(Clone, Debug)]
@@ -47,8 +47,18 @@ pub struct DrillRequest {
     pub tools: Option<PathBuf>,
     /// For the scenarios in RDS.
     pub rds: Option<RdsDrill>,
+    /// For the scenario in AWS Backup.
+    pub resource: Option<ResourceDrill>,
     /// What a real recovery would do otherwise.
     pub deviations: Vec<String>,
+}
+
+/// What a drill of AWS Backup restores from.
+#[derive(Clone, Debug)]
+pub struct ResourceDrill {
+    pub config: AwsBackupSource,
+    /// From and in this region only.
+    pub region: Option<String>,
 }
 
 /// What an RDS drill restores from.

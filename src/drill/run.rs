@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::aws_backup::{attempt_in_aws_backup, clean_up_in_aws_backup};
 use super::course::{Course, record};
 use super::evidence::{self, EvidenceError};
 use super::facts;
@@ -70,10 +71,15 @@ pub async fn run(run: &RunContext, request: &DrillRequest, keep: bool) -> Conclu
     let inner = reading(run, request);
     let limit = deadline(&inner.cancel, request);
     let clocks = std::mem::take(&mut course.verdict);
-    let (mut sandbox, mut instance) = (None, None);
-    match &request.rds {
-        Some(drill) => instance = attempt_in_rds(&inner, request, drill, &mut course, &mut stages).await,
-        None => sandbox = attempt(&inner, request, &mut course, &mut stages).await,
+    let (mut sandbox, mut instance, mut resource) = (None, None, None);
+    match (&request.rds, &request.resource) {
+        (Some(drill), _) => {
+            instance = attempt_in_rds(&inner, request, drill, &mut course, &mut stages).await;
+        }
+        (None, Some(drill)) => {
+            resource = attempt_in_aws_backup(&inner, request, drill, &mut course, &mut stages).await;
+        }
+        (None, None) => sandbox = attempt(&inner, request, &mut course, &mut stages).await,
     }
     course.verdict = Verdict::worst([&course.verdict, &clocks]);
     let is_late = stages.elapsed() >= request.deadline;
@@ -87,9 +93,12 @@ pub async fn run(run: &RunContext, request: &DrillRequest, keep: bool) -> Conclu
         course.verdict.add(Judgement::Undetermined, Cause::Tool, "interrupted", "the drill was interrupted");
     }
     let measured = stages.elapsed().as_secs_f64() - stages.uncounted();
-    let kept = match instance {
-        Some(instance) => clean_up_in_rds(run, &instance, keep, &mut course, &mut stages).await,
-        None => clean_up(sandbox, keep, &mut course, &mut stages).await,
+    let kept = match (instance, resource) {
+        (Some(instance), _) => clean_up_in_rds(run, &instance, keep, &mut course, &mut stages).await,
+        (None, Some(resource)) => {
+            clean_up_in_aws_backup(run, &resource, keep, &mut course, &mut stages).await
+        }
+        (None, None) => clean_up(sandbox, keep, &mut course, &mut stages).await,
     };
     // As late as possible: another drill may have ended meanwhile.
     let previous = previous(run).await;

@@ -23,10 +23,12 @@ pub enum Scenario {
     RdsSnapshot,
     /// RDS's automated backups are restored to a point in time, into a temporary instance.
     RdsPointInTime,
+    /// A recovery point of AWS Backup is restored into a temporary database.
+    AwsBackup,
 }
 
 impl Scenario {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Newest,
         Self::PointInTime,
         Self::Random,
@@ -35,6 +37,7 @@ impl Scenario {
         Self::Ransomware,
         Self::RdsSnapshot,
         Self::RdsPointInTime,
+        Self::AwsBackup,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -47,6 +50,7 @@ impl Scenario {
             Self::Ransomware => "ransomware",
             Self::RdsSnapshot => "rds-snapshot",
             Self::RdsPointInTime => "rds-point-in-time",
+            Self::AwsBackup => "aws-backup",
         }
     }
 
@@ -65,12 +69,13 @@ impl Scenario {
             Self::RdsPointInTime => {
                 "The RDS database is lost or damaged, and RDS's automated backups are left."
             }
+            Self::AwsBackup => "The resource is lost, and AWS Backup's recovery points are left.",
         }
     }
 
     /// Returns whether it restores what AWS keeps, into AWS.
     pub fn is_in_aws(self) -> bool {
-        matches!(self, Self::RdsSnapshot | Self::RdsPointInTime)
+        matches!(self, Self::RdsSnapshot | Self::RdsPointInTime | Self::AwsBackup)
     }
 
     /// Returns whether the RPO is measured: an older backup on purpose tells nothing of what would be lost.

@@ -97,6 +97,7 @@ pub fn drilled_source<'p>(
 ) -> Result<&'p Source, DrillSourceError> {
     let fits = |source: &&Source| match scenario {
         Scenario::RdsSnapshot | Scenario::RdsPointInTime => source.rds().is_some(),
+        Scenario::AwsBackup => source.aws_backup().is_some(),
         _ => source.login().is_some(),
     };
     // The policy's drill may be of another source than the one in AWS.

@@ -4,6 +4,7 @@
 //! enums, arrays and domains of them.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use sqlx::{AssertSqlSafe, PgConnection};
 
@@ -19,6 +20,8 @@ const BUDGET: u64 = 1 << 30;
 const TABLES: usize = 5000;
 /// How many rows are taken from each end of a large table.
 const END: u32 = 1000;
+/// How long all of it may take.
+const WITHIN: Duration = Duration::from_secs(300);
 /// More rows than these are a large table whose size the server does not know.
 const MANY_ROWS: u64 = 200_000;
 
@@ -43,11 +46,11 @@ pub enum SumRequest<'a> {
 /// writes the sums into `tables`. A sum that cannot be taken is left out: no backup fails for it.
 pub async fn sum_contents(connection: &mut PgConnection, tables: &mut [TableFacts], request: SumRequest<'_>) {
     let Some(candidates) = candidates(connection).await else { return };
-    let mut left = BUDGET;
+    let (mut left, begun) = (BUDGET, Instant::now());
     for (position, scope) in choose(tables, &candidates, request, &mut left) {
         let table = &mut tables[position];
         let key = (table.schema.clone(), table.name.clone());
-        let Some(candidate) = candidates.get(&key) else { continue };
+        let Some(candidate) = candidates.get(&key).filter(|_| begun.elapsed() < WITHIN) else { continue };
         let query = query(&qualified(&key.0, &key.1), candidate, scope);
         if !run(connection, SETTINGS).await {
             return;

@@ -282,3 +282,42 @@ async fn several_policies_are_drilled_by_one_command_and_one_that_is_wrong_stops
     assert!(Path::new(&systems[1].repository("primary")).join("second/journal/drills").is_dir());
     Ok(())
 }
+
+#[tokio::test]
+async fn what_a_job_of_aws_backup_makes_is_checked_by_a_program_and_deleted_again() -> Outcome<()> {
+    use crate::recovery_point::{EAST, Stage};
+    let arn = |name: &str| format!("arn:aws:rds:{EAST}:123456789012:db:{name}");
+    let stage = Stage::of(&arn("shop")).await?;
+    stage.system.expect(0, &["backup"]).await?;
+    let identity = stage.system.operational.display().to_string();
+    let run = async |code: i32| -> Outcome<Value> {
+        let words = ["drill", "run", "--scenario", "aws-backup", "--output", "json", "-i", &identity];
+        record(&stage.system.expect(code, &words).await?)
+    };
+    stage.system.append("[drill]\nsource = \"database\"\n")?;
+    assert_eq!(run(22).await?["verdict"]["code"], "not-isolated");
+    assert_eq!(stage.aws.world().count("StartRestoreJob"), 0);
+    // Nobody used it: that is no pass.
+    stage
+        .system
+        .rewrite("source = \"database\"\n", "source = \"database\"\ndanger_unverified_isolation = true\n")?;
+    let found = run(22).await?;
+    assert_eq!(found["verdict"]["code"], "no-login", "{found:#}");
+    assert_eq!(found["cleanup"]["is_complete"], true, "{found:#}");
+    let check = "[[drill.checks]]\nname = \"made\"\ncommand = [\"sh\", \"-c\", \"case $DRCTL_RESOURCE in *:db:drctl-drill-*) ;; *) exit 1; esac\"]\n";
+    stage.system.append(check)?;
+    let found = run(0).await?;
+    assert_eq!(found["verdict"]["outcome"], "pass", "{found:#}");
+    assert_eq!(found["sample"]["kind"], "recovery-point", "{found:#}");
+    let phase = |name: &str| {
+        let phases = found["phases"].as_array().cloned().unwrap_or_default();
+        phases.into_iter().find(|phase| phase["phase"] == name)
+    };
+    assert_eq!(phase("restore job").ok_or_else(|| format!("no job: {found:#}"))?["counts"], true);
+    assert!(found["findings"].to_string().contains("by AWS's clock"), "{found:#}");
+    assert!(found["results"]["rpo_seconds"].is_number(), "{found:#}");
+    let made: Vec<_> =
+        stage.aws.world().resources.keys().filter(|arn| arn.contains("drctl-drill")).cloned().collect();
+    assert_eq!(made, Vec::<String>::new());
+    Ok(())
+}

@@ -12,8 +12,8 @@ use crate::cli::context::no_identity;
 use crate::cli::error::CommandError;
 use crate::cli::hold::person;
 use crate::drill::{
-    CUT_OVER, DETECT, DrillRequest, DrillSourceError, EarlierView, People, RdsDrill, SampleRequest, Scenario,
-    Survivors, SurvivorsError, Trigger, drilled_source, look_back, survivors,
+    CUT_OVER, DETECT, DrillRequest, DrillSourceError, EarlierView, People, RdsDrill, ResourceDrill,
+    SampleRequest, Scenario, Survivors, SurvivorsError, Trigger, drilled_source, look_back, survivors,
 };
 use crate::model::{RepositoryName, Sha256Hex};
 use crate::pipeline::Identities;
@@ -166,6 +166,10 @@ async fn request(
         parallel: wal.map_or(2, |wal| wal.parallel),
         tools: login.and_then(|login| login.tools.clone()),
         rds: rds(args, policy, source)?,
+        resource: source.aws_backup().filter(|_| args.scenario == Scenario::AwsBackup).map(|config| {
+            let region = args.from.as_ref().map(|name| name.as_str().to_owned());
+            ResourceDrill { config: config.clone(), region }
+        }),
         deviations,
     })
 }

@@ -112,6 +112,10 @@ pub(super) async fn run_one(args: &RunArgs, policy: &Policy, context: &Context) 
             "scenario `point-in-time` restores by base backup and WAL, and chooses the backup itself";
         return Err(CommandError::usage(message));
     }
+    if args.plan && args.scenario == Scenario::AwsBackup {
+        return Err(CommandError::usage("`--plan` does not show what AWS Backup would restore")
+            .hint("`drctl restore SOURCE --to-resource KEY=VALUE --plan` does."));
+    }
     let (run, request) = begin(args, policy, context).await?;
     if let Some(restore) = drill::rds_restore(&run, &request).filter(|_| args.plan) {
         let prepared = prepare(&run, &restore, &request.checks).await.map_err(|error| {
@@ -145,6 +149,9 @@ pub(super) fn report(context: &Context, concluded: &Concluded) -> Exit {
     if let Some(kept) = kept {
         output.note(format!("kept: {kept}"));
         output.note(match record.identity.scenario.is_in_aws() {
+            true if record.identity.scenario == Scenario::AwsBackup => {
+                "hint: Delete it with AWS's own tools.".to_owned()
+            }
             true => "hint: `drctl rds cleanup` deletes the instance when it has expired.".to_owned(),
             false => format!(
                 "hint: Its server's user ends it with `pg_ctl stop -D {kept}/data`; then remove {kept}."
