@@ -38,6 +38,7 @@ mod render;
 mod repository;
 mod restore;
 mod retention;
+mod rto_forecast;
 mod show;
 mod status;
 mod style;

@@ -8,6 +8,7 @@ use super::Context;
 use super::catalog_view::{CatalogView, Freshness, GONE_HINT, lock_words, word_style};
 use super::error::CommandError;
 use super::exit::Exit;
+use super::rto_forecast::{PressingForecast, pressing_forecasts};
 use super::style;
 use super::table::{Cell, TextTable};
 use crate::catalog::BackupEntry;
@@ -64,6 +65,11 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
     let now = context.clock.now();
     let oldest = entries.iter().map(|entry| entry.id().begun()).min();
     let drill = drill_concern(&known.policy, &runs, oldest, now);
+    let forecasts = pressing_forecasts(&known, now).await;
+    forecasts.iter().for_each(|forecast| forecast.warn(context));
+    if !forecasts.is_empty() {
+        context.output.note("hint: `drctl drill report` shows which phase takes how long.");
+    }
     let standings = assess(&sources, &known.places(), &entries, &survey, rpo, now);
     let worst = standings.iter().map(|standing| standing.verdict).max().unwrap_or(ObjectiveVerdict::Nothing);
     if context.output.is_json() {
@@ -78,6 +84,7 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
             retention: concern.as_ref(),
             drill: drill.as_ref(),
             immutability: &immutable,
+            forecasts: &forecasts,
         };
         context.output.document("status", &document);
     } else {
@@ -201,6 +208,9 @@ struct StatusDocument<'a> {
     /// Of the repositories that are to lock their objects.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     immutability: &'a [Immutability],
+    /// Recoveries that come near their RTO, by what drills took; absent where none does.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    forecasts: &'a [PressingForecast],
 }
 
 fn show(

@@ -28,8 +28,8 @@ pub use calendar::{Bucket, Period};
 pub use checkpoint::Checkpoint;
 pub use cloud_backup::{CloudBackup, CloudBackupCopy};
 pub use database_inventory::{
-    ClusterFacts, ConfigurationFile, DatabaseFacts, Details, Extension, Grant, RoleSetting, SequenceBound,
-    SequenceState, SubscriptionFacts, TableFacts, TableKind,
+    ClusterFacts, ConfigurationFile, ContentSum, DatabaseFacts, Details, Extension, Grant, RoleSetting,
+    SequenceBound, SequenceState, SubscriptionFacts, SumScope, TableFacts, TableKind,
 };
 pub use digest::{Digest, Hasher, Sha256Hex};
 pub use id::{BackupId, BackupKind, IdError, RepositoryName, RunId, SourceName, SystemName};

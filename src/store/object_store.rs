@@ -64,6 +64,9 @@ pub trait Store: Send + Sync + Debug {
     }
 }
 
+/// The versions of several objects, by key.
+pub type VersionsByKey = Vec<(String, Vec<ObjectVersion>)>;
+
 /// Operations that only some stores have. An unsupported call fails with [`StoreErrorKind::Unsupported`].
 #[async_trait]
 pub trait StoreAdmin: Send + Sync {
@@ -84,6 +87,28 @@ pub trait StoreAdmin: Send + Sync {
     /// Lists the versions of exactly this key, newest first: one, unless the store keeps overwritten and
     /// deleted versions.
     async fn versions(&self, key: &str) -> Result<Vec<ObjectVersion>, StoreError>;
+
+    /// Lists all versions of the objects below a prefix, by key, the newest of each first; `None`: the store keeps only one
+    /// of each, or does not tell.
+    async fn versions_below(&self, _prefix: &str) -> Result<Option<VersionsByKey>, StoreError> {
+        Ok(None)
+    }
+
+    /// Returns the metadata of a version.
+    async fn head_version(&self, key: &str, _version: &str) -> Result<ObjectInfo, StoreError> {
+        Err(StoreFault::from(StoreErrorKind::Unsupported).at("look at", key, String::new()))
+    }
+
+    /// Returns a version: all of it, which is at most `limit` bytes, or exactly the requested ones.
+    async fn get_version(
+        &self,
+        key: &str,
+        _version: &str,
+        _range: Option<Range<u64>>,
+        _limit: u64,
+    ) -> Result<(Bytes, ObjectInfo), StoreError> {
+        Err(StoreFault::from(StoreErrorKind::Unsupported).at("read", key, String::new()))
+    }
 
     /// Deletes every version of these objects, and every mark that they were deleted, and says of each, in the order
     /// given, whether nothing of it is left. That there was nothing is a success; one that is locked is

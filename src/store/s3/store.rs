@@ -9,7 +9,8 @@ use chrono::{DateTime, Utc};
 use super::super::fault::StoreFault;
 use super::super::{
     ChecksumSupport, LifecycleRule, Lock, MARKER, ObjectInfo, ObjectVersion, Page, PutOptions, Store,
-    StoreAdmin, StoreError, StoreErrorKind, StoreProtection, Upload, UploadInfo, VersionPage, Written,
+    StoreAdmin, StoreError, StoreErrorKind, StoreProtection, Upload, UploadInfo, VersionPage, VersionsByKey,
+    Written,
 };
 use super::bucket::S3Store;
 use super::error::S3Error;
@@ -38,7 +39,7 @@ impl Store for S3Store {
     }
 
     async fn get(&self, key: &str, limit: u64) -> Result<(Bytes, ObjectInfo), StoreError> {
-        self.read(key, None, limit).await.map_err(self.fault("read", key))
+        self.read(key, None, None, limit).await.map_err(self.fault("read", key))
     }
 
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
@@ -96,6 +97,33 @@ impl StoreAdmin for S3Store {
 
     async fn versions(&self, key: &str) -> Result<Vec<ObjectVersion>, StoreError> {
         self.versions_of(key).await.map_err(self.fault("list the versions of", key))
+    }
+
+    async fn versions_below(&self, prefix: &str) -> Result<Option<VersionsByKey>, StoreError> {
+        match self.all_versions_below(prefix).await {
+            Ok(versions) => Ok(Some(versions)),
+            Err(fault) if fault.kind == StoreErrorKind::Unsupported => Ok(None),
+            Err(fault) => Err(self.fault("list the versions below", prefix)(fault)),
+        }
+    }
+
+    async fn head_version(&self, key: &str, version: &str) -> Result<ObjectInfo, StoreError> {
+        self.look_at_version(key, version).await.map_err(self.fault("look at a version of", key))
+    }
+
+    async fn get_version(
+        &self,
+        key: &str,
+        version: &str,
+        range: Option<Range<u64>>,
+        limit: u64,
+    ) -> Result<(Bytes, ObjectInfo), StoreError> {
+        let read = self.read(key, Some(version), range.as_ref().filter(|range| !range.is_empty()), limit);
+        let (bytes, info) = read.await.map_err(self.fault("read a version of", key))?;
+        match range.is_some_and(|range| range.is_empty()) {
+            true => Ok((Bytes::new(), info)),
+            false => Ok((bytes, info)),
+        }
     }
 
     async fn purge(&self, keys: &[String]) -> Vec<Result<(), StoreError>> {
