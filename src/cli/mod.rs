@@ -38,6 +38,8 @@ mod render;
 mod repository;
 mod restore;
 mod retention;
+mod run_due;
+mod schedule;
 mod show;
 mod status;
 mod style;
