@@ -39,6 +39,8 @@ mod repository;
 mod restore;
 mod retention;
 mod rto_forecast;
+mod run_due;
+mod schedule;
 mod show;
 mod status;
 mod style;
