@@ -5,12 +5,14 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::Context;
-use super::catalog_view::{CatalogView, Freshness, GONE_HINT, word_style};
+use super::catalog_view::{CatalogView, Freshness, GONE_HINT, lock_words, word_style};
 use super::error::CommandError;
 use super::exit::Exit;
+use super::rto_forecast::{PressingForecast, pressing_forecasts};
 use super::style;
 use super::table::{Cell, TextTable};
 use crate::catalog::BackupEntry;
+use crate::recoverability::immutability::{Immutability, ImmutabilityState, immutability};
 use crate::recoverability::region::{NewestPoint, Regions, Service};
 use crate::recoverability::wal::{ForeignCluster, TimelineBranch};
 use crate::status::{
@@ -52,9 +54,22 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
         context.output.warn(&concern.message);
         context.output.note("hint: `drctl retention plan` shows what would go, and what is refused.");
     }
+    let immutable = immutability(&known.policy.repositories, &runs);
+    for Immutability { repository, state } in &immutable {
+        let words = format!("`{repository}` is {}", lock_words(state));
+        match state {
+            ImmutabilityState::Proven { .. } => context.output.note(format!("note: {words}")),
+            ImmutabilityState::Refuted { .. } | ImmutabilityState::Untried => context.output.warn(words),
+        }
+    }
     let now = context.clock.now();
     let oldest = entries.iter().map(|entry| entry.id().begun()).min();
     let drill = drill_concern(&known.policy, &runs, oldest, now);
+    let forecasts = pressing_forecasts(&known, now).await;
+    forecasts.iter().for_each(|forecast| forecast.warn(context));
+    if !forecasts.is_empty() {
+        context.output.note("hint: `drctl drill report` shows which phase takes how long.");
+    }
     let standings = assess(&sources, &known.places(), &entries, &survey, rpo, now);
     let worst = standings.iter().map(|standing| standing.verdict).max().unwrap_or(ObjectiveVerdict::Nothing);
     if context.output.is_json() {
@@ -68,6 +83,8 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
             sources: &standings,
             retention: concern.as_ref(),
             drill: drill.as_ref(),
+            immutability: &immutable,
+            forecasts: &forecasts,
         };
         context.output.document("status", &document);
     } else {
@@ -188,6 +205,12 @@ struct StatusDocument<'a> {
     /// What is wrong with the drills; absent where nothing is.
     #[serde(skip_serializing_if = "Option::is_none")]
     drill: Option<&'a DrillConcern>,
+    /// Of the repositories that are to lock their objects.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    immutability: &'a [Immutability],
+    /// Recoveries that come near their RTO, by what drills took; absent where none does.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    forecasts: &'a [PressingForecast],
 }
 
 fn show(

@@ -11,6 +11,7 @@
 mod connect;
 mod connect_error;
 mod connection_url;
+mod content;
 mod control_file;
 mod environment;
 mod facts;
@@ -29,6 +30,7 @@ mod wal_record;
 
 pub use connect::close;
 pub use connect_error::ConnectError;
+pub use content::{SumRequest, sum_contents};
 pub use control_file::{ControlFileError, system_identifier_in};
 pub use facts::{count_rows, read_facts, read_sequences_again, server_major};
 pub use parameters::{ConnectionParameters, Password, ServerSession, SslMode};

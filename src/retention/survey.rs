@@ -12,7 +12,7 @@ use super::holding::{
 };
 use super::leftover::{Claim, Leftover, leftovers};
 use super::refusal::{Refusal, RefusalCode};
-use crate::catalog::{BackupEntry, BackupHistory};
+use crate::catalog::{BackupEntry, BackupHistory, UnknownRecord};
 use crate::model::{
     BackupId, Manifest, RepositoryName, RunId, SourceName, SystemIdentifier, SystemName, Timeline, WalName,
 };
@@ -36,8 +36,8 @@ pub struct KnownBackups<'c> {
     pub runs: &'c [JournalRecord],
     /// Manifests that cannot be accepted.
     pub refused: &'c [(RepositoryName, BackupId)],
-    /// Records of the journal could not be read: there may be a tombstone, or what was applied last, among them.
-    pub is_journal_whole: bool,
+    /// Records of the journal that nobody can read: there may be a tombstone, or a check that found a copy bad, among them.
+    pub unknown_records: &'c [UnknownRecord],
 }
 
 /// A survey, and what it takes to carry out a plan that is made of it.
@@ -102,6 +102,8 @@ pub async fn survey(
             Err(why) => surveyed.survey.repositories.push(unlisted(name, &why)),
         }
     }
+    let took = known.entries.iter().map(|entry| entry.manifest.ended - entry.manifest.begun);
+    surveyed.survey.longest_backup = took.max().and_then(|took| took.to_std().ok());
     surveyed.survey.holds = holds.in_force().cloned().collect();
     // A hold that is in one repository counts in all.
     let unread: Vec<_> = names.iter().filter(|name| !orphans.iter().any(|(read, _)| read == name)).collect();
@@ -110,6 +112,8 @@ pub async fn survey(
         let claim = |id: &BackupId| match () {
             () if holds.in_force().any(|hold| hold.keeps(id)) => Claim::Held,
             () if history.taken.contains(id) || find(known.entries, id).is_some() => Claim::Committed,
+            // It may be the one that a record, which nobody can read, says was taken.
+            () if !known.unknown_records.is_empty() => Claim::Committed,
             () => Claim::None,
         };
         surveyed.leftovers.extend(leftovers(name, objects, known.runs, claim, now));
@@ -155,12 +159,19 @@ async fn survey_one(
     if skew.abs() > MOST_SKEW {
         refusals.push(clock_skew(name, skew));
     }
-    if !known.is_journal_whole {
-        refusals.push(Refusal::new(
+    let unknown = known.unknown_records.iter().filter(|record| record.repository == *name);
+    refusals.extend(unknown.map(|record| {
+        Refusal::new(
             RefusalCode::ListingIncomplete,
-            "a record of the journal could not be read",
-            "`drctl catalog rebuild` says which",
-        ));
+            format!("the record `{}` in `{name}` cannot be read: {}", record.key, record.reason),
+            "bring back an older version of it (`drctl copies undelete`), or copy it from a backup of the bucket; where drctl never wrote it, remove it",
+        )
+    }));
+    match require_admin(store).map_err(in_words)?.lifecycle().await {
+        Ok(rules) => {
+            surveyed.survey.lifecycle.insert(name.clone(), rules);
+        }
+        Err(error) => surveyed.survey.lifecycle_unknown.push((name.clone(), error_chain(&error))),
     }
     // Leases before backups: what ends meanwhile is listed, and what begins meanwhile builds on what is there.
     for (lease, holder) in lease::held(store, system).await.map_err(in_words)? {

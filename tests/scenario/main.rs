@@ -13,6 +13,7 @@ mod copies_steps;
 mod demo;
 mod drill;
 mod drill_page;
+mod drill_proof;
 mod dump_facts;
 mod environment;
 mod first_day;

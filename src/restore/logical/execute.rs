@@ -1,3 +1,4 @@
+use super::compare::OTHER_CONTENTS;
 use super::database;
 use super::fetch::{Scratch, lost, to_scratch};
 use super::inactive_jobs;
@@ -288,6 +289,10 @@ async fn finish(
             for text in &compared.dangling {
                 let code = "large-objects-left-out";
                 finished.verdict.add(Judgement::Undetermined, Cause::Objective, code, text);
+            }
+            for table in &compared.other_contents {
+                let message = format!("table {table} has as many rows as were dumped, and other contents");
+                finished.verdict.add(Judgement::Fail, Cause::Backup, OTHER_CONTENTS, message);
             }
             finished.compared = Some(compared);
         }

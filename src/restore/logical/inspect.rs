@@ -13,7 +13,7 @@ use super::query::ask;
 use super::selection::SelectedEntries;
 use super::{Compared, DumpRestoreError};
 use crate::model::{DatabaseFacts, TableFacts};
-use crate::postgres::{close, count_rows, qualified, read_facts};
+use crate::postgres::{SumRequest, close, count_rows, qualified, read_facts, sum_contents};
 use crate::run::RunContext;
 use crate::source::{Unreadable, unreadable};
 
@@ -67,6 +67,10 @@ async fn read_and_compare(
     let (mut wanted, others): (Vec<TableFacts>, Vec<TableFacts>) =
         found.tables.into_iter().partition(is_wanted);
     let uncounted = count_rows(&mut connection, &mut wanted).await.map_err(DumpRestoreError::TargetFacts)?;
+    // In another version or encoding the same value may have another text.
+    if recorded.major == found.major && recorded.encoding == found.encoding {
+        sum_contents(&mut connection, &mut wanted, SumRequest::Same(&recorded.tables)).await;
+    }
     for table in &mut recorded.tables {
         if uncounted.contains(&qualified(&table.schema, &table.name)) {
             table.rows = None;
