@@ -163,6 +163,7 @@ mod tests {
             modified: at(*minutes),
             size: *size,
             is_latest: false,
+            etag: String::new(),
         };
         (key, all.iter().map(of).collect())
     }

@@ -92,13 +92,14 @@ fn at(mut versions: Vec<ObjectVersion>, time: DateTime<Utc>) -> Option<ObjectVer
 }
 
 fn sole(info: &ObjectInfo) -> ObjectVersion {
-    ObjectVersion { id: None, modified: info.modified, size: Some(info.size), is_latest: true }
+    let (size, etag) = (Some(info.size), info.etag.clone());
+    ObjectVersion { id: None, modified: info.modified, size, is_latest: true, etag }
 }
 
-/// Lists every version below a prefix, by key; of a store that keeps none, its objects.
+/// Lists every version below a prefix, by key, the newest of each first; of a store that keeps none, its objects.
 pub async fn list_versions(store: &dyn Store, prefix: &str) -> Result<VersionsByKey, StoreError> {
     let listed = match store.admin() {
-        Some(admin) => admin.versions_below(prefix).await,
+        Some(admin) => every_page(admin, prefix).await,
         None => Ok(None),
     };
     if let Some(versions) = listed? {
@@ -106,6 +107,26 @@ pub async fn list_versions(store: &dyn Store, prefix: &str) -> Result<VersionsBy
     }
     let objects = list_all(store, prefix).await?;
     Ok(objects.into_iter().map(|object| (object.key.clone(), vec![sole(&object)])).collect())
+}
+
+/// Returns what all pages list; `None`: the store keeps one version of each object, or does not tell.
+async fn every_page(admin: &dyn StoreAdmin, prefix: &str) -> Result<Option<VersionsByKey>, StoreError> {
+    let mut found: BTreeMap<String, Vec<ObjectVersion>> = BTreeMap::new();
+    let mut after = None;
+    loop {
+        let page = match admin.versions_below(prefix, after).await {
+            Ok(page) => page,
+            Err(error) if error.kind == StoreErrorKind::Unsupported => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        for (key, version) in page.versions {
+            found.entry(key).or_default().push(version);
+        }
+        after = page.next;
+        if after.is_none() {
+            return Ok(Some(found.into_iter().collect()));
+        }
+    }
 }
 
 #[async_trait]
@@ -175,7 +196,7 @@ impl Store for AsOf {
 mod tests {
     use chrono::TimeDelta;
 
-    use super::super::{StoreAdmin, UploadInfo};
+    use super::super::{StoreAdmin, UploadInfo, VersionPage};
     use super::*;
     use crate::store::directory::DirectoryStore;
 
@@ -195,6 +216,7 @@ mod tests {
                 modified: noon(*minutes),
                 size: (!is_marker).then_some(id.len() as u64),
                 is_latest: n == 0,
+                etag: String::new(),
             };
             found.into_iter().flatten().enumerate().map(version).collect()
         }
@@ -245,9 +267,16 @@ mod tests {
         async fn versions(&self, key: &str) -> Result<Vec<ObjectVersion>, StoreError> {
             Ok(self.of(key))
         }
-        async fn versions_below(&self, prefix: &str) -> Result<Option<VersionsByKey>, StoreError> {
+        async fn versions_below(
+            &self,
+            prefix: &str,
+            _: Option<(String, String)>,
+        ) -> Result<VersionPage, StoreError> {
             let below = self.0.iter().filter(|(key, _)| key.starts_with(prefix));
-            Ok(Some(below.map(|(key, _)| ((*key).to_owned(), self.of(key))).collect()))
+            let of =
+                |key: &&str| self.of(key).into_iter().map(|version| ((*key).to_owned(), version)).collect();
+            let versions = below.flat_map(|(key, _)| -> Vec<_> { of(&&**key) }).collect();
+            Ok(VersionPage { versions, next: None })
         }
         async fn head_version(&self, key: &str, version: &str) -> Result<ObjectInfo, StoreError> {
             let size = version.len() as u64;

@@ -88,12 +88,6 @@ pub trait StoreAdmin: Send + Sync {
     /// deleted versions.
     async fn versions(&self, key: &str) -> Result<Vec<ObjectVersion>, StoreError>;
 
-    /// Lists all versions of the objects below a prefix, by key, the newest of each first; `None`: the store keeps only one
-    /// of each, or does not tell.
-    async fn versions_below(&self, _prefix: &str) -> Result<Option<VersionsByKey>, StoreError> {
-        Ok(None)
-    }
-
     /// Returns the metadata of a version.
     async fn head_version(&self, key: &str, _version: &str) -> Result<ObjectInfo, StoreError> {
         Err(StoreFault::from(StoreErrorKind::Unsupported).at("look at", key, String::new()))
@@ -145,16 +139,6 @@ pub trait StoreAdmin: Send + Sync {
     /// is [`StoreErrorKind::Forbidden`].
     async fn delete_version(&self, key: &str, _version: &str) -> Result<(), StoreError> {
         Err(unsupported("delete a version of", key))
-    }
-
-    /// Returns exactly the requested bytes of one version, and the metadata of the version.
-    async fn get_version(
-        &self,
-        key: &str,
-        _version: &str,
-        _range: Range<u64>,
-    ) -> Result<(Bytes, BTreeMap<String, String>), StoreError> {
-        Err(unsupported("read a version of", key))
     }
 
     /// Makes a version of `size` bytes the newest one, by a copy in the store with all that is kept with it. Replaces

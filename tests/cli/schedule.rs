@@ -59,7 +59,11 @@ async fn what_fails_is_said_and_what_comes_after_it_is_done() -> Outcome<()> {
     shop.backup(2, &["primary", "west"]).await?;
     // There is no such server.
     let run = shop.system.expect(3, &["run-due", "-q"]).await?;
-    assert!(run.stderr.contains("error: the backup of database (logical) ended with 1: failed"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("error: the backup of database (logical) ended with 1: failed"),
+        "{}",
+        run.stderr
+    );
     assert_eq!(verified(&shop).await?, 1);
     let list = shop.system.expect(3, &["schedule", "list"]).await?;
     let row = list.stdout.lines().find(|line| line.starts_with("backup of database")).ok_or("no row")?;
@@ -106,7 +110,8 @@ async fn exported_units_and_lines_are_what_systemd_and_a_shell_accept() -> Outco
     let ran = cron.arg(command.replace("\\%", "%")).output()?;
     assert_eq!((ran.status.code(), &*ran.stdout, &*ran.stderr), (Some(0), &b""[..], &b""[..]));
 
-    let yaml = shop.system.expect(0, &["schedule", "export", "kubernetes", "--image", "drctl:1"]).await?.stdout;
+    let yaml =
+        shop.system.expect(0, &["schedule", "export", "kubernetes", "--image", "drctl:1"]).await?.stdout;
     assert!(yaml.contains("concurrencyPolicy: Forbid") && yaml.contains("image: \"drctl:1\""), "{yaml}");
     let run = shop.system.expect(2, &["schedule", "export", "kubernetes"]).await?;
     assert!(run.stderr.contains("needs the image"), "{}", run.stderr);

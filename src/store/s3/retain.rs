@@ -1,7 +1,5 @@
 //! Protects objects from loss after they are written: versions, locks and legal holds.
 
-use std::collections::BTreeMap;
-
 use aws_sdk_s3::types::{
     ObjectLockLegalHold, ObjectLockLegalHoldStatus, ObjectLockRetention, ObjectLockRetentionMode,
 };
@@ -9,7 +7,7 @@ use aws_smithy_types::DateTime as SmithyDateTime;
 use chrono::{DateTime, Utc};
 
 use super::super::fault::{StoreFault, check_key};
-use super::super::{ObjectVersion, StoreErrorKind, VersionsByKey};
+use super::super::{ObjectVersion, StoreErrorKind};
 use super::bucket::S3Store;
 use super::error::S3Error;
 use super::read::time;
@@ -47,56 +45,6 @@ impl S3Store {
         }
         versions.sort_by_key(|version| std::cmp::Reverse((version.is_latest, version.modified)));
         Ok(versions)
-    }
-
-    /// Lists all versions and delete markers below a prefix, by key, the newest of each first.
-    pub(super) async fn all_versions_below(&self, prefix: &str) -> Result<VersionsByKey, StoreFault> {
-        let full = self.full(prefix);
-        let mut found: BTreeMap<String, Vec<ObjectVersion>> = BTreeMap::new();
-        let (mut key_marker, mut id_marker) = (None, None);
-        loop {
-            let request = self.client.list_object_versions().bucket(&self.place.bucket).prefix(&full);
-            let request = request.set_key_marker(key_marker.take()).set_version_id_marker(id_marker.take());
-            let answer = request.send().await.map_err(S3Error::from)?;
-            for one in answer.versions() {
-                let size = one.size().and_then(|size| u64::try_from(size).ok());
-                let (id, modified) = (one.version_id(), time(one.last_modified()));
-                self.enter(&mut found, one.key(), id, modified, size, one.is_latest());
-            }
-            for one in answer.delete_markers() {
-                let (id, modified) = (one.version_id(), time(one.last_modified()));
-                self.enter(&mut found, one.key(), id, modified, None, one.is_latest());
-            }
-            key_marker = answer.next_key_marker().map(str::to_owned);
-            id_marker = answer.next_version_id_marker().map(str::to_owned);
-            if !answer.is_truncated().unwrap_or_default() {
-                break;
-            }
-            if key_marker.is_none() {
-                return Err(StoreFault::new(StoreErrorKind::Other, "its listing does not go on"));
-            }
-        }
-        for versions in found.values_mut() {
-            versions.sort_by_key(|version| std::cmp::Reverse((version.is_latest, version.modified)));
-        }
-        Ok(found.into_iter().collect())
-    }
-
-    fn enter(
-        &self,
-        found: &mut BTreeMap<String, Vec<ObjectVersion>>,
-        key: Option<&str>,
-        id: Option<&str>,
-        modified: DateTime<Utc>,
-        size: Option<u64>,
-        is_latest: Option<bool>,
-    ) {
-        let Some(key) = key.and_then(|key| self.relative(key)).filter(|key| !key.ends_with('/')) else {
-            return;
-        };
-        let id = id.map(str::to_owned);
-        let version = ObjectVersion { id, modified, size, is_latest: is_latest.unwrap_or_default() };
-        found.entry(key.to_owned()).or_default().push(version);
     }
 
     /// `mode`: of an object that is not locked yet; `None`: then it is an error.

@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -9,8 +8,7 @@ use chrono::{DateTime, Utc};
 use super::super::fault::StoreFault;
 use super::super::{
     ChecksumSupport, LifecycleRule, Lock, MARKER, ObjectInfo, ObjectVersion, Page, PutOptions, Store,
-    StoreAdmin, StoreError, StoreErrorKind, StoreProtection, Upload, UploadInfo, VersionPage, VersionsByKey,
-    Written,
+    StoreAdmin, StoreError, StoreErrorKind, StoreProtection, Upload, UploadInfo, VersionPage, Written,
 };
 use super::bucket::S3Store;
 use super::error::S3Error;
@@ -99,14 +97,6 @@ impl StoreAdmin for S3Store {
         self.versions_of(key).await.map_err(self.fault("list the versions of", key))
     }
 
-    async fn versions_below(&self, prefix: &str) -> Result<Option<VersionsByKey>, StoreError> {
-        match self.all_versions_below(prefix).await {
-            Ok(versions) => Ok(Some(versions)),
-            Err(fault) if fault.kind == StoreErrorKind::Unsupported => Ok(None),
-            Err(fault) => Err(self.fault("list the versions below", prefix)(fault)),
-        }
-    }
-
     async fn head_version(&self, key: &str, version: &str) -> Result<ObjectInfo, StoreError> {
         self.look_at_version(key, version).await.map_err(self.fault("look at a version of", key))
     }
@@ -153,15 +143,6 @@ impl StoreAdmin for S3Store {
 
     async fn delete_version(&self, key: &str, version: &str) -> Result<(), StoreError> {
         self.remove_version(key, version).await.map_err(self.fault("delete a version of", key))
-    }
-
-    async fn get_version(
-        &self,
-        key: &str,
-        version: &str,
-        range: Range<u64>,
-    ) -> Result<(Bytes, BTreeMap<String, String>), StoreError> {
-        self.read_version(key, version, range).await.map_err(self.fault("read a version of", key))
     }
 
     async fn copy_version(
