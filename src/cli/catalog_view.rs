@@ -23,6 +23,13 @@ pub(super) struct Freshness {
     pub(super) offline: bool,
 }
 
+/// Whether a command has said yet what is wrong with the repositories.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    First,
+    Before,
+}
+
 /// The known facts about the policy's backups, after the repositories were queried.
 pub(super) struct CatalogView {
     pub(super) policy: Policy,
@@ -42,23 +49,36 @@ impl CatalogView {
     /// not be queried are reported on stderr.
     pub(super) async fn open(context: &Context, offline: bool) -> Result<Self, CommandError> {
         let policy = context.policy()?;
-        let opened = context.repositories(&policy).await;
-        if offline {
-            let (catalog, _) = context.catalog(&policy).await?.remember(&opened).await?;
-            let repositories = Repositories::default();
-            return Self::of(context, policy, catalog, repositories, None).await;
+        if !offline {
+            return Self::open_known(context, policy, Known::First).await;
         }
+        let opened = context.repositories(&policy).await;
+        let (catalog, _) = context.catalog(&policy).await?.remember(&opened).await?;
+        Self::of(policy, catalog, Repositories::default(), None).await.inspect(|view| view.warn_gone(context))
+    }
+
+    /// Opens it for a policy that was read, asking the repositories.
+    pub(super) async fn open_known(
+        context: &Context,
+        policy: Policy,
+        known: Known,
+    ) -> Result<Self, CommandError> {
+        let opened = context.repositories(&policy).await;
         let (catalog, opened) = recall(context, &policy, opened).await;
         let repositories = opened.clone().for_reading(&policy.system, None).await;
         let (catalog, refreshed) = brought_up(context, &policy, catalog, &repositories).await?;
-        warn(context, &refreshed);
-        warn_unmarked(context, &repositories);
-        let view = Self::of(context, policy, catalog, repositories, Some(refreshed)).await?;
+        if known == Known::First {
+            warn(context, &refreshed);
+            warn_unmarked(context, &repositories);
+        }
+        let view = Self::of(policy, catalog, repositories, Some(refreshed)).await?;
+        if known == Known::First {
+            view.warn_gone(context);
+        }
         Ok(Self { opened, ..view })
     }
 
     async fn of(
-        context: &Context,
         policy: Policy,
         catalog: Catalog,
         repositories: Repositories,
@@ -66,15 +86,18 @@ impl CatalogView {
     ) -> Result<Self, CommandError> {
         let history = catalog.history().await?;
         let missing = missing(&policy, &catalog, refreshed.as_ref(), &history).await?;
+        Ok(Self { policy, catalog, repositories, opened: Repositories::default(), refreshed, missing })
+    }
+
+    fn warn_gone(&self, context: &Context) {
         // A manifest that is not accepted was reported already.
         let is_refused = |missing: &MissingCopy| {
-            refreshed.iter().flat_map(|refreshed| &refreshed.refused).any(|refused| {
+            self.refreshed.iter().flat_map(|refreshed| &refreshed.refused).any(|refused| {
                 (&refused.backup, &refused.repository) == (&missing.backup, &missing.repository)
             })
         };
-        let gone: Vec<_> = missing.iter().filter(|missing| !is_refused(missing)).cloned().collect();
+        let gone: Vec<_> = self.missing.iter().filter(|missing| !is_refused(missing)).cloned().collect();
         warn_gone(context, &gone);
-        Ok(Self { policy, catalog, repositories, opened: Repositories::default(), refreshed, missing })
     }
 
     /// Returns the entries, newest first, including those missing everywhere.
@@ -308,6 +331,7 @@ pub(super) fn state_word(
     match missing.obstacle(entry.id(), &repository.name) {
         Some(Obstacle::Broken(_)) => "broken",
         Some(Obstacle::MissingWal(_)) => "not yet restorable",
+        Some(Obstacle::OtherHistory(_)) => "not restorable",
         Some(Obstacle::Unknown(_)) => "unknown",
         None => copy_word(entry.copy(&repository.name), repository.reached),
     }
@@ -329,8 +353,8 @@ pub(super) fn word_style(word: &str) -> anstyle::Style {
         "checked" | "proven" | "ok" | "good" => style::GOOD,
         "missing" | "missing copy" | "bad copy" | "no marker" | "wrong clock" | "not yet restorable"
         | "behind" | "late" | "stalled" | "unknown" | "not reached" => style::WARN,
-        "gone" | "bad" | "broken" | "gap" | "bad log" | "lost" | "objective missed" | "another cluster"
-        | "nothing to restore" | "damaged pages" | "no base backup" => style::BAD,
+        "gone" | "bad" | "broken" | "not restorable" | "gap" | "bad log" | "lost" | "objective missed"
+        | "another cluster" | "nothing to restore" | "damaged pages" | "no base backup" => style::BAD,
         _ => anstyle::Style::new(),
     }
 }

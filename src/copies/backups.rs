@@ -23,6 +23,9 @@ use crate::store::PutOptions;
 use crate::text::error_chain;
 use crate::verify::read_copy::{Examined, examine};
 
+/// The verb of the journal's records.
+pub const VERB: &str = "copies-sync";
+
 /// A backup that a repository lacks, completely or in part.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SyncItem {
@@ -151,7 +154,7 @@ pub async fn execute(
     transfer: Transfer,
     locks: &[(SourceName, RepositoryName, PutOptions)],
 ) -> SyncReport {
-    run.events.emit(&Event::RunBegan { run: run.id.clone(), verb: "copies-sync" });
+    run.events.emit(&Event::RunBegan { run: run.id.clone(), verb: VERB });
     let copier_for = |item: &SyncItem| {
         let repository = run.repositories.find(&item.to)?;
         let lock = locks
@@ -214,7 +217,7 @@ pub async fn execute(
         () => Outcome::Degraded,
     };
     let detail = Detail { checks, backups: done.into_iter().collect(), reasons, ..Detail::default() };
-    let unrecorded = run.conclude("copies-sync", outcome, detail).await;
+    let unrecorded = run.conclude(VERB, outcome, detail).await;
     SyncReport { backups, records, records_failed, interrupted, unrecorded }
 }
 

@@ -180,7 +180,7 @@ async fn manifest_of(
     if size > MANIFEST_LIMIT {
         return Ok(None);
     }
-    let (bytes, _) = admin.get_version(&key, version, 0..size).await?;
+    let (bytes, _) = admin.get_version(&key, version, None, size).await?;
     Ok(manifest::parse(&bytes, system, backup).ok())
 }
 
@@ -194,10 +194,10 @@ async fn digest(
     let (mut hasher, mut metadata) = (Hasher::default(), BTreeMap::new());
     while hasher.size() < size {
         let portion = hasher.size()..(hasher.size() + PORTION).min(size);
-        match admin.get_version(key, id, portion).await {
-            Ok((bytes, kept)) => {
+        match admin.get_version(key, id, Some(portion), PORTION).await {
+            Ok((bytes, info)) => {
                 hasher.update(&bytes);
-                metadata = kept;
+                metadata = info.metadata;
             }
             Err(error) if error.kind == StoreErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),

@@ -22,7 +22,7 @@ use crate::repository::journal::JournalRecord;
 use crate::repository::{Repositories, Repository, layout, lease};
 use crate::store::{StoreError, require_admin};
 use crate::text::{error_chain, format_duration};
-use crate::wal::{Archive, cluster, tags};
+use crate::wal::{Archive, Provenance, checkpoint_segment, cluster, tags};
 
 /// A host whose clock differs by more from a store's does not know what day it is.
 const MOST_SKEW: TimeDelta = TimeDelta::minutes(5);
@@ -194,6 +194,7 @@ async fn survey_one(
                 // An intact backup is never removed for one of damaged data.
                 let is_bad = lacks.is_some()
                     || entry.manifest.is_damaged()
+                    || is_of_other_history(repository, &entry.manifest).await.map_err(in_words)?
                     || copy.last_check.as_ref().is_some_and(|check| !check.is_good());
                 holdings.refusals.extend(lacks.map(|object| incomplete(id, name, object)));
                 holdings.backups.push(held_backup(&entry.manifest, copy.state, is_bad));
@@ -236,6 +237,16 @@ async fn survey_one(
     }
     listed.objects.retain(|id, _| !listed.manifests.contains(id));
     Ok((RepositoryHoldings { name: name.clone(), sources, refusals }, listed.objects))
+}
+
+/// Returns whether the WAL of a repository is of another server than the one that a base backup was taken from.
+async fn is_of_other_history(repository: &Repository, manifest: &Manifest) -> Result<bool, StoreError> {
+    let (Some(archive), Some(physical)) = (Archive::from_manifest(manifest), &manifest.physical) else {
+        return Ok(false);
+    };
+    let Some(segment) = checkpoint_segment(physical) else { return Ok(false) };
+    let found = tags(&*repository.store, &archive, WalName::Segment(segment)).await?;
+    Ok(matches!(Provenance::of(physical, found.as_ref()), Provenance::Other(_)))
 }
 
 fn find<'e>(entries: &'e [BackupEntry], id: &BackupId) -> Option<&'e BackupEntry> {

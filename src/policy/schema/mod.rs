@@ -54,8 +54,7 @@ table! {
             /// How long backups are kept. Nothing is ever removed without this table, and nothing but by
             /// `drctl retention apply`.
             retention: RetentionTable,
-            /// When backups are taken. Checked now, used by a later version: until then, let cron or a
-            /// systemd timer run `drctl backup`.
+            /// When backups are taken and verified, and retention is applied, by `drctl run-due`.
             schedule: ScheduleTable,
             /// What `drctl drill run` restores, and its checks.
             drill: DrillTable,
