@@ -169,6 +169,7 @@ mod tests {
             modified: at(*minutes),
             size: *size,
             is_latest: false,
+            etag: String::new(),
         };
         (key, all.iter().map(of).collect())
     }

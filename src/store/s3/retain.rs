@@ -1,7 +1,5 @@
 //! Protects objects from loss after they are written: versions, locks and legal holds.
 
-use std::collections::BTreeMap;
-
 use aws_sdk_s3::types::{
     ObjectLockLegalHold, ObjectLockLegalHoldStatus, ObjectLockRetention, ObjectLockRetentionMode,
 };
@@ -9,10 +7,12 @@ use aws_smithy_types::DateTime as SmithyDateTime;
 use chrono::{DateTime, Utc};
 
 use super::super::fault::{StoreFault, check_key};
-use super::super::{ObjectVersion, StoreErrorKind, VersionsByKey};
+use super::super::{ObjectVersion, StoreErrorKind};
 use super::bucket::S3Store;
 use super::error::S3Error;
 use super::read::time;
+use super::versions::{marker, version};
+use crate::policy::LockMode;
 
 impl S3Store {
     pub(super) async fn versions_of(&self, key: &str) -> Result<Vec<ObjectVersion>, StoreFault> {
@@ -32,19 +32,9 @@ impl S3Store {
                 .await
                 .map_err(S3Error::from)?;
             let objects = answer.versions().iter().filter(|one| one.key() == Some(&full));
-            versions.extend(objects.map(|one| ObjectVersion {
-                id: one.version_id().map(str::to_owned),
-                modified: time(one.last_modified()),
-                size: one.size().and_then(|size| u64::try_from(size).ok()),
-                is_latest: one.is_latest().unwrap_or_default(),
-            }));
+            versions.extend(objects.map(version));
             let markers = answer.delete_markers().iter().filter(|one| one.key() == Some(&full));
-            versions.extend(markers.map(|one| ObjectVersion {
-                id: one.version_id().map(str::to_owned),
-                modified: time(one.last_modified()),
-                size: None,
-                is_latest: one.is_latest().unwrap_or_default(),
-            }));
+            versions.extend(markers.map(marker));
             key_marker = answer.next_key_marker().map(str::to_owned);
             // The listing is sorted by key: longer keys with this prefix follow.
             let goes_on = key_marker.as_ref().is_some_and(|next| *next <= full);
@@ -57,76 +47,36 @@ impl S3Store {
         Ok(versions)
     }
 
-    /// Lists all versions and delete markers below a prefix, by key, the newest of each first.
-    pub(super) async fn all_versions_below(&self, prefix: &str) -> Result<VersionsByKey, StoreFault> {
-        let full = self.full(prefix);
-        let mut found: BTreeMap<String, Vec<ObjectVersion>> = BTreeMap::new();
-        let (mut key_marker, mut id_marker) = (None, None);
-        loop {
-            let request = self.client.list_object_versions().bucket(&self.place.bucket).prefix(&full);
-            let request = request.set_key_marker(key_marker.take()).set_version_id_marker(id_marker.take());
-            let answer = request.send().await.map_err(S3Error::from)?;
-            for one in answer.versions() {
-                let size = one.size().and_then(|size| u64::try_from(size).ok());
-                let (id, modified) = (one.version_id(), time(one.last_modified()));
-                self.enter(&mut found, one.key(), id, modified, size, one.is_latest());
-            }
-            for one in answer.delete_markers() {
-                let (id, modified) = (one.version_id(), time(one.last_modified()));
-                self.enter(&mut found, one.key(), id, modified, None, one.is_latest());
-            }
-            key_marker = answer.next_key_marker().map(str::to_owned);
-            id_marker = answer.next_version_id_marker().map(str::to_owned);
-            if !answer.is_truncated().unwrap_or_default() {
-                break;
-            }
-            if key_marker.is_none() {
-                return Err(StoreFault::new(StoreErrorKind::Other, "its listing does not go on"));
-            }
-        }
-        for versions in found.values_mut() {
-            versions.sort_by_key(|version| std::cmp::Reverse((version.is_latest, version.modified)));
-        }
-        Ok(found.into_iter().collect())
-    }
-
-    fn enter(
+    /// `mode`: of an object that is not locked yet; `None`: then it is an error.
+    pub(super) async fn extend_retention(
         &self,
-        found: &mut BTreeMap<String, Vec<ObjectVersion>>,
-        key: Option<&str>,
-        id: Option<&str>,
-        modified: DateTime<Utc>,
-        size: Option<u64>,
-        is_latest: Option<bool>,
-    ) {
-        let Some(key) = key.and_then(|key| self.relative(key)).filter(|key| !key.ends_with('/')) else {
-            return;
-        };
-        let id = id.map(str::to_owned);
-        let version = ObjectVersion { id, modified, size, is_latest: is_latest.unwrap_or_default() };
-        found.entry(key.to_owned()).or_default().push(version);
-    }
-
-    pub(super) async fn extend_retention(&self, key: &str, until: DateTime<Utc>) -> Result<(), StoreFault> {
+        key: &str,
+        until: DateTime<Utc>,
+        mode: Option<LockMode>,
+    ) -> Result<(), StoreFault> {
         check_key(key)?;
         let (bucket, full) = (&self.place.bucket, self.full(key));
         let answer = self.client.get_object_retention().bucket(bucket).key(&full).send().await;
-        let unlocked = || StoreFault::new(StoreErrorKind::Unsupported, "the object is not locked");
         let retention = match answer.map_err(S3Error::from) {
-            Ok(answer) => answer.retention.ok_or_else(unlocked)?,
+            Ok(answer) => answer.retention,
             // The codes of AWS and Ceph.
             Err(refusal)
                 if refusal.is("NoSuchObjectLockConfiguration")
                     || refusal.is("ObjectLockConfigurationNotFoundError") =>
             {
-                return Err(unlocked());
+                None
             }
             Err(refusal) => return Err(refusal.into()),
         };
-        if time(retention.retain_until_date()) >= until {
-            return Ok(());
-        }
-        let mode = retention.mode().cloned().unwrap_or(ObjectLockRetentionMode::Governance);
+        let mode = match (&retention, mode) {
+            (Some(retention), _) if time(retention.retain_until_date()) >= until => return Ok(()),
+            (Some(retention), _) => retention.mode().cloned().unwrap_or(ObjectLockRetentionMode::Governance),
+            (None, Some(LockMode::Governance)) => ObjectLockRetentionMode::Governance,
+            (None, Some(LockMode::Compliance)) => ObjectLockRetentionMode::Compliance,
+            (None, None) => {
+                return Err(StoreFault::new(StoreErrorKind::Unsupported, "the object is not locked"));
+            }
+        };
         let retention = ObjectLockRetention::builder()
             .mode(mode)
             .retain_until_date(SmithyDateTime::from_millis(until.timestamp_millis()))
