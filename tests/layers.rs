@@ -31,7 +31,7 @@ const LAYERS: [&[&str]; 15] = [
         "rds_admin",
     ],
     &["drill"],
-    &["report"],
+    &["report", "schedule"],
     &["cli"],
 ];
 

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use super::fault::StoreFault;
 use super::{
     ObjectInfo, ObjectVersion, Page, PutOptions, Store, StoreAdmin, StoreError, StoreErrorKind, Upload,
-    Written, list_all,
+    VersionsByKey, Written, list_all,
 };
 
 /// A store as it was at a time: of each key, the newest version from then or before; nothing written or deleted since. It
@@ -64,26 +64,23 @@ impl AsOf {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns bytes of a version with its metadata; without a name it is the only one.
+    /// Returns a version's bytes; without a name it is the only one.
     async fn read(
         &self,
         key: &str,
         version: &ObjectVersion,
-        range: Range<u64>,
-    ) -> Result<(Bytes, BTreeMap<String, String>), StoreError> {
-        match (&version.id, self.store.admin()) {
-            (Some(id), Some(admin)) => admin.get_version(key, id, range).await,
-            _ => {
+        range: Option<Range<u64>>,
+        limit: u64,
+    ) -> Result<(Bytes, ObjectInfo), StoreError> {
+        match (&version.id, self.store.admin(), range) {
+            (Some(id), Some(admin), range) => admin.get_version(key, id, range, limit).await,
+            (_, _, None) => self.store.get(key, limit).await,
+            (_, _, Some(range)) => {
                 let info = self.store.head(key).await?.ok_or_else(|| self.missing(key))?;
-                Ok((self.store.get_range(key, range).await?, info.metadata))
+                Ok((self.store.get_range(key, range).await?, info))
             }
         }
     }
-}
-
-fn info(key: &str, version: &ObjectVersion, metadata: BTreeMap<String, String>) -> ObjectInfo {
-    let (size, etag) = (version.size.unwrap_or_default(), version.etag.clone());
-    ObjectInfo { key: key.to_owned(), size, etag, modified: version.modified, metadata }
 }
 
 /// Returns the newest version that is no newer than `time`, unless that is a delete marker.
@@ -95,35 +92,41 @@ fn at(mut versions: Vec<ObjectVersion>, time: DateTime<Utc>) -> Option<ObjectVer
 }
 
 fn sole(info: &ObjectInfo) -> ObjectVersion {
-    let (modified, size, etag) = (info.modified, Some(info.size), info.etag.clone());
-    ObjectVersion { id: None, modified, size, is_latest: true, etag }
+    let (size, etag) = (Some(info.size), info.etag.clone());
+    ObjectVersion { id: None, modified: info.modified, size, is_latest: true, etag }
 }
 
-/// The versions of several objects, by key, the newest of each first.
-pub type VersionsByKey = Vec<(String, Vec<ObjectVersion>)>;
-
-/// Lists every version below a prefix, by key; of a store that keeps none, its objects.
+/// Lists every version below a prefix, by key, the newest of each first; of a store that keeps none, its objects.
 pub async fn list_versions(store: &dyn Store, prefix: &str) -> Result<VersionsByKey, StoreError> {
-    let mut found = VersionsByKey::new();
-    let mut after = None;
-    while let Some(admin) = store.admin() {
-        let page = match admin.versions_below(prefix, after).await {
-            Err(error) if error.kind == StoreErrorKind::Unsupported => break,
-            page => page?,
-        };
-        for (key, version) in page.versions {
-            match found.last_mut() {
-                Some((last, versions)) if *last == key => versions.push(version),
-                _ => found.push((key, vec![version])),
-            }
-        }
-        match page.next {
-            Some(next) => after = Some(next),
-            None => return Ok(found),
-        }
+    let listed = match store.admin() {
+        Some(admin) => every_page(admin, prefix).await,
+        None => Ok(None),
+    };
+    if let Some(versions) = listed? {
+        return Ok(versions);
     }
     let objects = list_all(store, prefix).await?;
     Ok(objects.into_iter().map(|object| (object.key.clone(), vec![sole(&object)])).collect())
+}
+
+/// Returns what all pages list; `None`: the store keeps one version of each object, or does not tell.
+async fn every_page(admin: &dyn StoreAdmin, prefix: &str) -> Result<Option<VersionsByKey>, StoreError> {
+    let mut found: BTreeMap<String, Vec<ObjectVersion>> = BTreeMap::new();
+    let mut after = None;
+    loop {
+        let page = match admin.versions_below(prefix, after).await {
+            Ok(page) => page,
+            Err(error) if error.kind == StoreErrorKind::Unsupported => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        for (key, version) in page.versions {
+            found.entry(key).or_default().push(version);
+        }
+        after = page.next;
+        if after.is_none() {
+            return Ok(Some(found.into_iter().collect()));
+        }
+    }
 }
 
 #[async_trait]
@@ -142,25 +145,21 @@ impl Store for AsOf {
 
     async fn head(&self, key: &str) -> Result<Option<ObjectInfo>, StoreError> {
         let Some(version) = self.version(key).await? else { return Ok(None) };
-        // Only a read returns what is kept with a version.
-        let range = 0..version.size.unwrap_or_default().min(1);
-        let (_, metadata) = self.read(key, &version, range).await?;
-        Ok(Some(info(key, &version, metadata)))
+        match (&version.id, self.store.admin()) {
+            (Some(id), Some(admin)) => admin.head_version(key, id).await.map(Some),
+            _ => self.store.head(key).await,
+        }
     }
 
     async fn get(&self, key: &str, limit: u64) -> Result<(Bytes, ObjectInfo), StoreError> {
         let version = self.version(key).await?.ok_or_else(|| self.missing(key))?;
-        let size = version.size.unwrap_or_default();
-        if size > limit {
-            return Err(StoreFault::from(StoreErrorKind::TooLarge).at("read", key, self.location()));
-        }
-        let (bytes, metadata) = self.read(key, &version, 0..size).await?;
-        Ok((bytes, info(key, &version, metadata)))
+        self.read(key, &version, None, limit).await
     }
 
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
         let version = self.version(key).await?.ok_or_else(|| self.missing(key))?;
-        Ok(self.read(key, &version, range).await?.0)
+        let limit = range.end.saturating_sub(range.start);
+        Ok(self.read(key, &version, Some(range), limit).await?.0)
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, StoreError> {
@@ -172,7 +171,13 @@ impl Store for AsOf {
             let version = at(versions, self.time);
             self.known().insert(key.clone(), version.clone());
             let Some(version) = version else { continue };
-            objects.push(info(&key, &version, BTreeMap::new()));
+            objects.push(ObjectInfo {
+                key,
+                size: version.size.unwrap_or_default(),
+                etag: String::new(),
+                modified: version.modified,
+                metadata: BTreeMap::new(),
+            });
         }
         objects.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(Page { objects, next: None })
@@ -268,17 +273,31 @@ mod tests {
             _: Option<(String, String)>,
         ) -> Result<VersionPage, StoreError> {
             let below = self.0.iter().filter(|(key, _)| key.starts_with(prefix));
-            let each = |key: &'static str| self.of(key).into_iter().map(|version| (key.to_owned(), version));
-            Ok(VersionPage { versions: below.flat_map(|(key, _)| each(key)).collect(), next: None })
+            let of =
+                |key: &&str| self.of(key).into_iter().map(|version| ((*key).to_owned(), version)).collect();
+            let versions = below.flat_map(|(key, _)| -> Vec<_> { of(&&**key) }).collect();
+            Ok(VersionPage { versions, next: None })
+        }
+        async fn head_version(&self, key: &str, version: &str) -> Result<ObjectInfo, StoreError> {
+            let size = version.len() as u64;
+            Ok(ObjectInfo {
+                key: key.to_owned(),
+                size,
+                etag: String::new(),
+                modified: noon(0),
+                metadata: BTreeMap::new(),
+            })
         }
         async fn get_version(
             &self,
-            _: &str,
+            key: &str,
             version: &str,
-            range: Range<u64>,
-        ) -> Result<(Bytes, BTreeMap<String, String>), StoreError> {
+            range: Option<Range<u64>>,
+            _: u64,
+        ) -> Result<(Bytes, ObjectInfo), StoreError> {
             let bytes = Bytes::copy_from_slice(version.as_bytes());
-            Ok((bytes.slice(range.start as usize..range.end as usize), BTreeMap::new()))
+            let range = range.map_or(0..bytes.len(), |range| range.start as usize..range.end as usize);
+            Ok((bytes.slice(range), self.head_version(key, version).await?))
         }
         async fn purge(&self, _: &[String]) -> Vec<Result<(), StoreError>> {
             panic!("deleted from")

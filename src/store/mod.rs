@@ -17,7 +17,7 @@ pub mod s3;
 pub mod testing;
 mod throttled;
 
-pub use as_of::{AsOf, VersionsByKey, list_versions};
+pub use as_of::{AsOf, list_versions};
 pub use blocked::Blocked;
 pub use deadline::Deadline;
 pub use error::{StoreError, StoreErrorKind};
@@ -26,6 +26,6 @@ pub use object::{
     PutOptions, StoreProtection, UploadInfo, VersionPage, Written,
 };
 pub use object_store::{
-    ChecksumSupport, MARKER, Store, StoreAdmin, Upload, delete_object, list_all, require_admin,
+    ChecksumSupport, MARKER, Store, StoreAdmin, Upload, VersionsByKey, delete_object, list_all, require_admin,
 };
 pub use throttled::Throttled;

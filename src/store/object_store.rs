@@ -64,6 +64,9 @@ pub trait Store: Send + Sync + Debug {
     }
 }
 
+/// The versions of several objects, by key.
+pub type VersionsByKey = Vec<(String, Vec<ObjectVersion>)>;
+
 /// Operations that only some stores have. An unsupported call fails with [`StoreErrorKind::Unsupported`].
 #[async_trait]
 pub trait StoreAdmin: Send + Sync {
@@ -84,6 +87,22 @@ pub trait StoreAdmin: Send + Sync {
     /// Lists the versions of exactly this key, newest first: one, unless the store keeps overwritten and
     /// deleted versions.
     async fn versions(&self, key: &str) -> Result<Vec<ObjectVersion>, StoreError>;
+
+    /// Returns the metadata of a version.
+    async fn head_version(&self, key: &str, _version: &str) -> Result<ObjectInfo, StoreError> {
+        Err(StoreFault::from(StoreErrorKind::Unsupported).at("look at", key, String::new()))
+    }
+
+    /// Returns a version: all of it, which is at most `limit` bytes, or exactly the requested ones.
+    async fn get_version(
+        &self,
+        key: &str,
+        _version: &str,
+        _range: Option<Range<u64>>,
+        _limit: u64,
+    ) -> Result<(Bytes, ObjectInfo), StoreError> {
+        Err(StoreFault::from(StoreErrorKind::Unsupported).at("read", key, String::new()))
+    }
 
     /// Deletes every version of these objects, and every mark that they were deleted, and says of each, in the order
     /// given, whether nothing of it is left. That there was nothing is a success; one that is locked is
@@ -120,16 +139,6 @@ pub trait StoreAdmin: Send + Sync {
     /// is [`StoreErrorKind::Forbidden`].
     async fn delete_version(&self, key: &str, _version: &str) -> Result<(), StoreError> {
         Err(unsupported("delete a version of", key))
-    }
-
-    /// Returns exactly the requested bytes of one version, and the metadata of the version.
-    async fn get_version(
-        &self,
-        key: &str,
-        _version: &str,
-        _range: Range<u64>,
-    ) -> Result<(Bytes, BTreeMap<String, String>), StoreError> {
-        Err(unsupported("read a version of", key))
     }
 
     /// Makes a version of `size` bytes the newest one, by a copy in the store with all that is kept with it. Replaces

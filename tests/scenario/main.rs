@@ -87,6 +87,7 @@ mod upkeep;
 mod wal;
 mod wal_configure;
 mod wal_cost;
+mod wal_history;
 mod wal_lost;
 mod wal_stream;
 mod wal_stream_pace;

@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -38,7 +37,7 @@ impl Store for S3Store {
     }
 
     async fn get(&self, key: &str, limit: u64) -> Result<(Bytes, ObjectInfo), StoreError> {
-        self.read(key, None, limit).await.map_err(self.fault("read", key))
+        self.read(key, None, None, limit).await.map_err(self.fault("read", key))
     }
 
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
@@ -98,6 +97,25 @@ impl StoreAdmin for S3Store {
         self.versions_of(key).await.map_err(self.fault("list the versions of", key))
     }
 
+    async fn head_version(&self, key: &str, version: &str) -> Result<ObjectInfo, StoreError> {
+        self.look_at_version(key, version).await.map_err(self.fault("look at a version of", key))
+    }
+
+    async fn get_version(
+        &self,
+        key: &str,
+        version: &str,
+        range: Option<Range<u64>>,
+        limit: u64,
+    ) -> Result<(Bytes, ObjectInfo), StoreError> {
+        let read = self.read(key, Some(version), range.as_ref().filter(|range| !range.is_empty()), limit);
+        let (bytes, info) = read.await.map_err(self.fault("read a version of", key))?;
+        match range.is_some_and(|range| range.is_empty()) {
+            true => Ok((Bytes::new(), info)),
+            false => Ok((bytes, info)),
+        }
+    }
+
     async fn purge(&self, keys: &[String]) -> Vec<Result<(), StoreError>> {
         let outcomes = self.purge_all(keys).await;
         keys.iter().zip(outcomes).map(|(key, outcome)| outcome.map_err(self.fault("delete", key))).collect()
@@ -125,15 +143,6 @@ impl StoreAdmin for S3Store {
 
     async fn delete_version(&self, key: &str, version: &str) -> Result<(), StoreError> {
         self.remove_version(key, version).await.map_err(self.fault("delete a version of", key))
-    }
-
-    async fn get_version(
-        &self,
-        key: &str,
-        version: &str,
-        range: Range<u64>,
-    ) -> Result<(Bytes, BTreeMap<String, String>), StoreError> {
-        self.read_version(key, version, range).await.map_err(self.fault("read a version of", key))
     }
 
     async fn copy_version(

@@ -1,19 +1,15 @@
 //! Versions of objects: what was overwritten, and what delete markers hide.
 
-use std::collections::BTreeMap;
-use std::ops::Range;
-
 use aws_sdk_s3::types::{
     CompletedMultipartUpload, CompletedPart, DeleteMarkerEntry, ObjectLockMode, ObjectVersion as SdkVersion,
     StorageClass,
 };
 use aws_smithy_types::DateTime as SmithyDateTime;
-use bytes::{Bytes, BytesMut};
 
 use super::super::fault::{StoreFault, check_key};
 use super::super::{Lock, ObjectVersion, StoreErrorKind, VersionPage};
 use super::bucket::S3Store;
-use super::error::{S3Error, words};
+use super::error::S3Error;
 use super::read::time;
 use super::write::lock as lock_headers;
 use crate::policy::Checksum;
@@ -93,45 +89,6 @@ impl S3Store {
             Err(refusal) if refusal.kind != StoreErrorKind::NotFound => Err(refusal.into()),
             _ => Ok(()),
         }
-    }
-
-    pub(super) async fn read_version(
-        &self,
-        key: &str,
-        version: &str,
-        range: Range<u64>,
-    ) -> Result<(Bytes, BTreeMap<String, String>), StoreFault> {
-        check_key(key)?;
-        if range.is_empty() {
-            return Ok((Bytes::new(), BTreeMap::new()));
-        }
-        let expected = range.end - range.start;
-        let request = self.client.get_object().bucket(&self.place.bucket).key(self.full(key));
-        let request = request.version_id(version).range(format!("bytes={}-{}", range.start, range.end - 1));
-        let answer = request.send().await.map_err(S3Error::from)?;
-        let metadata = answer.metadata().into_iter().flatten();
-        let metadata = metadata.map(|(name, value)| (name.to_lowercase(), value.clone())).collect();
-        let mut stream = answer.body;
-        let receive = async {
-            let mut body = BytesMut::new();
-            while let Some(bytes) = stream.next().await {
-                let bytes =
-                    bytes.map_err(|error| StoreFault::new(StoreErrorKind::Unavailable, words(&error)))?;
-                body.extend_from_slice(&bytes);
-                if body.len() as u64 > expected {
-                    return Err(StoreErrorKind::Corrupt.into());
-                }
-            }
-            Ok(body.freeze())
-        };
-        let deadline = self.patience.body(usize::try_from(expected).unwrap_or(usize::MAX));
-        let late = |_| Err(StoreFault::new(StoreErrorKind::Unreachable, "the body did not arrive in time"));
-        let body = tokio::time::timeout(deadline, receive).await.unwrap_or_else(late)?;
-        if body.len() as u64 != expected {
-            let words = format!("{} bytes arrived of {expected}", body.len());
-            return Err(StoreFault::new(StoreErrorKind::Corrupt, words));
-        }
-        Ok((body, metadata))
     }
 
     /// A lock needs no checksum here: the store has the bytes already.
