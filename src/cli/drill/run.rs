@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use super::drill_request::begin;
-use super::{several, view};
+use super::{report, several, view};
 use crate::cli::Context;
 use crate::cli::catalog_view::warn_lost;
 use crate::cli::error::CommandError;
@@ -70,6 +70,10 @@ pub(super) struct RunArgs {
     /// Another policy, whose drill is run after this one whatever became of it; may be repeated
     #[arg(long, value_name = "FILE", value_parser = crate::cli::path_arg::path())]
     pub(super) also: Vec<PathBuf>,
+    /// Write the report of the drill to this file; with `--also`, that of every drill that was due this month. By the name
+    /// of the file it is HTML, Markdown or JSON
+    #[arg(long, value_name = "FILE", conflicts_with = "plan", value_parser = crate::cli::path_arg::path())]
+    pub(super) report: Option<PathBuf>,
     /// Show what would be restored, and stop
     #[arg(long)]
     pub(super) plan: bool,
@@ -100,7 +104,14 @@ pub(super) async fn run(args: RunArgs, context: &Context) -> Result<Exit, Comman
     }
     match run_one(&args, &context.policy()?, context).await? {
         Ran::Planned => Ok(Exit::Done),
-        Ran::Concluded(concluded) => Ok(report(context, &concluded)),
+        Ran::Concluded(concluded) => {
+            let exit = show(context, &concluded);
+            if let Some(file) = args.report.as_ref().filter(|_| concluded.sha256.is_some()) {
+                let written = report::write_drill(&concluded.record.identity.drill, file, context).await;
+                return Ok(with_page(exit, written, context));
+            }
+            Ok(exit)
+        }
     }
 }
 
@@ -138,7 +149,7 @@ pub(super) async fn run_one(args: &RunArgs, policy: &Policy, context: &Context) 
 }
 
 /// Shows what a drill found, and returns how the command ends.
-pub(super) fn report(context: &Context, concluded: &Concluded) -> Exit {
+pub(super) fn show(context: &Context, concluded: &Concluded) -> Exit {
     let Concluded { record, verdict, sha256, unrecorded, not_recorded, kept } = concluded;
     let output = &context.output;
     if output.is_json() {
@@ -167,6 +178,14 @@ pub(super) fn report(context: &Context, concluded: &Concluded) -> Exit {
         output.reason(&verdict.sentence);
     }
     exit(concluded, context.cancel.is_cancelled())
+}
+
+/// Returns how the command ends where a page was to be written: what drills found comes first.
+pub(super) fn with_page(exit: Exit, written: Result<Exit, CommandError>, context: &Context) -> Exit {
+    let Err(error) = written else { return exit };
+    context.output.warn(error.to_string());
+    context.output.reason(error.to_string());
+    if exit == Exit::Done { Exit::Partly } else { exit }
 }
 
 fn exit(concluded: &Concluded, is_cancelled: bool) -> Exit {
