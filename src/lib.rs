@@ -16,6 +16,7 @@
 //! | module | owns |
 //! |---|---|
 //! | [`cli`] | arguments, one file a verb, output, error → exit code and hint; the only module that prints |
+//! | [`notify`] | tells people what happened, by severity: routing, channels, heartbeats |
 //! | [`report`] | JSON, Markdown and HTML pages of what drills found |
 //! | [`drill`] | restores for real, in a sandbox, checked, timed and recorded |
 //! | [`backup`], [`restore`], [`verify`], [`copies`], [`retention`], [`status`], [`doctor`], [`init`], [`iam`], [`configure`], [`rds_admin`] | the use cases: where there is something to decide, `plan` decides and `execute` acts |
@@ -49,6 +50,7 @@ pub mod event;
 pub mod iam;
 pub mod init;
 pub mod model;
+pub mod notify;
 pub mod pipeline;
 pub mod platform;
 pub mod policy;

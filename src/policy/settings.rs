@@ -3,10 +3,11 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::automation::{Drill, Notify, Schedule};
+use super::automation::{Drill, Schedule};
 use super::credentials::Credentials;
 use super::fault::TextPosition;
 use super::macros::words;
+use super::notify::Notify;
 use super::prices::Prices;
 use super::retention::Retention;
 use super::source::Source;

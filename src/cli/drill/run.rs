@@ -9,6 +9,7 @@ use super::super::context::no_identity;
 use super::super::error::CommandError;
 use super::super::exit::{self, Exit};
 use super::super::hold::person;
+use super::super::notify::{self, around};
 use super::view;
 use crate::aws::S3Timeouts;
 use crate::catalog::Catalog;
@@ -16,10 +17,11 @@ use crate::drill::{
     self, CUT_OVER, Concluded, DETECT, DrillRequest, People, RdsDrill, SampleRequest, Scenario, Trigger,
 };
 use crate::model::{BackupKind, RepositoryName, Sha256Hex, SourceName};
+use crate::notify::findings::{self, Findings};
 use crate::pipeline::Identities;
 use crate::platform::{ExposeSecret as _, expand_home, host_name, scratch_directory, seed};
 use crate::policy::{
-    Drill, Pick, Policy, PostgresSource, RepositoryConfig, RepositoryLocation, Source, last_firing,
+    Drill, Job, Pick, Policy, PostgresSource, RepositoryConfig, RepositoryLocation, Source, last_firing,
 };
 use crate::postgres::ConnectionParameters;
 use crate::repository::Repositories;
@@ -100,8 +102,15 @@ fn kinds() -> impl clap::builder::TypedValueParser<Value = BackupKind> {
 
 pub(super) async fn run(args: RunArgs, context: &Context) -> Result<Exit, CommandError> {
     let policy = context.policy()?;
+    if args.plan {
+        return Ok(work(args, context, &policy).await?.exit);
+    }
+    around(Job::Drill, context, &policy, work(args, context, &policy)).await
+}
+
+async fn work(args: RunArgs, context: &Context, policy: &Policy) -> Result<notify::Concluded, CommandError> {
     let drill = policy.drill.as_ref();
-    let source = source(&args, &policy)?;
+    let source = source(&args, policy)?;
     let is_of_dump = args.backup.is_some() || args.kind == Some(BackupKind::Logical);
     if args.scenario == Scenario::PointInTime && is_of_dump {
         let message =
@@ -113,9 +122,9 @@ pub(super) async fn run(args: RunArgs, context: &Context) -> Result<Exit, Comman
             "`drctl restore SOURCE --backup latest --to-instance NAME --plan` shows the plan in RDS.",
         ));
     }
-    let request = request(&args, &policy, source, context).await?;
+    let request = request(&args, policy, source, context).await?;
     let identities = identities(&args, drill, context).await?;
-    let (catalog, repositories) = opened(&args, &policy, context).await?;
+    let (catalog, repositories) = opened(&args, policy, context).await?;
     let run = RunContext::begin(
         policy.system.clone(),
         repositories,
@@ -128,11 +137,14 @@ pub(super) async fn run(args: RunArgs, context: &Context) -> Result<Exit, Comman
     if args.plan {
         let preview = drill::preview(&run, &request).await;
         run.close().await;
-        return view::preview(context, &request, preview);
+        let exit = view::preview(context, &request, preview)?;
+        return Ok(notify::Concluded { exit, findings: Findings::default() });
     }
     let concluded = drill::run(&run, &request, args.keep).await;
     run.close().await;
-    Ok(told(context, &concluded))
+    let exit = told(context, &concluded);
+    let findings = findings::drill(&concluded, context.cancel.is_cancelled());
+    Ok(notify::Concluded { exit, findings })
 }
 
 fn told(context: &Context, concluded: &Concluded) -> Exit {

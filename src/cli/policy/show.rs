@@ -70,7 +70,7 @@ pub(super) fn lines(policy: &Policy) -> Vec<String> {
         section("Drill", self::drill(drill));
     }
     if !policy.notify.channels.is_empty() {
-        section(&format!("Notify ({LATER})"), notify(&policy.notify));
+        section("Notify", notify(&policy.notify));
     }
     lines
 }
@@ -307,13 +307,14 @@ fn drill(drill: &Drill) -> Vec<(String, String)> {
 
 fn notify(notify: &Notify) -> Vec<(String, String)> {
     let kind = |name: &String| {
-        let channel = notify.channels.iter().find(|channel| channel.name == *name);
-        let kind = channel.map_or("", |channel| match &channel.route {
+        let kind = notify.channel(name).map_or("", |channel| match &channel.route {
             NotifyRoute::Slack { .. } => "Slack",
             NotifyRoute::PagerDuty { .. } => "PagerDuty",
             NotifyRoute::Email(_) => "mail",
             NotifyRoute::Sns { .. } => "SNS",
-            NotifyRoute::Webhook { .. } => "webhook",
+            NotifyRoute::Webhook(_) => "webhook",
+            NotifyRoute::Alertmanager { .. } => "Alertmanager",
+            NotifyRoute::File { .. } => "file",
         });
         format!("{name} ({kind})")
     };

@@ -1,0 +1,164 @@
+use std::time::Duration;
+
+use super::{Findings, drill, retention};
+use crate::catalog::Notice;
+use crate::policy::{Job, Policy, Severity};
+use crate::status::{DrillConcern, ObjectiveVerdict, RetentionConcern, SourceStatus};
+use crate::text::{approximate_duration, format_duration};
+
+/// Where a source stands, and the verdict in words.
+#[derive(Clone, Debug)]
+pub struct Standing<'s> {
+    pub status: &'s SourceStatus,
+    pub words: String,
+}
+
+/// Where a system stands.
+#[derive(Clone, Debug)]
+pub struct Judged<'s> {
+    pub sources: Vec<Standing<'s>>,
+    pub retention: Option<&'s RetentionConcern>,
+    pub drill: Option<&'s DrillConcern>,
+}
+
+/// Returns what is told of where a system stands. All of it was judged: what is not wrong is over.
+pub fn status(policy: &Policy, judged: &Judged<'_>) -> Findings {
+    let findings = Findings::default().concluded(Job::Status);
+    let findings =
+        judged.sources.iter().fold(findings, |findings, standing| of_source(findings, policy, standing));
+    let findings = match judged.retention {
+        None => findings.over(retention::KEY.to_owned(), "retention runs as it should"),
+        Some(concern) => findings.firing(Notice {
+            key: retention::KEY.to_owned(),
+            event: retention::EVENT.to_owned(),
+            severity: Severity::P3,
+            source: None,
+            headline: concern.message.clone(),
+            impact: retention::IMPACT.to_owned(),
+            action: retention::ACTION.to_owned(),
+            run: None,
+        }),
+    };
+    let Some(source) = policy.drill.as_ref().map(|drill| &drill.source) else { return findings };
+    let key = drill::key(source);
+    match judged.drill {
+        // One that is not scheduled is never overdue, and what it found stands until the next one passes.
+        None if policy.drill.as_ref().is_none_or(|drill| drill.schedule.is_empty()) => findings,
+        None => findings.over(key, format!("drills of {source} take place and pass")),
+        Some(concern) => findings.firing(Notice {
+            key,
+            event: if concern.is_overdue { "drill.overdue".to_owned() } else { drill::FAILED.to_owned() },
+            severity: Severity::P2,
+            source: Some(source.clone()),
+            headline: format!("{source}: {}", concern.message),
+            impact: "Whether a restore works inside the RTO is not proven.".to_owned(),
+            action: "`drctl drill list` shows what was due; `drctl drill run` runs one".to_owned(),
+            run: None,
+        }),
+    }
+}
+
+fn of_source(findings: Findings, policy: &Policy, standing: &Standing<'_>) -> Findings {
+    let status = standing.status;
+    let source = &status.source;
+    let key = format!("rpo/{source}");
+    let Some(severity) = severity(status.verdict) else {
+        return findings.over(key, format!("{source}: {}", standing.words));
+    };
+    findings.firing(Notice {
+        key,
+        event: format!("status.{}", status.verdict.as_str().replace(' ', "-")),
+        severity,
+        source: Some(source.clone()),
+        headline: format!("{source}: {}: {}", status.verdict.as_str(), standing.words),
+        impact: impact(policy, status),
+        action: action(status.verdict).to_owned(),
+        run: None,
+    })
+}
+
+/// Returns how bad a verdict is; `None`: nothing is wrong.
+fn severity(verdict: ObjectiveVerdict) -> Option<Severity> {
+    use ObjectiveVerdict as V;
+    Some(match verdict {
+        V::Ok => return None,
+        V::Late
+        | V::Behind
+        | V::MissingCopy
+        | V::BadCopy
+        | V::NoMarker
+        | V::Stalled
+        | V::NotReached
+        | V::WrongClock => Severity::P2,
+        V::Gap
+        | V::BadLog
+        | V::Lost
+        | V::DamagedPages
+        | V::NoBase
+        | V::ObjectiveMissed
+        | V::OtherCluster
+        | V::Nothing => Severity::P1,
+    })
+}
+
+/// Returns what would be lost: with the source alone, and with each place where its backups are.
+fn impact(policy: &Policy, status: &SourceStatus) -> String {
+    let source = &status.source;
+    let words = |seconds: u64| approximate_duration(Duration::from_secs(seconds));
+    let newest = status
+        .places
+        .iter()
+        .filter_map(|place| Some((place.loses_seconds?, &place.location)))
+        .min_by_key(|(loses, _)| *loses);
+    let mut sentences = vec![match newest {
+        None => format!("Nothing of {source} can be restored from anywhere that could be queried."),
+        Some((loses, location)) => {
+            format!("{} of {source} exist only in it: a restore now comes from {location}.", words(loses))
+        }
+    }];
+    for lost in &status.if_lost {
+        let place = &lost.location;
+        match (lost.loses_seconds, &lost.left) {
+            (Some(seconds), Some(left)) if newest.is_some_and(|(loses, _)| seconds > loses) => {
+                let (all, more) = (words(seconds), newest.map_or(seconds, |(loses, _)| seconds - loses));
+                sentences.push(format!(
+                    "{} more exist only in {place}: lost with it, {left} is {all} behind.",
+                    words(more)
+                ));
+            }
+            (None, _) if newest.is_some() && lost.unknown.is_empty() => {
+                sentences.push(format!("If {place} is lost, too, everything is."));
+            }
+            _ => {}
+        }
+    }
+    sentences.push(format!("The RPO is {}.", format_duration(policy.objectives.rpo)));
+    sentences.join(" ")
+}
+
+fn action(verdict: ObjectiveVerdict) -> &'static str {
+    use ObjectiveVerdict as V;
+    match verdict {
+        V::Ok | V::Late | V::ObjectiveMissed | V::Nothing => {
+            "`drctl status` shows what is behind; `drctl backup` takes a new backup, `drctl wal status` says what holds WAL up"
+        }
+        V::Behind | V::MissingCopy | V::BadCopy => {
+            "`drctl copies sync` completes and repairs copies; `drctl verify` reads them again"
+        }
+        V::NoMarker | V::NotReached => "`drctl doctor` looks into each repository",
+        V::WrongClock => "correct the clock that `drctl status` names",
+        V::Stalled => {
+            "`drctl wal status` shows what holds the WAL up, before the disk of the server is full of it"
+        }
+        V::Gap | V::BadLog | V::Lost => {
+            "`drctl copies sync` takes the WAL from a copy that has it; where none has, take a new base backup now: `drctl backup --kind base`"
+        }
+        V::DamagedPages => {
+            "take another base backup, `drctl backup --kind base`, and let `pg_amcheck` check the server"
+        }
+        V::NoBase => "`drctl backup --kind base` takes a base backup; `drctl doctor` checks what it needs",
+        V::OtherCluster => {
+            "`drctl status` says which cluster is which; `drctl backup` protects the one that is there now"
+        }
+    }
+}
