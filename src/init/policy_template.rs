@@ -123,8 +123,8 @@ keep_last = 3
 daily = "30d"
 weekly = "6mo"
 
-# Everything below is checked now and used by a later version. Until then let cron or a systemd timer
-# run `drctl backup` and `drctl retention apply`, and practise restores manually.
+# The times below are checked now and used by a later version. Until then let cron or a systemd timer run
+# `drctl backup`, `drctl retention apply`, `drctl drill run --scheduled` and `drctl status --notify`.
 
 # Minute, hour, day of month, month, day of week, in UTC. Backups further apart than the RPO cannot meet it.
 [schedule.sources]
@@ -136,7 +136,7 @@ schedule = "0 5 * * 0"
 # Checks of the restored data.
 #checks = [{ name = "there are users", sql = "select count(*) from users", at_least = 1 }]
 
-# Notifications. P1: data loss. P2: a failed backup, copy or drill.
+# Who is told. P1: data loss. P2: a failed backup, copy or drill. `drctl notify test` tries the channels.
 #[notify]
 #p1 = ["team"]
 #p2 = ["team"]

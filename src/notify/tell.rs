@@ -89,6 +89,35 @@ impl<'p> Teller<'p> {
         outcome
     }
 
+    /// Tells the channels of a severity something once, whatever they were told before, and remembers nothing of it: for
+    /// what a person says, as during an incident. Where none takes it, those of other severities are told.
+    pub async fn announce(&self, notice: &Notice, state: MessageState) -> Told {
+        let delivery = |channel: &'p Channel| Delivery {
+            channel,
+            message: Some(self.sender.message(state, notice.clone(), vec![])),
+            notices: vec![notice.clone()],
+            is_over: state == MessageState::Resolved,
+        };
+        let mut outcome = Told::default();
+        let own = self.notify.channels(notice.severity);
+        let sent = join_all(own.map(|channel| self.send_all(vec![delivery(channel)]))).await;
+        for (delivery, result) in sent.into_iter().flatten() {
+            outcome.note(&delivery, result, &[], &self.sender);
+        }
+        for channel in others(self.notify, notice.severity) {
+            if !outcome.taken.is_empty() {
+                break;
+            }
+            for (delivery, result) in self.send_all(vec![delivery(channel)]).await {
+                outcome.note(&delivery, result, &[], &self.sender);
+            }
+        }
+        if outcome.taken.is_empty() {
+            outcome.undelivered.push(notice.clone());
+        }
+        Told { changes: vec![], ..outcome }
+    }
+
     /// Sends the messages to one channel, in order. One that does not answer is not waited for again.
     async fn send_all(&self, deliveries: Vec<Delivery<'p>>) -> Vec<(Delivery<'p>, Result<(), Refused>)> {
         let mut sent = Vec::new();
@@ -179,10 +208,10 @@ impl Told {
     /// Returns whether any channel took a notice, now or so recently that it is not told again, or will be told of it by
     /// the next run, having been told of many a moment ago.
     fn was_told(&self, notice: &Notice, told: &[ToldNotice], sender: &Sender) -> bool {
-        let changed = |channel: &str| {
-            self.changes.iter().find_map(|change| match change {
-                ToldChange::Keep(row) if row.channel == channel && row.notice.key == notice.key => Some(row),
-                ToldChange::Keep(_) | ToldChange::Forget { .. } => None,
+        let is_changed = |channel: &str| {
+            self.changes.iter().any(|change| match change {
+                ToldChange::Keep(row) => row.channel == channel && row.notice.key == notice.key,
+                ToldChange::Forget { channel: of, key } => of == channel && *key == notice.key,
             })
         };
         let now = self.changes.iter().any(|change| match change {
@@ -190,9 +219,7 @@ impl Told {
             ToldChange::Forget { .. } => false,
         });
         now || told.iter().any(|row| {
-            row.notice.key == notice.key
-                && changed(&row.channel).is_none()
-                && is_quiet(row, notice, sender.now)
+            row.notice.key == notice.key && !is_changed(&row.channel) && is_quiet(row, notice, sender.now)
         })
     }
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::fixtures::{noon, notice};
 use super::route::repeated_after;
-use super::{Findings, Over, Teller, Told};
+use super::{Findings, MessageState, Over, Teller, Told};
 use crate::catalog::{Notice, ToldChange, ToldNotice};
 use crate::platform::FixedClock;
 use crate::policy::{Channel, Notify, NotifyRoute, Policy, Severity, parse};
@@ -217,6 +217,22 @@ async fn a_storm_over_500_runs_is_few_messages_and_none_of_it_is_lost() {
     host.tell(61, over(&keys)).await;
     assert!(host.sent("team").len() - before <= 2);
     assert!(host.told.is_empty());
+}
+
+#[tokio::test]
+async fn what_a_person_says_is_told_each_time_and_by_the_next_channel_where_the_first_fails() {
+    let mut host = Host::new();
+    let said = notice("incident/7", Severity::P2);
+    for _ in 0..2 {
+        let teller = Teller::new(&host.policy, Arc::new(FixedClock::at(noon())));
+        let outcome = teller.announce(&said, MessageState::Firing).await;
+        assert!(outcome.changes.is_empty() && outcome.undelivered.is_empty());
+    }
+    assert_eq!(host.sent("team").len(), 2);
+    host.failing(&[false, true, false]);
+    let teller = Teller::new(&host.policy, Arc::new(FixedClock::at(noon())));
+    teller.announce(&said, MessageState::Resolved).await;
+    assert_eq!(states(&host.sent("mail")), ["resolved"]);
 }
 
 /// What a run finds of each of a few things: nothing, that it is wrong and how much, that it is good.

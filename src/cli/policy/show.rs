@@ -319,11 +319,18 @@ fn notify(notify: &Notify) -> Vec<(String, String)> {
         format!("{name} ({kind})")
     };
     let severities = notify.routes.iter().enumerate().filter(|(_, told)| !told.is_empty());
-    severities
+    let mut entries: Vec<(String, String)> = severities
         .map(|(index, told)| {
             (format!("P{}", index + 1), told.iter().map(kind).collect::<Vec<_>>().join(", "))
         })
-        .collect()
+        .collect();
+    let every = notify.heartbeats.every.iter().map(ToString::to_string);
+    let by_job = notify.heartbeats.by_job.iter().map(|(job, url)| format!("{} {url}", job.as_str()));
+    let heartbeats: Vec<String> = every.chain(by_job).collect();
+    if !heartbeats.is_empty() {
+        entries.push(("heartbeat".to_owned(), heartbeats.join(", ")));
+    }
+    entries
 }
 
 /// Returns the same for programs. Sections without an effect yet are as short as for people.
