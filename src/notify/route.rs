@@ -122,7 +122,8 @@ fn over<'t>(
     let over = rows.iter().filter_map(|(key, row)| match (firing.get(key), said(key)) {
         (Some(now), _) => {
             let is_routed = notify.channels(now.severity).any(|routed| routed.name == channel.name);
-            let is_left = !is_routed && now.severity != row.notice.severity;
+            // One that was tried in place of others, in vain, is not waited for.
+            let is_left = !is_routed && (now.severity != row.notice.severity || row.told.is_none());
             is_left.then(|| (*row, format!("{} now: {}", now.severity, now.headline)))
         }
         (None, Some(over)) => Some((*row, over.headline.clone())),

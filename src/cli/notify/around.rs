@@ -1,3 +1,5 @@
+use std::io::IsTerminal as _;
+
 use crate::catalog::{Catalog, Filter, ToldNotice};
 use crate::cli::Context;
 use crate::cli::error::CommandError;
@@ -38,8 +40,9 @@ pub(in crate::cli) async fn around(
     let teller = teller(context, policy);
     let findings = match &result {
         Ok(concluded) => concluded.findings.clone(),
-        // Nothing was touched, and who typed it sees why.
-        Err(error) if matches!(error.exit, Exit::Usage | Exit::Interrupted) => Findings::default(),
+        Err(error) if error.exit == Exit::Interrupted => Findings::default(),
+        // Who typed it sees why.
+        Err(error) if error.exit == Exit::Usage && std::io::stderr().is_terminal() => Findings::default(),
         Err(error) => Findings::failed(job, &error.to_string()),
     };
     tell(context, policy, &teller, &findings).await;

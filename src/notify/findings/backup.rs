@@ -108,3 +108,50 @@ fn lacking(report: &SourceReport, newest: &NewestData, occasion: Occasion<'_>) -
         false => (Severity::P2, impact),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::model::{Outcome, RunId};
+    use crate::policy::parse;
+    use crate::repository::fixtures::noon;
+
+    const POLICY: &str = include_str!("../../../policies/course-companion-fte.toml");
+
+    /// What a failed backup tells, the newest one being so old.
+    fn told(minutes: Option<i64>) -> (Severity, String) {
+        let policy = parse(Path::new("shop.toml"), POLICY).unwrap();
+        let (now, run) = (noon(), RunId::new(noon(), 1));
+        let source = policy.sources.iter().find(|source| !source.continuous).unwrap().name.clone();
+        let outcome = SourceOutcome::Failed { reason: "no route to host".to_owned() };
+        let sources = vec![SourceReport { source: source.clone(), kind: Some(BackupKind::Logical), outcome }];
+        let report = BackupReport {
+            run: run.clone(),
+            begun: now,
+            ended: now,
+            outcome: Outcome::Failed,
+            sources,
+            lost: vec![],
+        };
+        let newest = minutes.map(|minutes| (source, now - TimeDelta::minutes(minutes)));
+        let newest = NewestData(newest.into_iter().collect());
+        let findings = backup(&report, &newest, Occasion { policy: &policy, run: &run, now });
+        let [notice] = findings.firing.as_slice() else { panic!("{findings:?}") };
+        (notice.severity, notice.impact.clone())
+    }
+
+    #[test]
+    fn a_failed_backup_is_as_bad_as_the_newest_one_is_old() {
+        let (severity, impact) = told(Some(32));
+        assert_eq!(severity, Severity::P2);
+        assert!(impact.contains("32m of ") && impact.contains("exist only in it"), "{impact}");
+        let (severity, impact) = told(Some(61));
+        assert_eq!(severity, Severity::P1);
+        assert!(impact.contains("The RPO is 1h."), "{impact}");
+        assert_eq!(told(None).0, Severity::P1);
+    }
+}

@@ -77,13 +77,13 @@ fn of_source(findings: Findings, policy: &Policy, standing: &Standing<'_>) -> Fi
     })
 }
 
-/// Returns how bad a verdict is; `None`: nothing is wrong.
+/// Returns how bad a verdict is; `None`: nothing is wrong. Data that is nearly as old as the RPO allows is normal before each
+/// backup of a schedule that just meets it: `drctl status` ends with 0 then, too.
 fn severity(verdict: ObjectiveVerdict) -> Option<Severity> {
     use ObjectiveVerdict as V;
     Some(match verdict {
-        V::Ok => return None,
-        V::Late
-        | V::Behind
+        V::Ok | V::Late => return None,
+        V::Behind
         | V::MissingCopy
         | V::BadCopy
         | V::NoMarker
@@ -160,5 +160,66 @@ fn action(verdict: ObjectiveVerdict) -> &'static str {
         V::OtherCluster => {
             "`drctl status` says which cluster is which; `drctl backup` protects the one that is there now"
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::catalog::{BackupEntry, CopyEntry};
+    use crate::model::AssuranceLevel;
+    use crate::policy::parse;
+    use crate::recoverability::assess::KnownRepository;
+    use crate::repository::fixtures::{backup, noon};
+    use crate::status::{StatusSurvey, assess};
+
+    const POLICY: &str = include_str!("../../../policies/course-companion-fte.toml");
+
+    /// Backups of these minutes after noon and the repositories that have them, 40 minutes after.
+    fn told(backups: &[(i64, &[&str])]) -> Findings {
+        let policy = parse(Path::new("shop.toml"), POLICY).unwrap();
+        let copy = |name: &&str| CopyEntry {
+            repository: name.parse().unwrap(),
+            state: AssuranceLevel::Stored,
+            vanished: None,
+            last_check: None,
+        };
+        let entries = backups.iter().map(|(minutes, names)| BackupEntry {
+            manifest: backup(*minutes).0,
+            copies: names.iter().map(copy).collect(),
+        });
+        let entries: Vec<_> = entries.collect();
+        let places =
+            ["primary", "west"].map(|name| KnownRepository { name: name.parse().unwrap(), reached: true });
+        let (source, now) = ("database".parse().unwrap(), noon() + TimeDelta::minutes(40));
+        let rpo = policy.objectives.rpo;
+        let standings = assess(&[source], &places, &entries, &StatusSurvey::default(), rpo, now);
+        let sources = standings.iter().map(|status| Standing { status, words: "words".to_owned() });
+        status(&policy, &Judged { sources: sources.collect(), retention: None, drill: None })
+    }
+
+    #[test]
+    fn a_notice_says_what_exists_only_where() {
+        let both: &[&str] = &["primary", "west"];
+        let findings = told(&[(8, both)]);
+        assert_eq!(findings.firing, []);
+        assert!(findings.over.iter().any(|over| over.key == "rpo/database"));
+        let findings = told(&[(0, both), (8, &["primary"])]);
+        let [notice] = findings.firing.as_slice() else { panic!("{findings:?}") };
+        assert_eq!((notice.key.as_str(), notice.severity), ("rpo/database", Severity::P2));
+        assert_eq!(notice.event, "status.behind");
+        assert_eq!(
+            notice.impact,
+            "32m of database exist only in it: a restore now comes from primary. \
+             8m more exist only in primary: lost with it, west is 40m behind. The RPO is 1h."
+        );
+        let findings = told(&[]);
+        let [notice] = findings.firing.as_slice() else { panic!("{findings:?}") };
+        assert_eq!(notice.severity, Severity::P1);
+        assert!(notice.impact.starts_with("Nothing of database can be restored"), "{}", notice.impact);
     }
 }
