@@ -61,7 +61,7 @@ impl Catalog {
             .bind(self.name.as_str())
             .fetch_all(&self.pool)
             .await
-            .map_err(self.failed("list what was told"))?;
+            .map_err(self.failed("list the notices sent"))?;
         let texts = rows.iter().map(|row| self.column::<String>(row, "record"));
         let texts = texts.collect::<Result<Vec<_>, _>>()?;
         Ok(texts.iter().filter_map(|text| serde_json::from_str(text).ok()).collect())
@@ -72,7 +72,7 @@ impl Catalog {
         if changes.is_empty() {
             return Ok(());
         }
-        let failed = self.failed("record what was told");
+        let failed = self.failed("record the notices sent");
         let mut transaction = self.pool.begin().await.map_err(&failed)?;
         for change in changes {
             match change {

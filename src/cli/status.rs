@@ -18,7 +18,8 @@ use crate::recoverability::region::{NewestPoint, Regions, Service};
 use crate::recoverability::wal::ForeignCluster;
 use crate::status::{
     DrillConcern, LocationStatus, LossImpact, ObjectiveVerdict, ReplacedCluster, RetentionConcern,
-    SourceStatus, StatusSurvey, UntoldConcern, assess, drill_concern, retention_concern, untold_concerns,
+    SourceStatus, StatusSurvey, UndeliveredConcern, assess, drill_concern, retention_concern,
+    undelivered_concerns,
 };
 use crate::text::{approximate_duration, count, format_duration, format_time};
 
@@ -31,7 +32,7 @@ const LISTED: usize = 5;
 pub struct StatusArgs {
     #[command(flatten)]
     freshness: Freshness,
-    /// Tell people what is wrong, and what no longer is, by the channels of the policy: for cron
+    /// Send what is wrong, and what no longer is, to the channels of the policy: for cron
     #[arg(long, conflicts_with = "offline")]
     notify: bool,
 }
@@ -75,7 +76,7 @@ async fn assessed(args: &StatusArgs, context: &Context) -> Result<Concluded, Com
     let oldest = entries.iter().map(|entry| entry.id().begun()).min();
     let drill = drill_concern(&known.policy, &runs, oldest, now);
     let standings = assess(&sources, &known.places(), &entries, &survey, rpo, now);
-    let untold = untold_concerns(&known.policy.notify, &known.catalog.told().await?);
+    let undelivered = undelivered_concerns(&known.policy.notify, &known.catalog.told().await?);
     let worst = standings.iter().map(|standing| standing.verdict).max().unwrap_or(ObjectiveVerdict::Nothing);
     if context.output.is_json() {
         let document = StatusDocument {
@@ -88,7 +89,7 @@ async fn assessed(args: &StatusArgs, context: &Context) -> Result<Concluded, Com
             sources: &standings,
             retention: concern.as_ref(),
             drill: drill.as_ref(),
-            untold: &untold,
+            undelivered: &undelivered,
         };
         context.output.document("status", &document);
     } else {
@@ -117,14 +118,14 @@ async fn assessed(args: &StatusArgs, context: &Context) -> Result<Concluded, Com
     }
     let findings = findings(&known, &standings, concern.as_ref(), drill.as_ref());
     known.catalog.close().await;
-    for untold in &untold {
-        context.output.warn(&untold.message);
+    for concern in &undelivered {
+        context.output.warn(&concern.message);
     }
-    if let Some(first) = untold.first() {
+    if let Some(first) = undelivered.first() {
         context.output.note("hint: `drctl notify test` tries each channel.");
         context.output.reason(&first.message);
     }
-    let exit = if exit == Exit::Done && !untold.is_empty() { Exit::Partly } else { exit };
+    let exit = if exit == Exit::Done && !undelivered.is_empty() { Exit::Partly } else { exit };
     let Some(drill) = drill else { return Ok(Concluded { exit, findings }) };
     context.output.reason(&drill.message);
     context.output.note("hint: `drctl drill list` shows what was due; `drctl drill run` runs one.");
@@ -235,7 +236,7 @@ struct StatusDocument<'a> {
     drill: Option<&'a DrillConcern>,
     /// Channels that do not take what they are sent.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    untold: &'a [UntoldConcern],
+    undelivered: &'a [UndeliveredConcern],
 }
 
 fn show(

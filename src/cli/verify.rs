@@ -59,7 +59,7 @@ async fn work(args: VerifyArgs, context: &Context, policy: &Policy) -> Result<Co
     {
         return Err(CommandError::usage(format!("the policy has no repository `{name}`")));
     }
-    let read_whole = read_whole(&args, policy);
+    let verified = verified_scope(&args, policy);
     let scope =
         VerifyScope { prefixes: args.backups, source: args.source, latest: args.latest, only: args.from };
     let rejected = known.refreshed.iter().flat_map(|refreshed| &refreshed.refused);
@@ -104,7 +104,7 @@ async fn work(args: VerifyArgs, context: &Context, policy: &Policy) -> Result<Co
     unmarked.iter().for_each(|unmarked| context.output.reason(unmarked.reason()));
     unread.iter().for_each(|reason| context.output.reason(format!("the journal: {reason}")));
     let occasion = Occasion { policy, run: &run.id, now: context.clock.now() };
-    let findings = findings::verify(&report, &read_whole, occasion);
+    let findings = findings::verify(&report, verified.as_ref(), occasion);
     let exit = match exit(&report) {
         Exit::Done if !unmarked.is_empty() || !unread.is_empty() => Exit::Partly,
         exit => exit,
@@ -112,12 +112,22 @@ async fn work(args: VerifyArgs, context: &Context, policy: &Policy) -> Result<Co
     Ok(Concluded { exit, findings })
 }
 
-/// Returns the sources of which everything is read.
-fn read_whole(args: &VerifyArgs, policy: &Policy) -> VerifiedScope {
-    let is_part = !args.backups.is_empty() || args.latest || args.from.is_some();
+/// Returns what is read; `None`: backups that are named one by one.
+fn verified_scope(args: &VerifyArgs, policy: &Policy) -> Option<VerifiedScope> {
+    if !args.backups.is_empty() {
+        return None;
+    }
+    let part = |latest: bool, from: Option<&RepositoryName>| match (latest, from) {
+        (false, None) => None,
+        (true, None) => Some("latest".to_owned()),
+        (false, Some(from)) => Some(format!("in-{from}")),
+        (true, Some(from)) => Some(format!("latest-in-{from}")),
+    };
+    let places = policy.repositories.iter().map(|config| Some(&config.name)).chain([None]);
+    let parts = places.flat_map(|from| [part(false, from), part(true, from)]).flatten().collect();
     let sources = policy.sources.iter().map(|source| source.name.clone());
-    let named = |source: &SourceName| args.source.as_ref().is_none_or(|only| only == source);
-    VerifiedScope { sources: sources.filter(|source| !is_part && named(source)).collect() }
+    let sources = sources.filter(|source| args.source.as_ref().is_none_or(|only| only == source));
+    Some(VerifiedScope { sources: sources.collect(), part: part(args.latest, args.from.as_ref()), parts })
 }
 
 /// Returns the named backups. `found`: those whose manifests were rejected.

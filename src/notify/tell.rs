@@ -269,7 +269,7 @@ pub async fn test(teller: &Teller<'_>, channel: &Channel, severity: Severity) ->
         severity,
         source: None,
         headline: format!("test of channel `{}`", channel.name),
-        impact: "Nothing happened: somebody ran `drctl notify test`.".to_owned(),
+        impact: "Nothing happened: this is `drctl notify test`.".to_owned(),
         action: "nothing".to_owned(),
         run: None,
     };

@@ -141,19 +141,19 @@ async fn where_no_channel_takes_it_the_next_is_told_and_the_first_again_by_the_n
     assert_eq!(outcome.failed.keys().collect::<Vec<_>>(), ["pager", "team"]);
     assert_eq!(outcome.undelivered, []);
     assert_eq!(states(&host.sent("mail")), ["firing"]);
-    let concerns = crate::status::untold_concerns(&host.policy.notify, &host.told);
+    let concerns = crate::status::undelivered_concerns(&host.policy.notify, &host.told);
     assert_eq!(
         concerns.iter().map(|concern| concern.channel.as_str()).collect::<Vec<_>>(),
         ["pager", "team"]
     );
-    assert!(concerns.iter().all(|concern| concern.told_nobody.is_empty()));
+    assert!(concerns.iter().all(|concern| concern.reached_no_channel.is_empty()));
     // Again in vain: who was told in their place is left in peace.
     host.tell(1, firing(std::slice::from_ref(&failed))).await;
     assert_eq!(host.sent("mail").len(), 1);
     host.failing(&[false, false, false]);
     host.tell(2, firing(std::slice::from_ref(&failed))).await;
     assert_eq!((host.sent("pager").len(), host.sent("team").len(), host.sent("mail").len()), (1, 1, 1));
-    assert_eq!(crate::status::untold_concerns(&host.policy.notify, &host.told), []);
+    assert_eq!(crate::status::undelivered_concerns(&host.policy.notify, &host.told), []);
     host.tell(3, over(&["rpo/database"])).await;
     for name in NAMES {
         assert_eq!(states(&host.sent(name)), ["firing", "resolved"], "{name}");
@@ -167,8 +167,8 @@ async fn what_nobody_took_is_reported_and_told_by_the_next_run_whatever_that_fin
     let failed = notice("backup/database", Severity::P2);
     let outcome = host.tell(0, firing(std::slice::from_ref(&failed))).await;
     assert_eq!(outcome.undelivered, [failed]);
-    let concerns = crate::status::untold_concerns(&host.policy.notify, &host.told);
-    assert!(concerns.iter().any(|concern| concern.told_nobody == ["backup/database"]), "{concerns:?}");
+    let concerns = crate::status::undelivered_concerns(&host.policy.notify, &host.told);
+    assert!(concerns.iter().any(|concern| concern.reached_no_channel == ["backup/database"]), "{concerns:?}");
     host.failing(&[false, false, false]);
     host.tell(1, Findings::default()).await;
     assert_eq!(states(&host.sent("team")), ["firing"]);
@@ -279,7 +279,7 @@ proptest! {
                     assert!(!rows.is_empty());
                 }
                 for notice in &outcome.undelivered {
-                    let concerns = crate::status::untold_concerns(&host.policy.notify, &host.told);
+                    let concerns = crate::status::undelivered_concerns(&host.policy.notify, &host.told);
                     assert!(concerns.iter().any(|concern| concern.notices.contains(&notice.key)), "{notice:?}");
                 }
             }

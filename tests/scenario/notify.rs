@@ -249,11 +249,12 @@ channels.next = { kind = "webhook", url = "env:NEXT_URL" }
         assert_eq!((hook.take().len(), next.take().len()), (tries, 1), "{refusal:?}: {run:#?}");
         said.push(format!("{}{}", run.stdout, run.stderr));
     }
+    system.expect(0, &["notify", "list"]).await?.says("P1        hook     failed: ")?;
     let status = system.drctl(&["status"]).await?;
     status.says("channel `hook` did not take 1 notice")?;
     let document = system.drctl(&["status", "--output", "json"]).await?.document()?;
-    assert_eq!(document["untold"][0]["channel"], "hook");
-    assert_eq!(document["untold"][0]["told_nobody"], serde_json::json!([]));
+    assert_eq!(document["undelivered"][0]["channel"], "hook");
+    assert_eq!(document["undelivered"][0]["reached_no_channel"], serde_json::json!([]));
     said.push(format!("{}{}{document}", status.stdout, status.stderr));
 
     // A certificate that nobody vouches for; and one that nobody is left to be told of.
@@ -261,10 +262,14 @@ channels.next = { kind = "webhook", url = "env:NEXT_URL" }
     system.rewrite("env:HOOK_URL", "env:FOREIGN_URL")?;
     next.answer(&[Reply::Say(403, "")]);
     let run = system.expect(1, &["backup"]).await?;
-    run.says("nobody could be told: backup of database failed")?.says("certificate")?;
+    run.says("no channel took this notice: backup of database failed")?.says("certificate")?;
     assert!(foreign.take().is_empty());
     let document = system.drctl(&["status", "--output", "json"]).await?.document()?;
-    assert_eq!(document["untold"][0]["told_nobody"].as_array().map(Vec::len), Some(1), "{document}");
+    assert_eq!(
+        document["undelivered"][0]["reached_no_channel"].as_array().map(Vec::len),
+        Some(1),
+        "{document}"
+    );
     said.push(format!("{}{}{document}", run.stdout, run.stderr));
     // Once it is trusted, the next run tells.
     system.rewrite(
@@ -274,7 +279,7 @@ channels.next = { kind = "webhook", url = "env:NEXT_URL" }
     let run = system.expect(1, &["backup"]).await?;
     assert_eq!(foreign.take().len(), 1, "{run:#?}");
     let document = system.drctl(&["status", "--output", "json"]).await?.document()?;
-    assert_eq!(document["untold"], Value::Null, "{document}");
+    assert_eq!(document["undelivered"], Value::Null, "{document}");
     insist_on_no_secret(&system, &said)
 }
 

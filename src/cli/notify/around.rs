@@ -86,7 +86,7 @@ async fn tell(context: &Context, policy: &Policy, teller: &Teller<'_>, findings:
         output.warn(format!("channel `{channel}` did not take what it was sent: {reason}"));
     }
     for notice in &told.undelivered {
-        output.warn(format!("nobody could be told: {}", notice.headline));
+        output.warn(format!("no channel took this notice: {}", notice.headline));
     }
     if !told.failed.is_empty() {
         output.note(
@@ -103,7 +103,7 @@ async fn tell(context: &Context, policy: &Policy, teller: &Teller<'_>, findings:
     if let Some(catalog) = catalog {
         if let Err(error) = catalog.record_told(&told.changes).await {
             output.warn(format!(
-                "what was told is not known, and will be told again: {}",
+                "failed to record the notices that were sent, so that they will be sent again: {}",
                 CommandError::from(error)
             ));
         }
@@ -115,7 +115,9 @@ async fn tell(context: &Context, policy: &Policy, teller: &Teller<'_>, findings:
 async fn known(context: &Context, catalog: &Catalog) -> Vec<ToldNotice> {
     catalog.told().await.unwrap_or_else(|error| {
         let words = CommandError::from(error);
-        context.output.warn(format!("what was told before is not known, and is told again: {words}"));
+        context.output.warn(format!(
+            "failed to read which notices were sent before, so that they are sent again: {words}"
+        ));
         vec![]
     })
 }

@@ -63,7 +63,7 @@ pub fn copies(
         "copies/lost",
         "copies.lost",
         Severity::P1,
-        format!("{backups} that nobody removed with drctl are in no repository any more, like {first}"),
+        format!("{backups} are in no repository any more, and were not removed by drctl, like {first}"),
         "They cannot be restored.",
         "look whether a bucket that keeps versions still has them; `drctl copies forget` records that they were removed on purpose",
     ))

@@ -63,16 +63,14 @@ pub fn drill(concluded: &Concluded, is_interrupted: bool) -> Findings {
     };
     let is_left = !record.cleanup.is_complete && concluded.kept.is_none();
     match is_left {
-        false => {
-            findings.over(format!("{key}/leftovers"), format!("the drill of {source} left nothing behind"))
-        }
+        false => findings.over(format!("{key}/leftovers"), format!("the drill of {source} left no orphans")),
         true => {
-            let left = count(record.cleanup.left.len() as u64, "thing");
+            let left = count(record.cleanup.left.len() as u64, "orphan");
             findings.firing(notice(
                 format!("{key}/leftovers"),
                 "drill.leftovers",
                 Severity::P4,
-                format!("the drill of {source} left {left} behind: {}", super::joined(&record.cleanup.left)),
+                format!("the drill of {source} left {left}: {}", super::joined(&record.cleanup.left)),
                 "Nothing of production; it takes up space, or costs, until it is removed.",
                 "the next drill removes what it can; `drctl rds cleanup` removes instances".to_owned(),
             ))

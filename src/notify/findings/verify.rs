@@ -8,19 +8,43 @@ use crate::text::count;
 use crate::verify::backups::VerifyReport;
 use crate::verify::finding::VerifyFinding;
 
-/// The sources of which a verification read everything, so that what it does not find is over.
+/// What a verification read.
 #[derive(Clone, Debug, Default)]
 pub struct VerifiedScope {
+    /// The sources that it read.
     pub sources: Vec<SourceName>,
+    /// `None`: all of them. A part like `latest` has a notice of its own, so that it is over when that part is good.
+    pub part: Option<String>,
+    /// Every part there is: all of them are good when everything is.
+    pub parts: Vec<String>,
 }
 
-/// Returns what a verification tells.
-pub fn verify(report: &VerifyReport, scope: &VerifiedScope, occasion: Occasion<'_>) -> Findings {
+impl VerifiedScope {
+    fn key(source: &SourceName, part: Option<&str>) -> String {
+        part.map_or_else(|| format!("verify/{source}"), |part| format!("verify/{source}/{part}"))
+    }
+
+    /// Returns the keys that are over when what was read of a source is good.
+    fn over(&self, source: &SourceName) -> Vec<String> {
+        match &self.part {
+            Some(part) => vec![Self::key(source, Some(part))],
+            None => {
+                let parts = self.parts.iter().map(|part| Self::key(source, Some(part)));
+                std::iter::once(Self::key(source, None)).chain(parts).collect()
+            }
+        }
+    }
+}
+
+/// Returns what a verification tells. `scope` is `None` for backups that were named one by one: who named them sees the
+/// result, and `drctl status` reports copies that are bad.
+pub fn verify(report: &VerifyReport, scope: Option<&VerifiedScope>, occasion: Occasion<'_>) -> Findings {
     let mut findings = Findings::default();
     if report.interrupted {
         return findings;
     }
     findings = findings.concluded(Job::Verify);
+    let Some(scope) = scope else { return findings };
     let sources: BTreeSet<&SourceName> = report
         .findings
         .iter()
@@ -30,12 +54,11 @@ pub fn verify(report: &VerifyReport, scope: &VerifiedScope, occasion: Occasion<'
         .chain(&scope.sources)
         .collect();
     for source in sources {
-        let key = format!("verify/{source}");
+        let key = VerifiedScope::key(source, scope.part.as_deref());
         let reasons = reasons(report, source);
         if reasons.is_empty() {
-            if scope.sources.contains(source) {
-                findings = findings.over(key, format!("every copy of {source} is good"));
-            }
+            let good = format!("every copy of {source} that was read is good");
+            findings = scope.over(source).into_iter().fold(findings, |all, key| all.over(key, good.clone()));
             continue;
         }
         let lost = without_good_copy(report, source);

@@ -11,19 +11,19 @@ use crate::text::{count, format_time};
 
 /// A channel that does not take what it is sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct UntoldConcern {
+pub struct UndeliveredConcern {
     pub channel: String,
     /// When it was last tried.
     pub at: DateTime<Utc>,
     /// What it was not told.
     pub notices: Vec<String>,
     /// Those of them that no channel was told.
-    pub told_nobody: Vec<String>,
+    pub reached_no_channel: Vec<String>,
     pub message: String,
 }
 
 /// Returns the channels of the policy that did not take their last message. `told`: what was told and is not over.
-pub fn untold_concerns(notify: &Notify, told: &[ToldNotice]) -> Vec<UntoldConcern> {
+pub fn undelivered_concerns(notify: &Notify, told: &[ToldNotice]) -> Vec<UndeliveredConcern> {
     let mut failed: BTreeMap<&str, Vec<&ToldNotice>> = BTreeMap::new();
     for row in told.iter().filter(|row| row.failed.is_some() && notify.channel(&row.channel).is_some()) {
         failed.entry(row.channel.as_str()).or_default().push(row);
@@ -34,20 +34,26 @@ pub fn untold_concerns(notify: &Notify, told: &[ToldNotice]) -> Vec<UntoldConcer
         let is_told = |row: &&&ToldNotice| {
             told.iter().any(|other| other.notice.key == row.notice.key && other.told.is_some())
         };
-        let told_nobody: Vec<&ToldNotice> = rows.iter().filter(|row| !is_told(row)).copied().collect();
-        let nobody = match told_nobody.len() {
+        let reached_no_channel: Vec<&ToldNotice> = rows.iter().filter(|row| !is_told(row)).copied().collect();
+        let lost = match reached_no_channel.len() {
             0 => String::new(),
-            1 => ", of which one reached nobody".to_owned(),
-            many => format!(", of which {many} reached nobody"),
+            1 => ", of which one reached no channel".to_owned(),
+            many => format!(", of which {many} reached no channel"),
         };
         let message = format!(
-            "channel `{channel}` did not take {}{nobody}: {} (last tried at {})",
+            "channel `{channel}` did not take {}{lost}: {} (last tried at {})",
             count(rows.len() as u64, "notice"),
             last.reason,
             format_time(last.at)
         );
-        let (notices, told_nobody) = (keys(&rows), keys(&told_nobody));
-        Some(UntoldConcern { channel: channel.to_owned(), at: last.at, notices, told_nobody, message })
+        let (notices, reached_no_channel) = (keys(&rows), keys(&reached_no_channel));
+        Some(UndeliveredConcern {
+            channel: channel.to_owned(),
+            at: last.at,
+            notices,
+            reached_no_channel,
+            message,
+        })
     };
     failed.into_iter().filter_map(concern).collect()
 }
