@@ -40,6 +40,9 @@ fn insist_on_no_secret(system: &System, said: &[String]) -> Outcome<()> {
     let mut texts: Vec<(String, Vec<u8>)> =
         said.iter().map(|text| ("what it said".to_owned(), text.clone().into_bytes())).collect();
     for folder in [system.path().join("state"), system.repository("primary")] {
+        if !folder.exists() {
+            continue;
+        }
         for path in contents(&folder)?.into_keys() {
             let path = folder.join(path);
             texts.push((path.display().to_string(), std::fs::read(&path)?));
@@ -157,7 +160,7 @@ log = {{ kind = "file", path = "notices.jsonl" }}
     let [published] = published.as_slice() else { panic!("{published:#?}") };
     let published = published.json()?;
     assert!(text(&published["Subject"]).starts_with("[P1] shop: backup of database failed"), "{published}");
-    assert_eq!(published["MessageAttributes"]["severity"]["Value"], "p1");
+    assert!(text(&published["Message"]).contains("There is no backup of database"), "{published}");
 
     let alerts = alertmanager.alerts().await?;
     let [alert] = alerts.as_slice() else { panic!("{alerts:#?}") };

@@ -36,6 +36,7 @@ impl MailServer {
             .args([&port.to_string(), tls])
             .args([&certified.certificate, &certified.key, &letters])
             .stdin(Stdio::null())
+            .stderr(Stdio::null())
             .spawn()?;
         let server = Self { port, server, letters };
         let address = SocketAddr::from(([127, 0, 0, 1], port));

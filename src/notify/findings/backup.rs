@@ -1,11 +1,11 @@
 use std::time::Duration;
 
-use super::{Findings, NewestData, Occasion, joined};
+use super::{Findings, NewestData, Occasion, in_words, joined};
 use crate::backup::{BackupReport, SourceOutcome, SourceReport};
 use crate::catalog::Notice;
 use crate::model::BackupKind;
 use crate::policy::{Job, Severity};
-use crate::text::{approximate_duration, format_duration, format_time};
+use crate::text::{format_duration, format_time};
 
 /// Returns what a backup run tells. `newest`: what was stored before and by it.
 pub fn backup(report: &BackupReport, newest: &NewestData, occasion: Occasion<'_>) -> Findings {
@@ -94,7 +94,7 @@ fn lacking(report: &SourceReport, newest: &NewestData, occasion: Occasion<'_>) -
         return (Severity::P1, format!("There is no backup of {source}: all of its data exists only in it."));
     };
     let age = (occasion.now - *point).to_std().unwrap_or(Duration::ZERO);
-    let (old, since) = (approximate_duration(age), format_time(*point));
+    let (old, since) = (in_words(age), format_time(*point));
     if is_continuous {
         let impact = format!(
             "The newest backup of {source} holds its data until {since}, {old} ago; what changed since has to come from its archive, which makes a restore longer."

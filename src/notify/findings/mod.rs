@@ -8,12 +8,14 @@ mod status;
 mod verify;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
 use crate::catalog::{BackupEntry, Notice};
 use crate::model::{RunId, SourceName};
 use crate::policy::{Job, Policy, Severity};
+use crate::text::format_duration;
 
 pub use backup::backup;
 pub use copies::copies;
@@ -115,6 +117,16 @@ pub struct Occasion<'a> {
     pub policy: &'a Policy,
     pub run: &'a RunId,
     pub now: DateTime<Utc>,
+}
+
+/// Returns a length of time as people say it: to the minute, and from a day on to the hour.
+fn in_words(duration: Duration) -> String {
+    let unit = match duration.as_secs() {
+        0..60 => 1,
+        60..86_400 => 60,
+        _ => 3600,
+    };
+    format_duration(Duration::from_secs(duration.as_secs() / unit * unit))
 }
 
 /// Joins the first few reasons, and says how many more there are.

@@ -1,10 +1,10 @@
 use std::time::Duration;
 
-use super::{Findings, drill, retention};
+use super::{Findings, drill, in_words, retention};
 use crate::catalog::Notice;
 use crate::policy::{Job, Policy, Severity};
 use crate::status::{DrillConcern, ObjectiveVerdict, RetentionConcern, SourceStatus};
-use crate::text::{approximate_duration, format_duration};
+use crate::text::format_duration;
 
 /// Where a source stands, and the verdict in words.
 #[derive(Clone, Debug)]
@@ -104,7 +104,7 @@ fn severity(verdict: ObjectiveVerdict) -> Option<Severity> {
 /// Returns what would be lost: with the source alone, and with each place where its backups are.
 fn impact(policy: &Policy, status: &SourceStatus) -> String {
     let source = &status.source;
-    let words = |seconds: u64| approximate_duration(Duration::from_secs(seconds));
+    let words = |seconds: u64| in_words(Duration::from_secs(seconds));
     let newest = status
         .places
         .iter()
