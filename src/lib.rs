@@ -17,7 +17,8 @@
 //! |---|---|
 //! | [`cli`] | arguments, one file a verb, output, error → exit code and hint; the only module that prints |
 //! | [`notify`] | tells people what happened, by severity: routing, channels, heartbeats |
-//! | [`report`] | JSON, Markdown and HTML pages of what drills found |
+//! | [`report`] | JSON, Markdown and HTML pages of what drills found, and of what retention comes to |
+//! | [`schedule`] | what is due, who does it, and the files that wake drctl for it |
 //! | [`drill`] | restores for real, in a sandbox, checked, timed and recorded |
 //! | [`backup`], [`restore`], [`verify`], [`copies`], [`retention`], [`status`], [`doctor`], [`init`], [`iam`], [`configure`], [`rds_admin`] | the use cases: where there is something to decide, `plan` decides and `execute` acts |
 //! | [`run`] | what every use case works with |
@@ -62,6 +63,7 @@ pub mod repository;
 pub mod restore;
 pub mod retention;
 pub mod run;
+pub mod schedule;
 pub mod source;
 pub mod status;
 pub mod store;

@@ -31,7 +31,7 @@ const LAYERS: [&[&str]; 16] = [
         "rds_admin",
     ],
     &["drill"],
-    &["report"],
+    &["report", "schedule"],
     &["notify"],
     &["cli"],
 ];

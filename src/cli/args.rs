@@ -31,6 +31,8 @@ pub enum Command {
     Retention(super::retention::RetentionArgs),
     Hold(super::hold::HoldArgs),
     Drill(super::drill::DrillArgs),
+    Schedule(super::schedule::ScheduleArgs),
+    RunDue(super::run_due::RunDueArgs),
     Repository(super::repository::RepositoryArgs),
     Catalog(super::catalog::CatalogArgs),
     Policy(super::policy::PolicyArgs),

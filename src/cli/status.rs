@@ -5,17 +5,19 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::Context;
-use super::catalog_view::{CatalogView, Freshness, GONE_HINT, word_style};
+use super::catalog_view::{CatalogView, Freshness, GONE_HINT, lock_words, word_style};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::notify::{Concluded, around};
+use super::rto_forecast::{PressingForecast, pressing_forecasts};
 use super::style;
 use super::table::{Cell, TextTable};
 use crate::catalog::BackupEntry;
 use crate::notify::findings::{self, Findings, Judged, Standing};
 use crate::policy::Job;
+use crate::recoverability::immutability::{Immutability, ImmutabilityState, immutability};
 use crate::recoverability::region::{NewestPoint, Regions, Service};
-use crate::recoverability::wal::ForeignCluster;
+use crate::recoverability::wal::{ForeignCluster, TimelineBranch};
 use crate::status::{
     DrillConcern, LocationStatus, LossImpact, ObjectiveVerdict, ReplacedCluster, RetentionConcern,
     SourceStatus, StatusSurvey, UndeliveredConcern, assess, drill_concern, retention_concern,
@@ -72,9 +74,22 @@ async fn assessed(args: &StatusArgs, context: &Context) -> Result<Concluded, Com
         context.output.warn(&concern.message);
         context.output.note("hint: `drctl retention plan` shows what would go, and what is refused.");
     }
+    let immutable = immutability(&known.policy.repositories, &runs);
+    for Immutability { repository, state } in &immutable {
+        let words = format!("`{repository}` is {}", lock_words(state));
+        match state {
+            ImmutabilityState::Proven { .. } => context.output.note(format!("note: {words}")),
+            ImmutabilityState::Refuted { .. } | ImmutabilityState::Untried => context.output.warn(words),
+        }
+    }
     let now = context.clock.now();
     let oldest = entries.iter().map(|entry| entry.id().begun()).min();
     let drill = drill_concern(&known.policy, &runs, oldest, now);
+    let forecasts = pressing_forecasts(&known, now).await;
+    forecasts.iter().for_each(|forecast| forecast.warn(context));
+    if !forecasts.is_empty() {
+        context.output.note("hint: `drctl drill report` shows which phase takes how long.");
+    }
     let standings = assess(&sources, &known.places(), &entries, &survey, rpo, now);
     let undelivered = undelivered_concerns(&known.policy.notify, &known.catalog.told().await?);
     let worst = standings.iter().map(|standing| standing.verdict).max().unwrap_or(ObjectiveVerdict::Nothing);
@@ -90,6 +105,8 @@ async fn assessed(args: &StatusArgs, context: &Context) -> Result<Concluded, Com
             retention: concern.as_ref(),
             drill: drill.as_ref(),
             undelivered: &undelivered,
+            immutability: &immutable,
+            forecasts: &forecasts,
         };
         context.output.document("status", &document);
     } else {
@@ -116,7 +133,7 @@ async fn assessed(args: &StatusArgs, context: &Context) -> Result<Concluded, Com
     if exit != Exit::Done {
         context.output.reason(format!("{}: {}", worst.as_str(), told_verdict(&known, &standings, worst)));
     }
-    let findings = findings(&known, &standings, concern.as_ref(), drill.as_ref());
+    let findings = findings(&known, &standings, (concern.as_ref(), drill.as_ref()), &forecasts, &immutable);
     known.catalog.close().await;
     for concern in &undelivered {
         context.output.warn(&concern.message);
@@ -137,14 +154,23 @@ async fn assessed(args: &StatusArgs, context: &Context) -> Result<Concluded, Com
 fn findings(
     known: &CatalogView,
     standings: &[SourceStatus],
-    retention: Option<&RetentionConcern>,
-    drill: Option<&DrillConcern>,
+    (retention, drill): (Option<&RetentionConcern>, Option<&DrillConcern>),
+    forecasts: &[PressingForecast],
+    immutable: &[Immutability],
 ) -> Findings {
     let sources = standings.iter().map(|status| Standing {
         status,
         words: told_verdict(known, std::slice::from_ref(status), status.verdict),
     });
-    findings::status(&known.policy, &Judged { sources: sources.collect(), retention, drill })
+    let forecasts = forecasts.iter().map(PressingForecast::sentence).collect();
+    let refuted = |lock: &&Immutability| matches!(lock.state, ImmutabilityState::Refuted { .. });
+    let unlocked = immutable.iter().filter(refuted);
+    let unlocked =
+        unlocked.map(|lock| format!("`{}` is {}", lock.repository, lock_words(&lock.state))).collect();
+    findings::status(
+        &known.policy,
+        &Judged { sources: sources.collect(), retention, drill, forecasts, unlocked },
+    )
 }
 
 /// Reports what could not be queried, and what is unknown because of that.
@@ -237,6 +263,12 @@ struct StatusDocument<'a> {
     /// Channels that do not take what they are sent.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     undelivered: &'a [UndeliveredConcern],
+    /// Of the repositories that are to lock their objects.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    immutability: &'a [Immutability],
+    /// Recoveries that come near their RTO, by what drills took; absent where none does.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    forecasts: &'a [PressingForecast],
 }
 
 fn show(
@@ -300,6 +332,9 @@ fn show(
         ObjectiveVerdict::BadCopy | ObjectiveVerdict::DamagedPages if has_damaged(standings) => output.note(
             "hint: The server itself may be damaged: `pg_amcheck` checks it. `drctl backup --kind base` takes another base backup.",
         ),
+        ObjectiveVerdict::BadCopy if places(standings).any(|place| !place.other_history.is_empty()) => output.note(
+            "hint: Is the source's server a copy of the one that archives? Point `url` to the server whose WAL is archived, then take a base backup: `drctl backup --kind base`. A copy that is to be backed up gets a source of its own.",
+        ),
         ObjectiveVerdict::BadCopy => output.note(
             "hint: `drctl copies sync` repairs a copy from one that is intact; `drctl verify` reads all of them again.",
         ),
@@ -347,7 +382,7 @@ fn told_verdict(known: &CatalogView, standings: &[SourceStatus], worst: Objectiv
             )
         }
         ObjectiveVerdict::BadCopy => format!(
-            "within {rpo} everywhere, but there are backups that cannot be counted on: the last `drctl verify` found them bad, or they hold damaged pages"
+            "within {rpo} everywhere, but there are backups that cannot be counted on: the last `drctl verify` found them bad, they hold damaged pages, or the archived WAL is of another server"
         ),
         ObjectiveVerdict::NoMarker => {
             "a repository has lost its marker: no backup is written to it".to_owned()
@@ -471,6 +506,9 @@ fn not_counted(place: &LocationStatus) -> Vec<String> {
         };
         format!("  {name}: {backup} holds data that was damaged when it was copied{but}")
     }));
+    lines.extend(place.other_history.iter().map(|(backup, why)| {
+        format!("  {name}: {backup} cannot be restored with the WAL there, and does not count: {why}")
+    }));
     lines.extend(
         place
             .future
@@ -506,13 +544,20 @@ fn details(place: &LocationStatus) -> Vec<String> {
             None => "no commit is known after the base backup".to_owned(),
         };
         lines.push(format!("  {name}: everything until {}, {commit}", format_time(log.until)));
+        if let Some(TimelineBranch { timeline, newest }) = log.branch {
+            lines.push(format!(
+                "  {name}: that is along timeline {timeline} (`drctl restore --timeline {timeline}`); `--latest` alone follows timeline {newest}, another branch"
+            ));
+        }
         let is_bad = |gap: &str| place.bad_log.iter().any(|file| gap.ends_with(file.as_str()));
         if let Some(gap) = log.gap.as_ref().filter(|gap| !is_bad(gap)) {
-            let why = match log.damaged_at {
-                Some(at) => format!("{gap} is damaged at {at}"),
-                None => format!("{gap} is missing"),
-            };
-            lines.push(format!("  {name}: later WAL is of no use: {why} before it"));
+            lines.push(match log.damaged_at {
+                Some(at) if log.is_minimal => format!(
+                    "  {name}: WAL after {at} is of no use: `wal_level` was `minimal` from there on, in {gap}; only a base backup that was taken after that leads on"
+                ),
+                Some(at) => format!("  {name}: later WAL is of no use: {gap} is damaged at {at} before it"),
+                None => format!("  {name}: later WAL is of no use: {gap} is missing before it"),
+            });
         }
     }
     if let Some(file) = &place.lost {
@@ -538,6 +583,12 @@ fn details(place: &LocationStatus) -> Vec<String> {
         );
     }
     let waiting = place.waiting.iter();
+    if let (Some(why), Some(log)) = (&place.unproven, &place.log) {
+        lines.push(format!(
+            "  {name}: whether the WAL there is of the server that {} was taken from is not known: {why}",
+            log.base
+        ));
+    }
     lines.extend(waiting.map(|(backup, why)| format!("  {name}: {backup} is not yet restorable: {why}")));
     lines
 }

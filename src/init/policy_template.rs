@@ -123,10 +123,9 @@ keep_last = 3
 daily = "30d"
 weekly = "6mo"
 
-# The times below are checked now and used by a later version. Until then let cron or a systemd timer run
-# `drctl backup`, `drctl retention apply`, `drctl drill run --scheduled` and `drctl status --notify`.
-
-# Minute, hour, day of month, month, day of week, in UTC. Backups further apart than the RPO cannot meet it.
+# `drctl run-due`, called by cron or a systemd timer every few minutes, does what is due; `drctl schedule export` writes
+# the files for that. Minute, hour, day of month, month, day of week, in UTC. Backups further apart
+# than the RPO cannot meet it.
 [schedule.sources]
 "#;
 

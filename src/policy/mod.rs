@@ -25,6 +25,7 @@ mod firings;
 mod json_schema;
 mod lint;
 mod load;
+mod lock_term;
 mod macros;
 mod notify;
 mod postgres;
@@ -50,6 +51,7 @@ pub use firings::{drill_grace_ends, firings, last_firing, next_firing};
 pub use json_schema::schema;
 pub use lint::{Lint, lint, widest_gap};
 pub use load::{load, parse};
+pub use lock_term::RuleTerms;
 pub use notify::{Channel, Heartbeats, Job, Mail, MailTls, Notify, NotifyRoute, Severity, Webhook};
 pub use postgres::{
     BaseBackup, BaseMethod, LogicalDump, PasswordSource, PostgresSource, RowCounts, WalArchiving, WalMethod,
@@ -57,7 +59,7 @@ pub use postgres::{
 pub use prices::{Estimate, Prices};
 pub use retention::{CalendarSpan, CalendarUnit, Retention, Rules, SourceRules};
 pub use settings::{
-    Checksum, Compression, Encryption, LockMode, ObjectLock, Objectives, Policy, Recipient, RepositoryConfig,
-    RepositoryLocation, S3Location, ServerSideEncryption, Transfer,
+    Checksum, Compression, Encryption, LockMode, LockTerm, ObjectLock, Objectives, Policy, Recipient,
+    RepositoryConfig, RepositoryLocation, S3Location, ServerSideEncryption, Transfer,
 };
 pub use source::{Source, SourceConfig};

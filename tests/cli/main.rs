@@ -15,6 +15,7 @@ mod policy;
 mod repositories;
 mod restore;
 mod sandbox;
+mod schedule;
 mod shop;
 mod status;
 mod verify;

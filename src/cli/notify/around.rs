@@ -25,9 +25,23 @@ pub(in crate::cli) async fn around(
     policy: &Policy,
     work: impl Future<Output = Result<Concluded, CommandError>>,
 ) -> Result<Exit, CommandError> {
+    let work = async {
+        let concluded = work.await?;
+        Ok((concluded.exit, concluded))
+    };
+    around_with(job, context, policy, work).await
+}
+
+/// The same, for a job that has more to say.
+pub(in crate::cli) async fn around_with<T>(
+    job: Job,
+    context: &Context,
+    policy: &Policy,
+    work: impl Future<Output = Result<(T, Concluded), CommandError>>,
+) -> Result<T, CommandError> {
     let notify = &policy.notify;
     if notify.channels.is_empty() && notify.heartbeats.of(job).is_none() {
-        return work.await.map(|concluded| concluded.exit);
+        return work.await.map(|(result, _)| result);
     }
     let seed = format!("{}/{}", context.clock.now().timestamp_micros(), seed());
     let heartbeat = Heartbeat::of(policy, job, &seed);
@@ -39,7 +53,7 @@ pub(in crate::cli) async fn around(
     let result = Box::pin(work).await;
     let teller = teller(context, policy);
     let findings = match &result {
-        Ok(concluded) => concluded.findings.clone(),
+        Ok((_, concluded)) => concluded.findings.clone(),
         Err(error) if error.exit == Exit::Interrupted => Findings::default(),
         // Who typed it sees why.
         Err(error) if error.exit == Exit::Usage && std::io::stderr().is_terminal() => Findings::default(),
@@ -48,14 +62,16 @@ pub(in crate::cli) async fn around(
     tell(context, policy, &teller, &findings).await;
     if let Some(heartbeat) = &heartbeat {
         let end = match &result {
-            Ok(concluded) => HeartbeatEnd { is_good: concluded.exit == Exit::Done, text: text(concluded) },
+            Ok((_, concluded)) => {
+                HeartbeatEnd { is_good: concluded.exit == Exit::Done, text: text(concluded) }
+            }
             Err(error) => HeartbeatEnd { is_good: false, text: error.to_string() },
         };
         if let Err(refused) = heartbeat.end(&teller, &end).await {
             context.output.warn(format!("the heartbeat of this run was not taken: {}", refused.reason));
         }
     }
-    result.map(|concluded| concluded.exit)
+    result.map(|(result, _)| result)
 }
 
 /// Returns a teller that does not keep somebody waiting who ended the run.

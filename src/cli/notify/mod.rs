@@ -4,7 +4,7 @@ mod around;
 mod list;
 mod test;
 
-pub(super) use around::{Concluded, around, newest_data};
+pub(super) use around::{Concluded, around, around_with, newest_data};
 
 use super::Context;
 use super::error::CommandError;

@@ -1,7 +1,7 @@
 use super::Findings;
 use crate::catalog::Notice;
 use crate::drill::Concluded;
-use crate::model::SourceName;
+use crate::model::{Cause, Judgement, SourceName};
 use crate::policy::{Job, Severity};
 use crate::text::{count, error_chain};
 
@@ -37,11 +37,11 @@ pub fn drill(concluded: &Concluded, is_interrupted: bool) -> Findings {
     findings = if record.verdict.has_passed() {
         findings.over(key.clone(), format!("the drill {} of {source} passed", identity.drill))
     } else {
-        let impact = match (record.verdict.outcome.as_str(), record.verdict.cause.as_deref()) {
-            ("fail", Some("objective")) => {
+        let impact = match (record.verdict.outcome, record.verdict.cause) {
+            (Judgement::Fail, Some(Cause::Objective)) => {
                 "A restore works, and misses its objective: on the day it would take too long, or lose too much."
             }
-            ("fail", _) => {
+            (Judgement::Fail, _) => {
                 "What was restored is not what it should be: on the day this backup would not bring the application back."
             }
             _ => "Whether a restore works is not known.",

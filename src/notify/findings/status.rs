@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Findings, drill, in_words, retention};
+use super::{Findings, drill, in_words, joined, retention};
 use crate::catalog::Notice;
 use crate::policy::{Job, Policy, Severity};
 use crate::status::{DrillConcern, ObjectiveVerdict, RetentionConcern, SourceStatus};
@@ -19,6 +19,10 @@ pub struct Judged<'s> {
     pub sources: Vec<Standing<'s>>,
     pub retention: Option<&'s RetentionConcern>,
     pub drill: Option<&'s DrillConcern>,
+    /// Recoveries that come near their RTO, by what drills took.
+    pub forecasts: Vec<String>,
+    /// Repositories that deleted what they are to lock.
+    pub unlocked: Vec<String>,
 }
 
 /// Returns what is told of where a system stands. All of it was judged: what is not wrong is over.
@@ -39,6 +43,34 @@ pub fn status(policy: &Policy, judged: &Judged<'_>) -> Findings {
             run: None,
         }),
     };
+    let findings = of_system(
+        findings,
+        &judged.forecasts,
+        Notice {
+            key: "rto".to_owned(),
+            event: "rto.near".to_owned(),
+            severity: Severity::P3,
+            source: None,
+            headline: format!("a recovery comes near its RTO: {}", joined(&judged.forecasts)),
+            impact: format!("The RTO is {}.", format_duration(policy.objectives.rto)),
+            action: "`drctl drill report` shows which phase takes how long".to_owned(),
+            run: None,
+        },
+    );
+    let findings = of_system(
+        findings,
+        &judged.unlocked,
+        Notice {
+            key: "lock".to_owned(),
+            event: "lock.refuted".to_owned(),
+            severity: Severity::P2,
+            source: None,
+            headline: joined(&judged.unlocked),
+            impact: "An intruder with this host's credentials can delete the backups there.".to_owned(),
+            action: "`drctl doctor` tries the lock; set object lock in the store".to_owned(),
+            run: None,
+        },
+    );
     let Some(source) = policy.drill.as_ref().map(|drill| &drill.source) else { return findings };
     let key = drill::key(source);
     match judged.drill {
@@ -55,6 +87,14 @@ pub fn status(policy: &Policy, judged: &Judged<'_>) -> Findings {
             action: "`drctl drill list` shows what was due; `drctl drill run` runs one".to_owned(),
             run: None,
         }),
+    }
+}
+
+/// Adds a notice where there is a reason for it.
+fn of_system(findings: Findings, reasons: &[String], notice: Notice) -> Findings {
+    match reasons.is_empty() {
+        true => findings.over(notice.key, "not so any more"),
+        false => findings.firing(notice),
     }
 }
 
@@ -199,7 +239,16 @@ mod tests {
         let rpo = policy.objectives.rpo;
         let standings = assess(&[source], &places, &entries, &StatusSurvey::default(), rpo, now);
         let sources = standings.iter().map(|status| Standing { status, words: "words".to_owned() });
-        status(&policy, &Judged { sources: sources.collect(), retention: None, drill: None })
+        status(
+            &policy,
+            &Judged {
+                sources: sources.collect(),
+                retention: None,
+                drill: None,
+                forecasts: vec![],
+                unlocked: vec![],
+            },
+        )
     }
 
     #[test]

@@ -26,7 +26,7 @@ use super::address::CatalogUrl;
 use super::decode::KeyedTable;
 use super::macros::table;
 use super::value::{Day, Period, Quantity, Size, WholeNumber};
-use crate::model::{SourceName, SystemName};
+use crate::model::{RepositoryName, SourceName, SystemName};
 use crate::platform::SecretRef;
 
 table! {
@@ -55,8 +55,7 @@ table! {
             /// How long backups are kept. Nothing is ever removed without this table, and nothing but by
             /// `drctl retention apply`.
             retention: RetentionTable,
-            /// When backups are taken. Checked now, used by a later version: until then, let cron or a
-            /// systemd timer run `drctl backup`.
+            /// When backups are taken and verified, and retention is applied, by `drctl run-due`.
             schedule: ScheduleTable,
             /// What `drctl drill run` restores, and its checks.
             drill: DrillTable,
@@ -111,6 +110,8 @@ table! {
             classes: KeyedTable<String, Quantity>,
             /// A GiB of an instance's storage for a month, in one zone.
             storage: Quantity,
+            /// A GiB that is stored for a month, by repository: `{ primary = 0.023, west = 0.0125 }`.
+            stored: KeyedTable<RepositoryName, Quantity>,
         }
     }
 }
