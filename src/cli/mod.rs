@@ -28,6 +28,7 @@ mod init;
 mod keys;
 mod keys_check;
 mod list;
+mod notify;
 pub mod output;
 mod path_arg;
 mod policy;
