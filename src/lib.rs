@@ -18,6 +18,7 @@
 //! | [`cli`] | arguments, one file a verb, output, error → exit code and hint; the only module that prints |
 //! | [`report`] | JSON, Markdown and HTML pages of what drills found |
 //! | [`drill`] | restores for real, in a sandbox, checked, timed and recorded |
+//! | [`runbook`] | runbooks that people read and drctl runs, and the record of each incident |
 //! | [`backup`], [`restore`], [`verify`], [`copies`], [`retention`], [`status`], [`doctor`], [`init`], [`iam`], [`configure`], [`rds_admin`] | the use cases: where there is something to decide, `plan` decides and `execute` acts |
 //! | [`run`] | what every use case works with |
 //! | [`recoverability`] | what each repository and region can give back, and up to when |
@@ -60,6 +61,7 @@ pub mod repository;
 pub mod restore;
 pub mod retention;
 pub mod run;
+pub mod runbook;
 pub mod source;
 pub mod status;
 pub mod store;

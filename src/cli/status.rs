@@ -55,6 +55,7 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
     let now = context.clock.now();
     let oldest = entries.iter().map(|entry| entry.id().begun()).min();
     let drill = drill_concern(&known.policy, &runs, oldest, now);
+    let runbooks = super::runbook::concern(&super::runbook::reviewed(&known.policy)?, &runs, now);
     let standings = assess(&sources, &known.places(), &entries, &survey, rpo, now);
     let worst = standings.iter().map(|standing| standing.verdict).max().unwrap_or(ObjectiveVerdict::Nothing);
     if context.output.is_json() {
@@ -68,6 +69,7 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
             sources: &standings,
             retention: concern.as_ref(),
             drill: drill.as_ref(),
+            runbooks: runbooks.as_deref(),
         };
         context.output.document("status", &document);
     } else {
@@ -95,9 +97,17 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
         context.output.reason(format!("{}: {}", worst.as_str(), told_verdict(&known, &standings, worst)));
     }
     known.catalog.close().await;
-    let Some(drill) = drill else { return Ok(exit) };
-    context.output.reason(&drill.message);
-    context.output.note("hint: `drctl drill list` shows what was due; `drctl drill run` runs one.");
+    if let Some(drill) = &drill {
+        context.output.reason(&drill.message);
+        context.output.note("hint: `drctl drill list` shows what was due; `drctl drill run` runs one.");
+    }
+    if let Some(runbooks) = &runbooks {
+        context.output.reason(runbooks);
+        context.output.note("hint: `drctl runbook status` shows when each was run last.");
+    }
+    if drill.is_none() && runbooks.is_none() {
+        return Ok(exit);
+    }
     Ok(if matches!(exit, Exit::Done | Exit::Partly) { Exit::ObjectiveMissed } else { exit })
 }
 
@@ -188,6 +198,9 @@ struct StatusDocument<'a> {
     /// What is wrong with the drills; absent where nothing is.
     #[serde(skip_serializing_if = "Option::is_none")]
     drill: Option<&'a DrillConcern>,
+    /// Runbooks that are overdue for a rehearsal; absent where none is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    runbooks: Option<&'a str>,
 }
 
 fn show(

@@ -92,7 +92,8 @@ async fn restore_and_check(
 ) {
     let mut restored = match restore(run, request, sandbox, located, &choice.restore, stages).await {
         Ok(restored) => restored,
-        Err(NotRestored { verdict, told, backup, is_interruption }) => {
+        Err(NotRestored { verdict, told, backup, runbook, is_interruption }) => {
+            course.runbook = runbook;
             course.is_interrupted = is_interruption;
             course.verdict = verdict;
             course.told = told;
@@ -113,6 +114,7 @@ async fn restore_and_check(
     judge_chain(&restored.backup, located, &mut course.verdict);
     judge_key(request, &restored.backup, located, run, course);
     course.checks = std::mem::take(&mut restored.checks);
+    note_runbook(request, &mut restored, course);
     if !restored.left_out.is_empty() {
         let message = format!("{} of what the original had did not come back", restored.left_out.len());
         course.verdict.add(Judgement::Fail, Cause::Backup, "left-out", message);
@@ -159,6 +161,22 @@ async fn restore_and_check(
     if request.role.is_none() {
         let role = restored.login.user.clone();
         course.deviations.push(format!("the checks asked as role `{role}`, not as the application's"));
+    }
+}
+
+/// Records which runbook restored, and what is not known because of that.
+fn note_runbook(request: &DrillRequest, restored: &mut RestoredSample, course: &mut Course) {
+    course.runbook = restored.runbook.take();
+    match (&request.runbook, &course.runbook) {
+        (Some(drill), None) => course.deviations.push(format!(
+            "runbook `{}` was not run: a drill runs runbooks for dumps only",
+            drill.runbook.name
+        )),
+        (Some(_), Some(_)) if restored.repository.is_none() => course.deviations.push(
+            "which copy was restored is not known, and so none is proven: the runbook's restore does not say `--output json`"
+                .to_owned(),
+        ),
+        _ => {}
     }
 }
 

@@ -11,6 +11,7 @@
 //!
 //! *Not here.* How a restore is done: [`crate::restore`]. Reports: [`crate::report`].
 
+mod by_runbook;
 mod checking;
 mod course;
 pub mod evidence;
@@ -35,10 +36,10 @@ mod stages;
 pub use period::{Period, YearMonth};
 pub use record::{
     Acknowledgement, CheckCriterion, CheckEvidence, Cleanup, Criteria, DrillIdentity, DrillPhase,
-    DrillRecord, DrillVerdict, Environment, PassedOver, People, PreviousDrill, RECORD_FORMAT, Results,
-    Sample, SampledArtifact, Trigger, VerdictReason,
+    DrillRecord, DrillVerdict, DrilledRunbook, Environment, PassedOver, People, PreviousDrill, RECORD_FORMAT,
+    Results, Sample, SampledArtifact, Trigger, VerdictReason,
 };
-pub use request::{DrillRequest, RdsDrill};
+pub use request::{DrillRequest, RdsDrill, RunbookDrill};
 pub use run::{Concluded, Preview, preview, run};
 pub use sample::{Choice, SampleRequest, SampledRestore};
 pub use scenario::Scenario;

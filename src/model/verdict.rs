@@ -29,6 +29,8 @@ pub enum Cause {
     Backup,
     /// An objective: a recovery point or time objective, a check of the policy.
     Objective,
+    /// The runbook that a drill ran.
+    Runbook,
     /// The environment it was restored to.
     Environment,
     /// drctl, or a program that it runs.

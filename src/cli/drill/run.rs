@@ -13,11 +13,12 @@ use super::view;
 use crate::aws::S3Timeouts;
 use crate::catalog::Catalog;
 use crate::drill::{
-    self, CUT_OVER, Concluded, DETECT, DrillRequest, People, RdsDrill, SampleRequest, Scenario, Trigger,
+    self, CUT_OVER, Concluded, DETECT, DrillRequest, People, RdsDrill, RunbookDrill, SampleRequest, Scenario,
+    Trigger,
 };
 use crate::model::{BackupKind, RepositoryName, Sha256Hex, SourceName};
 use crate::pipeline::Identities;
-use crate::platform::{ExposeSecret as _, expand_home, host_name, scratch_directory, seed};
+use crate::platform::{ExposeSecret as _, SecretRef, expand_home, host_name, scratch_directory, seed};
 use crate::policy::{
     Drill, Pick, Policy, PostgresSource, RepositoryConfig, RepositoryLocation, Source, last_firing,
 };
@@ -235,6 +236,14 @@ async fn request(
         deviations.push("the policy was read from this host".to_owned());
     }
     let wal = source.wal();
+    // Its commands read the policy themselves: no region is lost to them, and they restore dumps.
+    let by_runbook = !matches!(args.scenario, Scenario::PointInTime | Scenario::RegionLoss)
+        && !args.scenario.is_in_rds()
+        && source.kinds.contains(&BackupKind::Logical);
+    let runbook = match drill.filter(|_| by_runbook) {
+        Some(drill) => drilled_runbook(args, drill, policy)?,
+        None => None,
+    };
     let text = std::fs::read(context.policy_path()?).map_err(CommandError::failed)?;
     let user = person(None);
     Ok(DrillRequest {
@@ -242,7 +251,8 @@ async fn request(
         sample: SampleRequest {
             scenario: args.scenario,
             pick: drill.map_or(Pick::Latest, |drill| drill.pick),
-            kind: args.kind,
+            // What a runbook restores is a dump.
+            kind: args.kind.or_else(|| runbook.as_ref().map(|_| BackupKind::Logical)),
             backup: args.backup.clone(),
             target,
             seed: args.seed.unwrap_or_else(seed),
@@ -276,8 +286,29 @@ async fn request(
         parallel: wal.map_or(2, |wal| wal.parallel),
         tools: login.and_then(|login| login.tools.clone()),
         rds: rds(args, policy, source)?,
+        runbook,
         deviations,
     })
+}
+
+/// Returns the runbook whose steps the drill runs, and what its commands find in their environment.
+fn drilled_runbook(
+    args: &RunArgs,
+    drill: &Drill,
+    policy: &Policy,
+) -> Result<Option<RunbookDrill>, CommandError> {
+    let Some(name) = &drill.runbook else { return Ok(None) };
+    let runbook = crate::cli::runbook::checked(policy, name)?;
+    let path = std::path::absolute(&policy.path).unwrap_or_else(|_| policy.path.clone());
+    let mut environment = vec![("DRCTL_POLICY".to_owned(), path.display().to_string())];
+    let of_policy = match &drill.identity {
+        Some(SecretRef::File(path)) => Some(path),
+        _ => None,
+    };
+    if let Some(identity) = args.identity.first().or(of_policy) {
+        environment.push((IDENTITY.to_owned(), identity.display().to_string()));
+    }
+    Ok(Some(RunbookDrill { runbook, parameters: drill.runbook_parameters.clone(), environment }))
 }
 
 /// Returns what a scenario in RDS restores from; `--from` names a region there.
