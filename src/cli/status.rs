@@ -55,7 +55,13 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
     let now = context.clock.now();
     let oldest = entries.iter().map(|entry| entry.id().begun()).min();
     let drill = drill_concern(&known.policy, &runs, oldest, now);
-    let runbooks = super::runbook::concern(&super::runbook::reviewed(&known.policy)?, &runs, now);
+    let runbooks = match super::runbook::reviewed(&known.policy) {
+        Ok(reviewed) => super::runbook::concern(&reviewed, &runs, now),
+        Err(error) => {
+            context.output.warn(format!("it is not known whether a runbook is overdue: {error}"));
+            None
+        }
+    };
     let standings = assess(&sources, &known.places(), &entries, &survey, rpo, now);
     let worst = standings.iter().map(|standing| standing.verdict).max().unwrap_or(ObjectiveVerdict::Nothing);
     if context.output.is_json() {

@@ -17,6 +17,8 @@ use crate::runbook::{
 
 /// The code of a step that failed.
 pub(super) const STEP_FAILED: &str = "runbook-step-failed";
+/// The variable that names the file of the identity.
+const IDENTITY: &str = "DRCTL_IDENTITY";
 /// How many of the last lines of a failed step are shown.
 const SHOWN: usize = 10;
 
@@ -56,11 +58,13 @@ fn values(
     bound: &Bound<'_>,
 ) -> Result<BTreeMap<String, String>, Vec<String>> {
     let (mut values, mut missing) = (BTreeMap::new(), Vec::new());
+    let identity = drill.environment.iter().find(|(name, _)| name == IDENTITY).map(|(_, value)| value);
     for (name, parameter) in &drill.runbook.header.parameters {
         let value = match name.as_str() {
             "source" => Some(request.source.to_string()),
             "target" => Some(bound.target.clone()),
             "backup" => Some(bound.backup.to_string()),
+            "identity" if identity.is_some() => identity.cloned(),
             "from" if bound.from.is_some() => bound.from.map(ToString::to_string),
             _ => drill.parameters.get(name).cloned().or_else(|| parameter.default.clone()),
         };

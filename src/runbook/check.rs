@@ -51,7 +51,7 @@ pub fn check(runbook: &Runbook, references: &dyn References) -> Vec<RunbookFault
                 variables(step, template_variables(template), &known, false, &mut faults);
             }
             StepAction::Manual { text } => {
-                variables(step, template_variables(text), &known, false, &mut faults);
+                variables(step, template_variables(text), &known, true, &mut faults);
             }
             StepAction::Decide { .. } => {
                 known.insert(variable(&step.name));

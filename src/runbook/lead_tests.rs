@@ -157,12 +157,7 @@ fn means(assume_yes: bool) -> Means<'static> {
     }
 }
 
-fn recorder(
-    set: &Repositories,
-    id: &IncidentId,
-    known: Option<&Merged>,
-    spool: &Path,
-) -> Recorder<'static> {
+fn recorder(set: &Repositories, id: &IncidentId, known: Option<&Merged>, spool: &Path) -> Recorder<'static> {
     Recorder::new(set, &system(), id, known, spool, ("ann", "host"), &SystemClock)
 }
 
@@ -215,7 +210,9 @@ async fn a_run_that_was_killed_after_any_entry_reaches_the_same_end_and_runs_not
     let left: Vec<_> = end.iter().filter(|(_, state)| *state == StepState::NotApplicable).collect();
     assert!(left.len() == 1 && left[0].0.name == "left");
     let text: String = whole.entries.iter().map(|one| String::from_utf8_lossy(&one.bytes)).collect();
-    assert!(!text.contains("hunter2") && text.contains("password=[hidden]") && text.contains("shop went right."));
+    assert!(
+        !text.contains("hunter2") && text.contains("password=[hidden]") && text.contains("shop went right.")
+    );
 
     for kept in 1..whole.entries.len() {
         // Another host: the repositories have what there was, and its own directory nothing.

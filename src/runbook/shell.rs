@@ -124,8 +124,41 @@ const BEFORE_COMMANDS: [&str; 9] = ["if", "then", "else", "elif", "while", "unti
 /// Returns the commands of drctl in a script. `values`: of variables.
 pub(super) fn drctl_commands(script: &str, values: &BTreeMap<String, String>) -> Vec<DrctlCommand> {
     let mut found = Vec::new();
-    commands(script, 1, values, &mut found);
+    commands(&with_alternatives(script, values), 1, values, &mut found);
     found
+}
+
+/// Replaces `${NAME:+words}` and `${NAME:-words}` by what they come to: they may be several words.
+fn with_alternatives(script: &str, values: &BTreeMap<String, String>) -> String {
+    let (mut text, mut rest) = (String::new(), script);
+    while let Some(at) = rest.find("${") {
+        text.push_str(&rest[..at]);
+        let braced = &rest[at + 2..];
+        let mut depth = 1;
+        let end = braced.char_indices().find(|(_, c)| {
+            depth += i32::from(*c == '{') - i32::from(*c == '}');
+            depth == 0
+        });
+        let Some((end, _)) = end else {
+            text.push_str("${");
+            rest = braced;
+            continue;
+        };
+        let inner = &braced[..end];
+        let length = inner.chars().take_while(|c| is_name(*c)).count();
+        let (name, operator) = inner.split_at(length);
+        let operator = operator.strip_prefix(':').unwrap_or(operator);
+        let is_set = values.get(name).is_some_and(|value| !value.is_empty());
+        match (operator.strip_prefix('+'), operator.strip_prefix(['-', '='])) {
+            (Some(words), _) if is_set => text.push_str(&with_alternatives(words, values)),
+            (Some(_), _) => {}
+            (None, Some(words)) if !is_set => text.push_str(&with_alternatives(words, values)),
+            _ => text.push_str(&rest[at..at + 2 + end + 1]),
+        }
+        rest = &braced[end + 1..];
+    }
+    text.push_str(rest);
+    text
 }
 
 /// Adds the commands of a script that begins in this line.
@@ -312,6 +345,16 @@ mod tests {
         let script = "export A=1\necho \"$A ${B}\" '$C' \\$D # $E\nfor f in $FILES; do cat \"$f\"; done\nread -r x; echo $x $1";
         assert_eq!(used(script), [("B".to_owned(), 2), ("FILES".to_owned(), 3)]);
         assert_eq!(used("echo it's fine \"$A\"'"), []);
+    }
+
+    #[test]
+    fn options_that_depend_on_a_value_are_words_of_their_own() {
+        let script = "drctl restore ${FROM:+--from \"$FROM\"} ${NONE:+--none \"$NONE\"} ${NONE:-x}";
+        let values =
+            [("FROM", "west"), ("NONE", "")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let found = drctl_commands(script, &BTreeMap::from(values)).remove(0);
+        let words: Vec<_> = found.words.iter().map(|word| word.text.as_str()).collect();
+        assert_eq!(words, ["restore", "--from", "west", "x"]);
     }
 
     #[test]

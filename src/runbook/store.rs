@@ -267,8 +267,11 @@ impl<'c> Recorder<'c> {
         std::fs::rename(new, path)
     }
 
-    /// Writes what repositories lack.
-    async fn complete(&mut self) -> Result<Appended, IncidentError> {
+    /// Writes what repositories lack of the entries so far.
+    ///
+    /// # Errors
+    /// [`IncidentError::OtherLeader`]
+    pub async fn complete(&mut self) -> Result<Appended, IncidentError> {
         let (entries, system, id, begun) = (&self.entries, &self.system, &self.id, self.begun);
         let written = self.places.iter_mut().map(async |place| {
             let now = Instant::now();

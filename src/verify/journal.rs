@@ -231,7 +231,7 @@ fn unlinked(copies: &[JournalCopy], digests: &BTreeMap<Sha256Hex, &RunId>) -> Ve
             None => None,
         };
         let newest = records
-            .range(..*run)
+            .range::<&RunId, _>(..*run)
             .rev()
             .find(|(_, earlier)| earlier.ended + SLACK < record.ended)
             .map(|(earlier, _)| *earlier);

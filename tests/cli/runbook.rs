@@ -115,13 +115,22 @@ async fn a_runbook_with_faults_is_refused_with_all_of_them() -> Outcome<()> {
         .says("unknown variable `$TARGTE`")?
         .says("there is another step of this name")?
         .says("leads nowhere")?;
-    shop.system.expect(2, &["runbook", "run", "broken", "--directory", &broken]).await?.says("unknown variable")?;
+    shop.system
+        .expect(2, &["runbook", "run", "broken", "--directory", &broken])
+        .await?
+        .says("unknown variable")?;
     let run = shop.system.expect(0, &["runbook", "check", "database-lost", "--directory", &good]).await?;
     run.says("ok database-lost: 9 steps")?;
     let run = shop.system.expect(0, &["runbook", "list", "--directory", &good]).await?;
     run.says("database-lost")?.says("the server is gone")?;
-    shop.system.expect(0, &["runbook", "show", "database-lost", "--directory", &good]).await?.says("# The database is lost")?;
-    shop.system.expect(2, &["runbook", "show", "database-lots", "--directory", &good]).await?.says("Did you mean `database-lost`?")?;
+    shop.system
+        .expect(0, &["runbook", "show", "database-lost", "--directory", &good])
+        .await?
+        .says("# The database is lost")?;
+    shop.system
+        .expect(2, &["runbook", "show", "database-lots", "--directory", &good])
+        .await?
+        .says("Did you mean `database-lost`?")?;
     Ok(())
 }
 
@@ -131,15 +140,25 @@ async fn a_plan_shows_every_step_with_its_values() -> Outcome<()> {
     let good = format!("{FIXTURES}/runbooks");
     assert_shown!(
         shop,
-        ["runbook", "run", "database-lost", "--plan", "--set", "target=postgres://db/shop", "--directory", &good]
+        [
+            "runbook",
+            "run",
+            "database-lost",
+            "--plan",
+            "--set",
+            "target=postgres://db/shop",
+            "--directory",
+            &good
+        ]
     );
     let set = "target=postgres://ann:secret@db/shop";
-    let refused =
-        shop.system.expect(2, &["runbook", "run", "database-lost", "--plan", "--set", set, "--directory", &good]).await?;
+    let refused = shop
+        .system
+        .expect(2, &["runbook", "run", "database-lost", "--plan", "--set", set, "--directory", &good])
+        .await?;
     refused.says("holds a password")?;
     assert!(!refused.stderr.contains("ann:secret"));
-    let refused =
-        shop.system.expect(2, &["runbook", "run", "database-lost", "--directory", &good]).await?;
+    let refused = shop.system.expect(2, &["runbook", "run", "database-lost", "--directory", &good]).await?;
     refused.says("needs `--set target=…`")?;
     Ok(())
 }
@@ -155,18 +174,25 @@ async fn an_incident_is_led_by_answers_left_resumed_and_reported() -> Outcome<()
     let id = incident(&told)?;
     // Answers that are none are asked for again; production is asked about with `--yes`, too.
     let lines = "perhaps\ngo\ngo it is gone\nrun\n";
-    let (out, told) = bench.answer(3, &["runbook", "run", "--resume", &id, "--yes", "--by", "bob"], lines).await?;
+    let (out, told) =
+        bench.answer(3, &["runbook", "run", "--resume", &id, "--yes", "--by", "bob"], lines).await?;
     assert!(told.contains("say why, too") && told.contains("This changes production."), "{told}");
     assert!(told.contains("not as expected") && told.contains("look at the file."), "{told}");
     assert!(out.contains("token=abcdefgh"), "the operator sees what it said: {out}");
     assert_eq!(bench.read_trace(), "looked at shop\ntouched\n");
     let open = bench.shop.system.expect(21, &["runbook", "status"]).await?;
     open.says(&format!("open {id}"))?.says("led by bob")?;
-    let (out, _) =
-        bench.answer(0, &["runbook", "run", "--resume", &id, "--by", "cleo"], "done it worked\ndone signed\n").await?;
+    let (out, _) = bench
+        .answer(0, &["runbook", "run", "--resume", &id, "--by", "cleo"], "done it worked\ndone signed\n")
+        .await?;
     assert!(out.contains("is closed"), "{out}");
     assert_eq!(bench.read_trace(), "looked at shop\ntouched\n");
-    bench.shop.system.expect(2, &["runbook", "run", "--resume", "inc-2020"]).await?.says("there is no incident")?;
+    bench
+        .shop
+        .system
+        .expect(2, &["runbook", "run", "--resume", "inc-2020"])
+        .await?
+        .says("there is no incident")?;
 
     let page = bench.shop.system.path().join("page.html");
     let shown = page.to_string_lossy();
@@ -205,7 +231,9 @@ async fn status_says_that_a_runbook_is_overdue() -> Outcome<()> {
     let quiet = bench.shop.system.expect(21, &["status", "-q"]).await?;
     quiet.says("a runbook is overdue for a rehearsal: `small` was never run")?;
     let set = format!("file={}", bench.trace());
-    bench.answer(0, &["runbook", "run", "small", "--rehearse", "--yes", "--set", &set], "go to try\ndone\n").await?;
+    bench
+        .answer(0, &["runbook", "run", "small", "--rehearse", "--yes", "--set", &set], "go to try\ndone\n")
+        .await?;
     assert_eq!(bench.read_trace(), "looked at shop\n", "production was not touched");
     bench.shop.system.expect(0, &["status"]).await?;
     Ok(())
@@ -220,7 +248,10 @@ async fn the_journal_is_verified_in_every_copy() -> Outcome<()> {
         bench.answer(0, &arguments, "stay to try\ndone\n").await?;
     }
     let system = &bench.shop.system;
-    system.expect(0, &["journal", "verify"]).await?.says("2 records in 2 repositories: each follows the one before")?;
+    system
+        .expect(0, &["journal", "verify"])
+        .await?
+        .says("2 records in 2 repositories: each follows the one before")?;
     let records = |repository: &str| -> Outcome<Vec<std::path::PathBuf>> {
         let mut found = Vec::new();
         for year in std::fs::read_dir(system.repository(repository).join("shop/journal"))?.flatten() {
@@ -242,7 +273,8 @@ async fn the_journal_is_verified_in_every_copy() -> Outcome<()> {
     std::fs::write(&path, text)?;
     // An entry of an incident.
     let incidents = system.repository("primary").join("shop/journal/incidents");
-    let first = std::fs::read_dir(incidents)?.flatten().next().ok_or("no incident")?.path().join("000003.json");
+    let first =
+        std::fs::read_dir(incidents)?.flatten().next().ok_or("no incident")?.path().join("000003.json");
     let text = std::fs::read_to_string(&first)?;
     std::fs::write(&first, text.replace("\"by\": \"", "\"by\": \"not "))?;
     let run = system.expect(1, &["journal", "verify"]).await?;

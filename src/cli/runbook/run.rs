@@ -146,6 +146,9 @@ async fn resume(id: &str, args: &RunArgs, context: &Context) -> Result<Exit, Com
     );
     if incident.is_closed() {
         context.output.note(format!("incident {} has ended", incident.id));
+        // A repository that was away is completed.
+        let completed = recorder.complete().await.map_err(failed)?;
+        completed.missing.iter().for_each(|lost| warn_lost(context, lost));
     } else {
         let before = incident.leader().to_owned();
         let from = (before != person).then_some(before);

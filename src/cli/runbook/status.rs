@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::incidents::IncidentView;
-use super::known::{OwnCommands, library, of_policy};
+use super::known::{library, of_policy};
 use crate::cli::Context;
 use crate::cli::catalog_view::CatalogView;
 use crate::cli::error::CommandError;
@@ -14,7 +14,7 @@ use crate::cli::table::{Cell, TextTable};
 use crate::policy::Policy;
 use crate::report::plain;
 use crate::repository::journal::JournalRecord;
-use crate::runbook::{IncidentId, Library, Rehearsed, Reviewed, rehearsals};
+use crate::runbook::{Document, IncidentId, Origin, Rehearsed, Reviewed, parse, rehearsals};
 use crate::text::{count, format_time};
 
 #[derive(Serialize)]
@@ -40,7 +40,7 @@ pub(super) async fn run(directory: Option<&Path>, context: &Context) -> Result<E
     let runs = known.catalog.runs(None).await?;
     let is_whole = known.is_whole();
     known.catalog.close().await;
-    let rehearsed = rehearsals(&reviews(&library), &runs, context.clock.now());
+    let rehearsed = rehearsals(&reviews(library.runbooks()), &runs, context.clock.now());
     let view = IncidentView::open(context, known.policy).await;
     let open = open_incidents(&view);
     let is_read = view.incidents.unread.is_empty();
@@ -70,9 +70,10 @@ pub(super) async fn run(directory: Option<&Path>, context: &Context) -> Result<E
     Ok(if is_whole && is_read { Exit::Done } else { Exit::Partly })
 }
 
-fn reviews(library: &Library) -> Vec<Reviewed> {
-    let runbooks = library.runbooks().filter_map(|document| {
-        let (runbook, _) = document.read(library, &OwnCommands);
+/// Returns how often runbooks are to be rehearsed; those without a header are for people alone.
+fn reviews<'d>(documents: impl Iterator<Item = &'d Document>) -> Vec<Reviewed> {
+    let runbooks = documents.filter_map(|document| {
+        let (runbook, _) = parse(&document.name, &document.shown(), &document.text);
         Some(Reviewed { runbook: document.name.clone(), every: runbook?.header.review })
     });
     runbooks.collect()
@@ -130,15 +131,12 @@ fn show(context: &Context, rehearsed: &[Rehearsed]) {
 /// Returns the runbooks that `drctl status` looks at: those of the policy's directory, and the one that drills run. What
 /// the program brings along is rehearsed where someone has decided for it.
 pub(in crate::cli) fn reviewed(policy: &Policy) -> Result<Vec<Reviewed>, CommandError> {
-    let mut reviews = reviews(&of_policy(policy)?);
-    let own = Library::load(None).map_err(CommandError::failed)?;
     let of_drill = policy.drill.as_ref().and_then(|drill| drill.runbook.as_ref());
-    let is_built_in = |name: &str| match policy.runbooks.as_ref() {
-        None => own.find(name).is_some(),
-        Some(directory) => own.find(name).is_some() && !directory.join(format!("{name}.md")).exists(),
-    };
-    reviews.retain(|one| !is_built_in(&one.runbook) || of_drill == Some(&one.runbook));
-    Ok(reviews)
+    let library = of_policy(policy)?;
+    let adopted = library
+        .runbooks()
+        .filter(|document| matches!(document.origin, Origin::File(_)) || of_drill == Some(&document.name));
+    Ok(reviews(adopted))
 }
 
 /// Returns what is wrong with the rehearsals: `None`: nothing.
