@@ -32,7 +32,7 @@ const LAYERS: [&[&str]; 16] = [
     ],
     &["runbook"],
     &["drill"],
-    &["report"],
+    &["report", "schedule"],
     &["cli"],
 ];
 

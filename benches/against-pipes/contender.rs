@@ -11,6 +11,8 @@ pub(crate) enum Contender {
     DumpScript,
     DumpRestore,
     DumpRestorePipe,
+    CheckedRestore,
+    Drill,
     BaseReplication,
     BaseFiles,
     BasePipe,
@@ -39,16 +41,19 @@ pub(crate) enum Group {
     Base,
     /// Segments of write-ahead log.
     Wal,
+    /// A drill, and a restore of the same dump with the same checks.
+    Drill,
 }
 
 impl Group {
-    pub(crate) const ALL: [Self; 3] = [Self::Dump, Self::Base, Self::Wal];
+    pub(crate) const ALL: [Self; 4] = [Self::Dump, Self::Base, Self::Wal, Self::Drill];
 
     pub(crate) fn named(word: &str) -> Option<Self> {
         match word {
             "dump" => Some(Self::Dump),
             "base" => Some(Self::Base),
             "wal" => Some(Self::Wal),
+            "drill" => Some(Self::Drill),
             _ => None,
         }
     }
@@ -69,6 +74,7 @@ impl Group {
                 BaseRestoreWalRus,
                 BaseRestorePgBackRest,
             ],
+            Self::Drill => &[Dump, CheckedRestore, Drill],
             Self::Wal => &[
                 LogSegment,
                 LogPipe,
@@ -105,6 +111,7 @@ impl Group {
                 aim(BaseRestore, BaseRestoreWalRus, 0.9),
                 aim(BaseRestore, BaseRestorePgBackRest, 0.9),
             ],
+            Self::Drill => vec![aim(Drill, CheckedRestore, 1.1)],
             Self::Wal => vec![
                 compare(LogSegment, LogPipe),
                 aim(LogSegment, LogWalRus, 1.0),
@@ -125,6 +132,8 @@ impl Contender {
             Self::DumpPipe => "pg_dump | zstd | age | aws",
             Self::DumpScript => "pg_dump > file, gzip file",
             Self::DumpRestore => "drctl restore --jobs 2",
+            Self::CheckedRestore => "drctl restore, checked",
+            Self::Drill => "drctl drill run",
             Self::DumpRestorePipe => "aws | age | zstd > file, pg_restore",
             Self::BaseReplication => "drctl backup, over replication",
             Self::BaseFiles => "drctl backup, from the files",
@@ -173,7 +182,16 @@ impl Contender {
     /// Whether the command is drctl itself, and not a shell that starts others.
     pub(crate) fn is_drctl(self) -> bool {
         use Contender::*;
-        matches!(self, Dump | DumpToTwo | DumpRestore | BaseReplication | BaseFiles | BaseRestore)
+        matches!(
+            self,
+            Dump | DumpToTwo
+                | DumpRestore
+                | CheckedRestore
+                | Drill
+                | BaseReplication
+                | BaseFiles
+                | BaseRestore
+        )
     }
 
     /// Whether its memory counts. What else is in the tree of a loop is smaller.
@@ -183,7 +201,7 @@ impl Contender {
 
     /// Whether it brings a database back.
     pub(crate) fn restores_database(self) -> bool {
-        matches!(self, Self::DumpRestore | Self::DumpRestorePipe)
+        matches!(self, Self::DumpRestore | Self::DumpRestorePipe | Self::CheckedRestore)
     }
 
     /// Whether it brings the cluster back.

@@ -88,6 +88,15 @@ impl Ground {
         self.write_policy("dump", &repository("primary", "one"), "")?;
         let two = repository("primary", "two/primary") + &repository("copies.away", "two/away");
         self.write_policy("dump-to-two", &two, "")?;
+        // The same repository, and checks of what comes back.
+        let drill = format!(
+            "[drill]\nsource = \"{DATABASE}\"\ndirectory = \"{}\"\nidentity = \"file:{}\"\n\
+             [[drill.checks]]\nname = \"orders\"\nsql = \"SELECT count(*) FROM orders\"\nat_least = 1\n\
+             [[drill.checks]]\nname = \"customers\"\nsql = \"SELECT count(*) FROM customers\"\nat_least = 1\n",
+            self.directory.join("d").display(),
+            self.identity().display()
+        );
+        self.write_policy("drill", &repository("primary", "one"), &drill)?;
         self.write_policy("base-replication", &repository("primary", "base"), &physical(""))?;
         self.write_policy("base-files", &repository("primary", "base"), &physical(&files))?;
         self.write_policy("wal", &repository("primary", "wal"), &physical(""))?;
@@ -164,6 +173,14 @@ impl Ground {
                 command.arg("--identity").arg(self.identity());
                 command
             }
+            Contender::CheckedRestore => {
+                let jobs = std::thread::available_parallelism()?.to_string();
+                let mut command =
+                    self.drctl("drill", &["restore", DATABASE, "--to", restored, "--jobs", &jobs]);
+                command.arg("--identity").arg(self.identity());
+                command
+            }
+            Contender::Drill => self.drctl("drill", &["drill", "run", "-q"]),
             Contender::DumpRestorePipe => self.bash(&format!(
                 "{} > shop.dump && createdb -T template0 {restored} && pg_restore -j2 -d {restored} shop.dump",
                 opened("shop.dump.zst.age")
@@ -278,6 +295,11 @@ impl Ground {
         let mut command = self.bash(&format!("for name in {}; do {action}; done", names.join(" ")));
         command.current_dir(self.log());
         command
+    }
+
+    /// Shows the phases of the last drill.
+    pub(crate) fn last_drill(&self) -> Command {
+        self.drctl("drill", &["drill", "show", "--output", "json"])
     }
 
     pub(crate) fn aws(&self, arguments: &str) -> Command {

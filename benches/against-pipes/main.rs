@@ -94,7 +94,8 @@ impl Choice {
                 // Cargo adds it.
                 "--bench" => {}
                 word => choice.groups.push(
-                    Group::named(word).ok_or_else(|| format!("`{word}` is not one of dump, base, wal"))?,
+                    Group::named(word)
+                        .ok_or_else(|| format!("`{word}` is not one of dump, base, wal, drill"))?,
                 ),
             }
         }
@@ -108,7 +109,7 @@ impl Choice {
 /// Lets the contenders of a group take turns.
 async fn turns(ground: &Ground, group: Group, divisor: u64, runs: usize) -> Outcome<Vec<Series>> {
     match group {
-        Group::Dump => {}
+        Group::Dump | Group::Drill => {}
         Group::Base => begin_to_archive(ground).await?,
         Group::Wal => log::write(&ground.cluster.data().join("pg_wal"), &ground.log(), ground.counts)?,
     }
@@ -126,6 +127,9 @@ async fn turns(ground: &Ground, group: Group, divisor: u64, runs: usize) -> Outc
                 one.contender.title()
             );
             one.costs.push(cost);
+            if one.contender == Contender::Drill {
+                println!("{}", phases(ground)?);
+            }
         }
         // The next round must not find a fuller store, nor a catalog of what is gone.
         succeed(ground.aws("s3 rm --recursive --only-show-errors s3://bench"))?;
@@ -133,6 +137,19 @@ async fn turns(ground: &Ground, group: Group, divisor: u64, runs: usize) -> Outc
         std::fs::create_dir(ground.home())?;
     }
     Ok(series)
+}
+
+/// The phases of the last drill, in seconds.
+fn phases(ground: &Ground) -> Outcome<String> {
+    let shown = ground.last_drill().output()?.stdout;
+    let document: serde_json::Value = serde_json::from_slice(&shown)?;
+    let phases = document["record"]["phases"].as_array().cloned().unwrap_or_default();
+    let phase = |phase: &serde_json::Value| {
+        let name = phase["phase"].as_str().unwrap_or_default().to_owned();
+        let counts = if phase["counts"] == true { "" } else { ", after the RTO" };
+        format!("{:>42} {:>6.1} s{counts}", name, phase["seconds"].as_f64().unwrap_or_default())
+    };
+    Ok(phases.iter().map(phase).collect::<Vec<_>>().join("\n"))
 }
 
 /// Makes the server archive with drctl, for whoever copies it.

@@ -8,10 +8,11 @@ use super::lineage::Lineage;
 use super::record::CommittedBackup;
 use super::run::Run;
 use super::{MissingRepository, PlannedSource, SourceOutcome};
+use crate::catalog::{CopyEntry, Filter};
 use crate::event::Event;
-use crate::model::{BackupId, Manifest, Protection, RecipientPrint, ToolFacts, parent};
+use crate::model::{BackupId, Manifest, Protection, RecipientPrint, RepositoryName, ToolFacts, parent};
 use crate::platform::{CancellationToken, host_name};
-use crate::policy::Encryption;
+use crate::policy::{Encryption, LockTerm, RepositoryConfig, RuleTerms};
 use crate::repository::{BackupWriter, FormatVersion, Unavailable, write_options};
 use crate::source::{Capture, CaptureContext, Captured, Naming, Requirements};
 
@@ -38,7 +39,7 @@ impl Run<'_> {
         }
         self.abort_orphaned_uploads(source).await;
         let archiving_fails = self.archiving_fails(&planned.source, prepared.requirements().wal).await;
-        let writer = self.writer(&backup, begun, cancel);
+        let writer = self.writer(&backup, begun, cancel).await;
         if is_resumed && let Some(kept) = writer.clear().await.first() {
             let (repository, reason) = (kept.name.clone(), kept.reason());
             return Err(TakeError::Leftovers { backup, repository, reason });
@@ -101,17 +102,50 @@ impl Run<'_> {
         Ok((prepared, base.map_err(TakeError::Source)?, lineage))
     }
 
-    fn writer(&self, backup: &BackupId, begun: DateTime<Utc>, cancel: &CancellationToken) -> BackupWriter {
+    async fn writer(
+        &self,
+        backup: &BackupId,
+        begun: DateTime<Utc>,
+        cancel: &CancellationToken,
+    ) -> BackupWriter {
+        let terms = RuleTerms::new(self.policy, backup.source());
+        let earlier = self.good_backups(backup).await;
+        let kept = |name: &RepositoryName| match &earlier {
+            Some(earlier) => {
+                let of_it = earlier.iter().filter(|(repository, _)| repository == name);
+                let of_it: Vec<_> = of_it.map(|(_, at)| *at).collect();
+                terms.of_backup(name, backup.kind(), begun, &of_it)
+            }
+            None => terms.at_least(name, begun),
+        };
         BackupWriter::new(
             self.repositories.clone(),
             self.policy.system.clone(),
             backup.clone(),
             self.recipe.clone(),
             self.policy.transfer,
-            write_options(&self.policy.repositories, begun),
+            write_options(&self.policy.repositories, begun, kept),
             self.events.clone(),
             cancel.clone(),
         )
+    }
+
+    /// Returns when the good backups of its kind were taken, by repository, where a lock depends on it; `None`: not known.
+    async fn good_backups(&self, backup: &BackupId) -> Option<Vec<(RepositoryName, DateTime<Utc>)>> {
+        let follows = |config: &RepositoryConfig| {
+            config.place.object_lock().is_some_and(|lock| lock.retain == LockTerm::Rules)
+        };
+        if !self.policy.repositories.iter().any(follows) {
+            return Some(vec![]);
+        }
+        let filter = Filter { source: Some(backup.source().clone()), ..Filter::default() };
+        let entries = self.catalog.as_ref()?.backups(&filter).await.ok()?;
+        let of_kind = entries.iter().filter(|entry| entry.manifest.kind == backup.kind());
+        let copies = of_kind.flat_map(|entry| {
+            let good = entry.copies.iter().filter(|copy| copy.is_held() && CopyEntry::is_good(copy));
+            good.map(|copy| (copy.repository.clone(), entry.manifest.recovery_point))
+        });
+        Some(copies.collect())
     }
 
     /// Stores the artifacts; on a failure, what was stored is removed.

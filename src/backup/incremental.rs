@@ -9,11 +9,14 @@ use crate::catalog::{CopyEntry, Filter};
 use crate::model::{BackupId, BackupKind, Manifest, RepositoryName, SourceName, chain, parent};
 use crate::platform::state_directory;
 use crate::policy::Source;
+use crate::recoverability::evidence::Evidence;
+use crate::recoverability::survey::settle;
 use crate::repository::{BackupRecord, Listing, RejectedManifest, Repository};
 use crate::source::incremental::{self, BasePlan, Candidate, Candidates, Extent};
 use crate::source::postgres_base::{BaseError, is_kept, publish};
 use crate::source::{Requirements, SourceError};
 use crate::text::error_chain;
+use crate::wal::{Archive, Provenance};
 
 const LIST: &str = "backup_manifest";
 
@@ -77,7 +80,10 @@ impl Run<'_> {
         for (id, holders) in listing.holders().iter().rev().filter(|(id, _)| id.kind() == BackupKind::Base) {
             let (record, rejected) = BackupRecord::read(holders, &self.policy.system, id).await;
             let Some(record) = record else { continue };
-            let against = self.against(&record, &rejected, &bad);
+            let against = match self.against(&record, &rejected, &bad) {
+                None => self.is_of_other_history(&record.manifest).await,
+                against => against,
+            };
             let is_full = parent(&record.manifest).is_none();
             found.push(AncestorCandidates { manifest: record.manifest, against });
             if is_full {
@@ -104,6 +110,20 @@ impl Run<'_> {
             let is_bad = bad.contains(&(record.id().clone(), name.clone()));
             is_bad.then(|| format!("the last check found it bad in `{name}`"))
         })
+    }
+
+    /// Returns in which repository the archived WAL is of another server than the one that it was taken from.
+    async fn is_of_other_history(&self, manifest: &Manifest) -> Option<String> {
+        let (archive, physical) = (Archive::from_manifest(manifest)?, manifest.physical.as_ref()?);
+        for repository in self.repositories.iter() {
+            let mut evidence = Evidence::default();
+            let judged =
+                settle(repository, &mut evidence, |known| known.provenance(&archive, physical)).await;
+            if let Ok(Provenance::Other(other)) = judged {
+                return Some(format!("in `{}`, {other}", repository.name));
+            }
+        }
+        None
     }
 
     async fn known_to_be_bad(&self, source: &SourceName) -> BTreeSet<(BackupId, RepositoryName)> {

@@ -5,6 +5,7 @@ use super::run::Run;
 use crate::event::{Phase, PhaseTimer};
 use crate::model::{Manifest, RepositoryName, SourceName};
 use crate::policy::Source;
+use crate::recoverability::missing_wal::Obstacle;
 use crate::recoverability::survey::missing_of;
 use crate::repository::Repository;
 use crate::wal::Archive;
@@ -13,7 +14,7 @@ const STEP: Duration = Duration::from_millis(500);
 
 impl Run<'_> {
     /// Waits until the WAL that a base backup needs is in every repository that has the backup. Returns those
-    /// where it is missing, and why.
+    /// where it is missing, or is of another server, and why.
     pub(super) async fn wait_for_wal(
         &self,
         manifest: &Manifest,
@@ -36,13 +37,21 @@ impl Run<'_> {
         phases.begin(Phase::AwaitLog);
         let mut waiting: Vec<&Repository> =
             self.repositories.iter().filter(|repository| held.contains(&repository.name)).collect();
+        let mut never = Vec::new();
         let missing = loop {
             let mut missing = Vec::new();
             let mut left = Vec::new();
             for repository in waiting {
-                if let Some(reason) = missing_of(repository, &archive, manifest).await {
-                    missing.push(MissingRepository { repository: repository.name.clone(), reason });
-                    left.push(repository);
+                if let Some(obstacle) = missing_of(repository, &archive, manifest).await {
+                    let reason = obstacle.to_string();
+                    let lacking = MissingRepository { repository: repository.name.clone(), reason };
+                    // What is archived there already does not change.
+                    if matches!(obstacle, Obstacle::OtherHistory(_)) {
+                        never.push(lacking);
+                    } else {
+                        missing.push(lacking);
+                        left.push(repository);
+                    }
                 }
             }
             waiting = left;
@@ -55,7 +64,8 @@ impl Run<'_> {
             }
         };
         phases.end();
-        missing
+        never.extend(missing);
+        never
     }
 
     fn log_wait(&self, source: &SourceName) -> Duration {

@@ -22,4 +22,4 @@ pub use error::CatalogError;
 pub use find::{BackupEntry, CopyEntry, Filter, RepositoryEntry, intact_copies};
 pub use history::BackupHistory;
 pub use location::CatalogLocation;
-pub use refresh::{Depth, Refreshed, refresh};
+pub use refresh::{Depth, Refreshed, UnknownRecord, refresh};

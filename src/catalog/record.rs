@@ -1,7 +1,7 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::{Catalog, CatalogError};
-use crate::model::{AssuranceLevel, BackupId, CopyCheck, Manifest, RepositoryName};
+use crate::model::{AssuranceLevel, BackupId, CopyCheck, Manifest, RepositoryName, SourceName};
 use crate::repository::{Repositories, journal};
 
 /// Formats a time as it is stored: it sorts as text.
@@ -224,6 +224,22 @@ impl Catalog {
             .await
             .map_err(self.failed("list runs"))?;
         rows.iter().map(|row| self.record(row)).collect()
+    }
+
+    /// Returns when the first backup of a source was taken that any known run names, whether it is kept still or not.
+    pub async fn first_backup(&self, source: &SourceName) -> Result<Option<DateTime<Utc>>, CatalogError> {
+        let rows = sqlx::query(
+            "SELECT record FROM runs WHERE system = $1 AND record LIKE $2 ORDER BY begun LIMIT 50",
+        )
+        .bind(&self.system)
+        .bind(format!("%Z-{source}-%"))
+        .fetch_all(&self.pool)
+        .await
+        .map_err(self.failed("list runs"))?;
+        let runs: Result<Vec<journal::JournalRecord>, CatalogError> =
+            rows.iter().map(|row| self.record(row)).collect();
+        let backups = runs?.into_iter().flat_map(|run| run.detail.backups);
+        Ok(backups.filter(|backup| backup.source() == source).map(|backup| backup.begun()).min())
     }
 
     /// Deletes a backup from the catalog; the repositories are not changed.

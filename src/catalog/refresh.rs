@@ -25,6 +25,14 @@ pub enum Depth {
     Whole,
 }
 
+/// A record of the journal that cannot be read, and that nobody else has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownRecord {
+    pub repository: RepositoryName,
+    pub key: String,
+    pub reason: String,
+}
+
 /// The result of a refresh.
 #[derive(Debug, Default)]
 pub struct Refreshed {
@@ -42,6 +50,8 @@ pub struct Refreshed {
     pub refused: Vec<RejectedManifest>,
     /// Journal records that are unreadable, or not what is known of their run, as text.
     pub unread: Vec<String>,
+    /// Those of which no repository and no catalog knows what they say.
+    pub unknown_records: Vec<UnknownRecord>,
     pub runs: usize,
 }
 
@@ -222,6 +232,7 @@ async fn read_journal(
     refreshed: &mut Refreshed,
 ) -> Result<(), CatalogError> {
     let known = catalog.run_ids().await?;
+    let mut junk: Vec<(RunId, UnknownRecord)> = Vec::new();
     for ListedJournal { repository, runs, stamps } in journals {
         let accepted_stamps = catalog.stamps(&repository.name).await?;
         let (mut accepted_now, mut to_read) = (Vec::new(), Vec::new());
@@ -250,6 +261,7 @@ async fn read_journal(
             })
             .buffered(PARALLEL);
         while let Some((run, key, stamp, read)) = reads.next().await {
+            let run_id = run.clone();
             let accepted = match (read, catalog.run_record(&run).await?) {
                 // It was deleted meanwhile.
                 (Err(JournalError::Read { source, .. }), _) if source.kind == StoreErrorKind::NotFound => {
@@ -268,11 +280,19 @@ async fn read_journal(
             };
             match accepted {
                 Ok(()) => accepted_now.push((key, stamp)),
-                Err(error) => refreshed.unread.push(Unavailable::new(&repository, error).reason()),
+                Err(error) => {
+                    let reason = Unavailable::new(&repository, error).reason();
+                    refreshed.unread.push(reason.clone());
+                    junk.push((run_id, UnknownRecord { repository: repository.name.clone(), key, reason }));
+                }
             }
         }
         catalog.record_stamps(&repository.name, &accepted_now).await?;
     }
+    // What another repository has of a run says what it did.
+    let known = catalog.run_ids().await?;
+    let unknown = junk.into_iter().filter(|(run, _)| !known.contains(run)).map(|(_, record)| record);
+    refreshed.unknown_records.extend(unknown);
     Ok(())
 }
 

@@ -33,6 +33,8 @@ pub enum Command {
     Journal(super::journal::JournalArgs),
     Drill(super::drill::DrillArgs),
     Runbook(super::runbook::RunbookArgs),
+    Schedule(super::schedule::ScheduleArgs),
+    RunDue(super::run_due::RunDueArgs),
     Repository(super::repository::RepositoryArgs),
     Catalog(super::catalog::CatalogArgs),
     Policy(super::policy::PolicyArgs),

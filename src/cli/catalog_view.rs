@@ -8,11 +8,12 @@ use crate::catalog::{
 use crate::model::{BackupId, RepositoryName};
 use crate::policy::Policy;
 use crate::recoverability::assess::KnownRepository;
+use crate::recoverability::immutability::ImmutabilityState;
 use crate::recoverability::missing_copies::{MissingCopy, missing_copies};
 use crate::recoverability::missing_wal::{MissingWal, Obstacle};
 use crate::recoverability::survey::missing_wal;
 use crate::repository::{MarkerError, Repositories, Unavailable};
-use crate::text::count;
+use crate::text::{count, format_time};
 
 /// Where a verb's knowledge comes from
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -22,12 +23,21 @@ pub(super) struct Freshness {
     pub(super) offline: bool,
 }
 
+/// Whether a command has said yet what is wrong with the repositories.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    First,
+    Before,
+}
+
 /// The known facts about the policy's backups, after the repositories were queried.
 pub(super) struct CatalogView {
     pub(super) policy: Policy,
     pub(super) catalog: Catalog,
     /// As opened for reading; empty with `--offline`.
     pub(super) repositories: Repositories,
+    /// As opened, also those that cannot be read from; empty with `--offline`.
+    pub(super) opened: Repositories,
     /// `None` with `--offline`.
     pub(super) refreshed: Option<Refreshed>,
     /// Missing copies, newest first.
@@ -39,22 +49,36 @@ impl CatalogView {
     /// not be queried are reported on stderr.
     pub(super) async fn open(context: &Context, offline: bool) -> Result<Self, CommandError> {
         let policy = context.policy()?;
-        let opened = context.repositories(&policy).await;
-        if offline {
-            let (catalog, _) = context.catalog(&policy).await?.remember(&opened).await?;
-            let repositories = Repositories::default();
-            return Self::of(context, policy, catalog, repositories, None).await;
+        if !offline {
+            return Self::open_known(context, policy, Known::First).await;
         }
+        let opened = context.repositories(&policy).await;
+        let (catalog, _) = context.catalog(&policy).await?.remember(&opened).await?;
+        Self::of(policy, catalog, Repositories::default(), None).await.inspect(|view| view.warn_gone(context))
+    }
+
+    /// Opens it for a policy that was read, asking the repositories.
+    pub(super) async fn open_known(
+        context: &Context,
+        policy: Policy,
+        known: Known,
+    ) -> Result<Self, CommandError> {
+        let opened = context.repositories(&policy).await;
         let (catalog, opened) = recall(context, &policy, opened).await;
-        let repositories = opened.for_reading(&policy.system, None).await;
+        let repositories = opened.clone().for_reading(&policy.system, None).await;
         let (catalog, refreshed) = brought_up(context, &policy, catalog, &repositories).await?;
-        warn(context, &refreshed);
-        warn_unmarked(context, &repositories);
-        Self::of(context, policy, catalog, repositories, Some(refreshed)).await
+        if known == Known::First {
+            warn(context, &refreshed);
+            warn_unmarked(context, &repositories);
+        }
+        let view = Self::of(policy, catalog, repositories, Some(refreshed)).await?;
+        if known == Known::First {
+            view.warn_gone(context);
+        }
+        Ok(Self { opened, ..view })
     }
 
     async fn of(
-        context: &Context,
         policy: Policy,
         catalog: Catalog,
         repositories: Repositories,
@@ -62,15 +86,18 @@ impl CatalogView {
     ) -> Result<Self, CommandError> {
         let history = catalog.history().await?;
         let missing = missing(&policy, &catalog, refreshed.as_ref(), &history).await?;
+        Ok(Self { policy, catalog, repositories, opened: Repositories::default(), refreshed, missing })
+    }
+
+    fn warn_gone(&self, context: &Context) {
         // A manifest that is not accepted was reported already.
         let is_refused = |missing: &MissingCopy| {
-            refreshed.iter().flat_map(|refreshed| &refreshed.refused).any(|refused| {
+            self.refreshed.iter().flat_map(|refreshed| &refreshed.refused).any(|refused| {
                 (&refused.backup, &refused.repository) == (&missing.backup, &missing.repository)
             })
         };
-        let gone: Vec<_> = missing.iter().filter(|missing| !is_refused(missing)).cloned().collect();
+        let gone: Vec<_> = self.missing.iter().filter(|missing| !is_refused(missing)).cloned().collect();
         warn_gone(context, &gone);
-        Ok(Self { policy, catalog, repositories, refreshed, missing })
     }
 
     /// Returns the entries, newest first, including those missing everywhere.
@@ -280,6 +307,21 @@ pub(super) fn say_created(context: &Context, repositories: &Repositories) {
     }
 }
 
+/// Returns whether a repository counts as immutable, in words.
+pub(super) fn lock_words(state: &ImmutabilityState) -> String {
+    match state {
+        ImmutabilityState::Proven { at } => {
+            format!("immutable: it refused to delete what is locked on {}", format_time(*at))
+        }
+        ImmutabilityState::Refuted { at, reason } => {
+            format!("not immutable: on {} {reason}", format_time(*at))
+        }
+        ImmutabilityState::Untried => {
+            "not known to be immutable: its lock was never tried (`drctl doctor` does)".to_owned()
+        }
+    }
+}
+
 /// Returns the state of a copy in one word, with the obstacle to its restore.
 pub(super) fn state_word(
     entry: &BackupEntry,
@@ -289,6 +331,7 @@ pub(super) fn state_word(
     match missing.obstacle(entry.id(), &repository.name) {
         Some(Obstacle::Broken(_)) => "broken",
         Some(Obstacle::MissingWal(_)) => "not yet restorable",
+        Some(Obstacle::OtherHistory(_)) => "not restorable",
         Some(Obstacle::Unknown(_)) => "unknown",
         None => copy_word(entry.copy(&repository.name), repository.reached),
     }
@@ -310,8 +353,8 @@ pub(super) fn word_style(word: &str) -> anstyle::Style {
         "checked" | "proven" | "ok" | "good" => style::GOOD,
         "missing" | "missing copy" | "bad copy" | "no marker" | "wrong clock" | "not yet restorable"
         | "behind" | "late" | "stalled" | "unknown" | "not reached" => style::WARN,
-        "gone" | "bad" | "broken" | "gap" | "bad log" | "lost" | "objective missed" | "another cluster"
-        | "nothing to restore" | "damaged pages" | "no base backup" => style::BAD,
+        "gone" | "bad" | "broken" | "not restorable" | "gap" | "bad log" | "lost" | "objective missed"
+        | "another cluster" | "nothing to restore" | "damaged pages" | "no base backup" => style::BAD,
         _ => anstyle::Style::new(),
     }
 }

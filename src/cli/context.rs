@@ -3,22 +3,25 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
 use super::error::CommandError;
 use super::exit::Exit;
 use super::global::Global;
 use super::output::Output;
 use crate::aws::S3Timeouts;
 use crate::catalog::{Catalog, CatalogLocation};
+use crate::model::RepositoryName;
 use crate::pipeline::{Identities, IdentityError, IdentityFile, LockedFile};
 use crate::platform::{
     CancellationToken, Clock, SystemClock, ask_hidden, hangup_is_ignored, state_directory,
 };
 use crate::policy;
 use crate::policy::{Policy, RepositoryConfig, RepositoryLocation};
-use crate::repository::{Repositories, nested};
-use crate::store::Store;
+use crate::repository::{Repositories, Repository, nested};
 use crate::store::directory::DirectoryStore;
 use crate::store::s3::S3Store;
+use crate::store::{AsOf, Store};
 
 /// Where a policy is searched when none is named.
 const POLICY_PLACES: [&str; 2] = ["drctl.toml", "/etc/drctl/policy.toml"];
@@ -115,6 +118,35 @@ impl Context {
             Ok(Ok(found)) => opened.with_misplaced(found),
             _ => opened,
         }
+    }
+
+    /// Opens the store of every repository as it is, without asking what is in it; those that cannot be opened are left
+    /// out.
+    pub async fn stores(&self, policy: &Policy) -> Vec<(RepositoryName, Arc<dyn Store>)> {
+        let patience = S3Timeouts::within(policy.transfer.stall);
+        let mut stores = Vec::new();
+        for config in &policy.repositories {
+            match open_store(config, patience).await {
+                Ok(store) => stores.push((config.name.clone(), store)),
+                Err(error) => {
+                    let reason = crate::text::error_chain(&*error);
+                    self.output.warn(format!("failed to open repository `{}`: {reason}", config.name));
+                }
+            }
+        }
+        stores
+    }
+
+    /// Returns these stores as repositories that are only read, as they were at `time`.
+    pub fn repositories_as_of(
+        stores: &[(RepositoryName, Arc<dyn Store>)],
+        time: DateTime<Utc>,
+    ) -> Repositories {
+        let repository = |(name, store): &(RepositoryName, Arc<dyn Store>)| {
+            let store = Arc::new(AsOf::new(Arc::clone(store), time));
+            Repository { name: name.clone(), store }
+        };
+        Repositories::new(stores.iter().map(repository).collect())
     }
 
     /// Opens the catalog that the policy names, or the one in the state directory.

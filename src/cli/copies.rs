@@ -36,6 +36,13 @@ enum CopiesCommand {
     /// is no fault: they do not report it again, and `drctl copies sync` does not copy it back. Nothing is deleted.
     #[command(after_help = super::exit::HELP)]
     Forget(ForgetArgs),
+    /// Bring back backups that delete markers hide or that newer versions overwrite
+    ///
+    /// In a bucket that keeps versions, whoever may delete or write hides backups, and cannot remove what is locked. This
+    /// shows which delete markers would be removed, and which older version would be copied on top; `--apply` does that. No
+    /// version of anything is deleted. What retention removed comes back only by its id.
+    #[command(after_help = super::exit::HELP)]
+    Undelete(super::undelete::UndeleteArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -55,6 +62,7 @@ pub(super) async fn run(args: CopiesArgs, context: &Context) -> Result<Exit, Com
     match args.command {
         CopiesCommand::Sync => sync(context).await,
         CopiesCommand::Forget(args) => forget(args, context).await,
+        CopiesCommand::Undelete(args) => super::undelete::run(args, context).await,
     }
 }
 

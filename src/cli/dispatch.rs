@@ -24,6 +24,8 @@ pub(super) async fn dispatch(command: Command, context: &Context) -> Result<Exit
         Command::Journal(args) => super::journal::run(args, context).await,
         Command::Drill(args) => super::drill::run(args, context).await,
         Command::Runbook(args) => super::runbook::run(args, context).await,
+        Command::Schedule(args) => super::schedule::run(args, context).await,
+        Command::RunDue(args) => super::run_due::run(args, context, run_typed).await,
         Command::Repository(args) => super::repository::run(args, context).await,
         Command::Catalog(args) => super::catalog::run(args, context).await,
         Command::Keys(args) => super::keys::run(&args, context).await,
@@ -36,12 +38,11 @@ pub(super) async fn dispatch(command: Command, context: &Context) -> Result<Exit
     }
 }
 
-/// Runs a command of the demo as if it had been typed.
+/// Runs a command of the demo, or of the schedule, as if it had been typed.
 fn run_typed<'a>(words: &[&str], context: &'a Context) -> RunCommand<'a> {
     let cli = Cli::try_parse_from(std::iter::once(&"drctl").chain(words));
     Box::pin(async move {
-        let cli =
-            cli.map_err(|error| CommandError::failed(error).context("the demo's own command is wrong"))?;
+        let cli = cli.map_err(|error| CommandError::failed(error).context("drctl's own command is wrong"))?;
         dispatch(cli.command, context).await
     })
 }

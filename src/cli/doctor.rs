@@ -1,15 +1,24 @@
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use serde::Serialize;
 
 use super::Context;
+use super::catalog_view::{brought_up, warn_lost};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::iam::RoleArg;
 use super::style;
+use crate::catalog::Catalog;
 use crate::doctor;
-use crate::doctor::{DoctorFinding, FindingSeverity};
+use crate::doctor::{DoctorFinding, Examined, FindingSeverity};
+use crate::model::Outcome;
 use crate::platform::state_directory;
+use crate::policy::Policy;
+use crate::recoverability::immutability::{ImmutabilityState, immutability};
+use crate::repository::Repositories;
+use crate::repository::journal::{DOCTOR, Detail, LockProof};
+use crate::run::RunContext;
 use crate::text::count;
 
 /// Check that this host can do what the policy asks, by trying it
@@ -24,6 +33,8 @@ pub struct DoctorArgs {
     role: RoleArg,
 }
 
+/// A proof that is younger is not recorded again.
+const KNOWN_FOR: TimeDelta = TimeDelta::days(7);
 const TAKING_BACK: Duration = Duration::from_secs(10);
 
 const AFTER: &str = "\
@@ -44,19 +55,22 @@ struct DoctorDocument<'a> {
 
 pub(super) async fn run(args: DoctorArgs, context: &Context) -> Result<Exit, CommandError> {
     let policy = context.policy()?;
-    let (_catalog, repositories) = context.recall(&policy).await;
+    let (catalog, repositories) = context.recall(&policy).await;
     let state = state_directory();
     let (clock, role) = (&*context.clock, args.role.into());
     let examining = doctor::examine(&policy, &repositories, &state, clock, role, &context.cancel);
     tokio::pin!(examining);
-    let findings = tokio::select! {
-        findings = &mut examining => findings,
+    let Examined { findings, locks } = tokio::select! {
+        examined = &mut examining => examined,
         () = context.cancel.cancelled() => {
             // Objects written to try a store are deleted first.
             let _swept = tokio::time::timeout(TAKING_BACK, examining).await;
             return Err(CommandError::new(Exit::Interrupted, "interrupted during the checks"));
         }
     };
+    if !locks.is_empty() {
+        keep(context, &policy, (catalog, repositories.clone()), locks).await;
+    }
     let worst = findings.iter().map(|finding| finding.severity).max().unwrap_or(FindingSeverity::Good);
     if context.output.is_json() {
         context.output.document("doctor", &DoctorDocument { worst, findings: &findings });
@@ -76,6 +90,45 @@ pub(super) async fn run(args: DoctorArgs, context: &Context) -> Result<Exit, Com
         FindingSeverity::Warning => Exit::Partly,
         FindingSeverity::Fault => Exit::Failed,
     })
+}
+
+/// Records what is new about locks: only a lock that was tried counts, and only as long as the last attempt held.
+async fn keep(
+    context: &Context,
+    policy: &Policy,
+    (catalog, repositories): (Option<Catalog>, Repositories),
+    mut locks: Vec<LockProof>,
+) {
+    let repositories = repositories.for_reading(&policy.system, None).await;
+    let Ok((catalog, _)) = brought_up(context, policy, catalog, &repositories).await else { return };
+    let now = context.clock.now();
+    let runs = catalog.runs(None).await.unwrap_or_default();
+    let known = immutability(&policy.repositories, &runs);
+    locks.retain(|proof| {
+        let known = known.iter().find(|known| known.repository == proof.repository);
+        match known.map(|known| &known.state) {
+            Some(ImmutabilityState::Proven { at }) => proof.refuted.is_some() || now - *at > KNOWN_FOR,
+            Some(ImmutabilityState::Refuted { at, .. }) => proof.refuted.is_none() || now - *at > KNOWN_FOR,
+            Some(ImmutabilityState::Untried) | None => true,
+        }
+    });
+    // What is not a repository yet has nothing to protect.
+    if locks.is_empty() || repositories.writable().next().is_none() {
+        catalog.close().await;
+        return;
+    }
+    let run = RunContext::begin(
+        policy.system.clone(),
+        repositories,
+        Some(catalog),
+        context.clock.clone(),
+        context.output.events(),
+        context.cancel.clone(),
+    );
+    let detail = Detail { locks, ..Detail::default() };
+    let unrecorded = run.conclude(DOCTOR, Outcome::Succeeded, detail).await;
+    unrecorded.iter().for_each(|lost| warn_lost(context, lost));
+    run.close().await;
 }
 
 /// Returns the area and the subject, in one line.

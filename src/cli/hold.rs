@@ -2,17 +2,18 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::Context;
-use super::catalog_view::{CatalogView, recall, warn_lost};
+use super::catalog_view::{CatalogView, brought_up, recall, warn_lost};
 use super::error::CommandError;
 use super::exit::{self, Exit};
 use super::table::{Cell, TextTable};
-use crate::model::{RunId, SourceName};
+use crate::catalog::{BackupEntry, Filter};
+use crate::model::{BackupId, RunId, SourceName};
 use crate::platform::{host_name, seed};
 use crate::policy::Policy;
 use crate::repository::Repositories;
 use crate::retention::hold_store::{self, Holds, Release};
-use crate::retention::{HeldScope, Hold};
-use crate::text::{error_chain, format_time};
+use crate::retention::{HeldObjects, HeldScope, Hold, hold_objects};
+use crate::text::{count, error_chain, format_time};
 
 /// Keep backups whatever the rules of retention say
 #[derive(Debug, clap::Args)]
@@ -126,17 +127,52 @@ async fn add(args: AddArgs, context: &Context) -> Result<Exit, CommandError> {
     };
     let lost = hold_store::add(&known.repositories, &known.policy.system, &hold).await;
     let lost = lost.map_err(CommandError::failed)?;
+    let entries = known.entries().await?;
+    let of_it: Vec<&BackupEntry> = entries.iter().filter(|entry| hold.keeps(entry.id())).collect();
+    let (writable, system) = (known.repositories.writable(), &known.policy.system);
+    let stores = hold_objects(writable, system, &of_it, true, |_| false).await;
     known.catalog.close().await;
     if context.output.is_json() {
-        context.output.document("hold", &hold);
+        context.output.document("hold", &HoldDocument { hold: &hold, stores: &stores });
     } else {
         context.output.line(format!("hold {} on {}", hold.id, describe(&hold.on)));
+        for store in stores.iter().filter(|store| store.objects > 0) {
+            let objects = count(store.objects, "object");
+            context.output.line(format!("the store of `{}` holds {objects} of it", store.repository));
+        }
     }
-    concluded(context, &lost)
+    concluded(context, &lost, &stores)
+}
+
+#[derive(Serialize)]
+struct HoldDocument<'a> {
+    #[serde(flatten)]
+    hold: &'a Hold,
+    /// Stores that can hold objects themselves.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    stores: &'a [HeldObjects],
 }
 
 /// A repository that does not know of it would remove what it keeps, were it the only one that can be reached.
-fn concluded(context: &Context, lost: &[crate::repository::Unavailable]) -> Result<Exit, CommandError> {
+fn concluded(
+    context: &Context,
+    lost: &[crate::repository::Unavailable],
+    stores: &[HeldObjects],
+) -> Result<Exit, CommandError> {
+    for store in stores {
+        if store.is_denied {
+            context.output.note(format!(
+                "note: the store of `{}` does not hold it: this host may not (s3:PutObjectLegalHold); retention keeps it",
+                store.repository
+            ));
+        }
+        if let Some(why) = &store.failed {
+            let words =
+                format!("the store of `{}` did not take the hold of every object: {why}", store.repository);
+            context.output.warn(&words);
+            context.output.reason(words);
+        }
+    }
     for one in lost {
         warn_lost(context, one);
         context.output.reason(format!("`{}` did not take the record: {}", one.name, one.reason()));
@@ -144,7 +180,8 @@ fn concluded(context: &Context, lost: &[crate::repository::Unavailable]) -> Resu
     if !lost.is_empty() {
         context.output.note("hint: Repeat it when the repository can be reached.");
     }
-    Ok(if lost.is_empty() { Exit::Done } else { Exit::Partly })
+    let is_done = lost.is_empty() && stores.iter().all(|store| store.failed.is_none());
+    Ok(if is_done { Exit::Done } else { Exit::Partly })
 }
 
 fn describe(on: &HeldScope) -> String {
@@ -242,6 +279,8 @@ async fn release(args: ReleaseArgs, context: &Context) -> Result<Exit, CommandEr
         return Err(CommandError::usage(error).hint(hint));
     }
     // Repeated, it completes what a repository has missed.
+    let others: Vec<Hold> = holds.in_force().filter(|hold| hold.id != args.hold).cloned().collect();
+    let on = holds.all.iter().find(|hold| hold.id == args.hold).cloned();
     let known = holds.released.into_iter().find(|release| release.hold == args.hold);
     let release = known.unwrap_or_else(|| Release {
         hold: args.hold,
@@ -256,5 +295,24 @@ async fn release(args: ReleaseArgs, context: &Context) -> Result<Exit, CommandEr
     } else {
         context.output.line(format!("released hold {}", release.hold));
     }
-    concluded(context, &lost)
+    let stores = release_objects(context, &policy, &repositories, on.as_ref(), &others).await?;
+    concluded(context, &lost, &stores)
+}
+
+/// Has stores release what no other hold keeps.
+async fn release_objects(
+    context: &Context,
+    policy: &Policy,
+    repositories: &Repositories,
+    hold: Option<&Hold>,
+    others: &[Hold],
+) -> Result<Vec<HeldObjects>, CommandError> {
+    let Some(hold) = hold else { return Ok(vec![]) };
+    let (catalog, _) = brought_up(context, policy, None, repositories).await?;
+    let entries = catalog.backups(&Filter::default()).await?;
+    catalog.close().await;
+    let of_it: Vec<&BackupEntry> = entries.iter().filter(|entry| hold.keeps(entry.id())).collect();
+    let now = context.clock.now();
+    let keeps_on = |id: &BackupId| others.iter().any(|other| !other.is_over(now) && other.keeps(id));
+    Ok(hold_objects(repositories.writable(), &policy.system, &of_it, false, keeps_on).await)
 }

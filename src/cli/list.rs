@@ -7,13 +7,16 @@ use super::error::CommandError;
 use super::exit::Exit;
 use super::style;
 use super::table::{Cell, TextTable};
+use super::undelete;
 use crate::catalog::BackupEntry;
+use crate::copies::{HiddenItem, HiddenSurvey};
 use crate::model::{
     AssuranceLevel, BackupId, BackupKind, CloudBackupCopy, RepositoryName, SourceName, parent,
 };
 use crate::recoverability::assess::KnownRepository;
 use crate::recoverability::missing_copies::MissingCopy;
 use crate::recoverability::missing_wal::MissingWal;
+use crate::repository::journal::Tombstones;
 use crate::text::{approximate_duration, count, format_size};
 
 /// List the backups, newest first, and where each is
@@ -26,6 +29,9 @@ pub struct ListArgs {
     /// At most so many
     #[arg(long, short = 'n', value_name = "NUMBER")]
     limit: Option<usize>,
+    /// Also say what delete markers hide and what is overwritten, in buckets that keep versions
+    #[arg(long, conflicts_with = "offline")]
+    include_hidden: bool,
     #[command(flatten)]
     freshness: Freshness,
 }
@@ -43,19 +49,52 @@ pub(super) async fn run(args: ListArgs, context: &Context) -> Result<Exit, Comma
     let shown = &chosen[..args.limit.unwrap_or(chosen.len()).min(chosen.len())];
     let places = known.places();
     let lacking = known.missing_wal(shown, &all).await;
+    let removed = Tombstones::new(&known.catalog.runs(None).await?);
+    let hidden = match args.include_hidden {
+        true => Some(undelete::hidden(context, &known.policy, &known.catalog, &known.opened).await?),
+        false => None,
+    };
     if context.output.is_json() {
-        context.output.document("backups", &document(&known, shown, &places, &ids, &lacking));
+        let mut document = document(&known, shown, &places, &ids, (&lacking, &removed));
+        document.hidden = hidden.as_ref().map(|hidden| hidden.items.as_slice());
+        context.output.document("backups", &document);
     } else {
-        show(context, shown, chosen.len(), &places, &ids, &lacking);
+        show(context, shown, chosen.len(), &places, &ids, (&lacking, &removed));
+        hidden.iter().for_each(|hidden| show_hidden(context, hidden));
+    }
+    let is_hidden_known = hidden.as_ref().is_none_or(|hidden| hidden.unknown.is_empty());
+    for (name, why) in hidden.iter().flat_map(|hidden| &hidden.unknown) {
+        context.output.warn(format!("what is hidden in `{name}` is not known: {why}"));
     }
     // Only if all repositories were queried, it is certain that there is none.
     let all_asked = places.iter().all(|place| place.reached);
     if known.missing.iter().any(MissingCopy::is_gone) {
         context.output.note(GONE_HINT);
     }
-    let is_done = known.is_whole() && (all_asked || !all.is_empty());
+    let is_done = known.is_whole() && is_hidden_known && (all_asked || !all.is_empty());
     known.catalog.close().await;
     Ok(if is_done { Exit::Done } else { Exit::Partly })
+}
+
+fn show_hidden(context: &Context, hidden: &HiddenSurvey) {
+    let (output, bad) = (&context.output, style::BAD);
+    for item in &hidden.items {
+        let end = match (item.is_removed, item.can_be_brought_back()) {
+            (true, _) => "removed on purpose",
+            (false, true) => "can be brought back",
+            (false, false) => "not every object has an intact version",
+        };
+        output.line(format!("{bad}hidden{bad:#} {}; {end}", undelete::words(item)));
+    }
+    if hidden.items.is_empty() && hidden.unknown.is_empty() {
+        output.line("Nothing is hidden or overwritten.");
+    }
+    for name in &hidden.unversioned {
+        output.note(format!("note: `{name}` keeps no versions: what is gone from it is gone"));
+    }
+    if hidden.items.iter().any(|item| !item.is_removed) {
+        output.note("hint: `drctl copies undelete` shows what brings it back.");
+    }
 }
 
 /// Rejects a source that neither the policy nor any backup knows, as a typo.
@@ -75,7 +114,7 @@ fn show(
     total: usize,
     places: &[KnownRepository],
     ids: &[BackupId],
-    lacking: &MissingWal,
+    (lacking, removed): (&MissingWal, &Tombstones),
 ) {
     let output = &context.output;
     if shown.is_empty() {
@@ -111,8 +150,12 @@ fn show(
     for entry in shown {
         // The bytes of these are in no repository.
         let Some(managed) = &entry.manifest.managed else { continue };
-        let regions: Vec<_> = managed.held.iter().map(|held| held.region.as_str()).collect();
-        output.line(format!("{} is kept by AWS in {}", entry.id(), regions.join(" and ")));
+        let held = managed.held.iter().filter(|held| !removed.has_cloud_copy(entry.id(), &held.arn));
+        let regions: Vec<_> = held.map(|held| held.region.as_str()).collect();
+        output.line(match regions.is_empty() {
+            true => format!("{} was removed from every region", entry.id()),
+            false => format!("{} is kept by AWS in {}", entry.id(), regions.join(" and ")),
+        });
     }
     for (entry, place) in shown.iter().flat_map(|entry| places.iter().map(move |place| (entry, place))) {
         if let Some(reason) = lacking.reason(entry.id(), &place.name) {
@@ -143,6 +186,9 @@ struct ListDocument<'a> {
     refreshed: bool,
     repositories: Vec<RepositoryRow>,
     backups: Vec<BackupRow<'a>>,
+    /// What delete markers hide and what is overwritten; absent unless asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hidden: Option<&'a [HiddenItem]>,
 }
 
 #[derive(Serialize)]
@@ -171,9 +217,9 @@ struct BackupRow<'a> {
     /// Of the best good copy.
     state: Option<AssuranceLevel>,
     copies: Vec<CopyRow>,
-    /// Its regions according to the manifest; for AWS-managed backups only.
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    held: &'a [CloudBackupCopy],
+    /// Its regions according to the manifest, but for those that it was removed from; for AWS-managed backups only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    held: Vec<&'a CloudBackupCopy>,
 }
 
 #[derive(Serialize)]
@@ -191,7 +237,7 @@ fn document<'a>(
     shown: &[&'a BackupEntry],
     places: &[KnownRepository],
     ids: &[BackupId],
-    lacking: &MissingWal,
+    (lacking, removed): (&MissingWal, &Tombstones),
 ) -> ListDocument<'a> {
     let repository = |place: &KnownRepository| RepositoryRow {
         name: place.name.clone(),
@@ -200,6 +246,7 @@ fn document<'a>(
     };
     let backup = |entry: &&'a BackupEntry| {
         let manifest = &entry.manifest;
+        let is_left = |held: &&CloudBackupCopy| !removed.has_cloud_copy(entry.id(), &held.arn);
         let copy = |place: &KnownRepository| {
             let copy = entry.copy(&place.name);
             CopyRow {
@@ -223,7 +270,7 @@ fn document<'a>(
             stored_bytes: manifest.stored_size(),
             state: entry.state(),
             copies: places.iter().map(copy).collect(),
-            held: manifest.managed.as_ref().map_or(&[], |managed| &managed.held),
+            held: manifest.managed.iter().flat_map(|managed| &managed.held).filter(is_left).collect(),
         }
     };
     ListDocument {
@@ -231,5 +278,6 @@ fn document<'a>(
         refreshed: known.refreshed.is_some(),
         repositories: places.iter().map(repository).collect(),
         backups: shown.iter().map(backup).collect(),
+        hidden: None,
     }
 }

@@ -10,6 +10,7 @@ use super::exit::Exit;
 use super::style;
 use crate::restore::InactiveJob;
 use crate::restore::physical::{JobsError, Release, ReleaseError, ReleasedJobs, release};
+use crate::text::count;
 
 /// Prepare a restored cluster for production
 #[derive(Debug, clap::Args)]
@@ -65,7 +66,7 @@ pub(super) async fn run(args: RecoveryArgs, context: &Context) -> Result<Exit, C
     if output.is_json() {
         let inactive_jobs = match &released.jobs {
             ReleasedJobs::Inactive(jobs) => Some(&jobs[..]),
-            ReleasedJobs::AsTheyAre | ReleasedJobs::Unknown(_) => None,
+            ReleasedJobs::AsTheyAre | ReleasedJobs::Active(_) | ReleasedJobs::Unknown(_) => None,
         };
         let document = ReleaseDocument {
             file: &released.file,
@@ -102,6 +103,11 @@ fn show_jobs(context: &Context, released: &Release) {
     let mut others: Vec<&str> = released.job_libraries.iter().map(String::as_str).collect();
     match &released.jobs {
         ReleasedJobs::AsTheyAre => {}
+        ReleasedJobs::Active(jobs) => output.warn(format!(
+            "{} of pg_cron {} active, and no configuration file loads it: a server that is started with it, as by `-c shared_preload_libraries`, runs them; `UPDATE cron.job SET active = false` in its database keeps them from that",
+            count(jobs.len() as u64, "job"),
+            if jobs.len() == 1 { "is" } else { "are" }
+        )),
         ReleasedJobs::Unknown(reason) => output.note(format!(
             "`--apply` sets the active jobs of pg_cron inactive; which they are is not known: {reason}"
         )),
@@ -117,7 +123,7 @@ fn show_jobs(context: &Context, released: &Release) {
             }
         }
     }
-    if released.jobs != ReleasedJobs::AsTheyAre {
+    if !matches!(released.jobs, ReleasedJobs::AsTheyAre | ReleasedJobs::Active(_)) {
         others.retain(|library| *library != "pg_cron");
     }
     if !others.is_empty() {
@@ -130,7 +136,7 @@ fn show_jobs(context: &Context, released: &Release) {
 
 fn failed(error: ReleaseError, directory: &std::path::Path) -> CommandError {
     match error {
-        ReleaseError::Jobs(ref cause) => {
+        ReleaseError::Jobs { source: ref cause, ref done } => {
             let start = format!("pg_ctl -D {} start", directory.display());
             let first = match cause {
                 JobsError::NotRunning(_) => {
@@ -139,7 +145,9 @@ fn failed(error: ReleaseError, directory: &std::path::Path) -> CommandError {
                 _ => "Run it as a user that may log in as a superuser, or set PGUSER and PGPASSWORD."
                     .to_owned(),
             };
-            CommandError::failed(error).hint(first).hint(
+            let stay: Vec<String> = done.iter().map(ToString::to_string).collect();
+            let error = stay.into_iter().fold(CommandError::failed(error), CommandError::hint);
+            error.hint(first).hint(
                 "Or set them inactive yourself, in the database of pg_cron: `SET session_replication_role = replica; UPDATE cron.job SET active = false;`. `--with-active-jobs` changes no jobs.",
             )
         }

@@ -9,9 +9,10 @@ use super::list::{FUTURE, age_of};
 use super::style;
 use super::table::{Cell, TextTable};
 use crate::catalog::{BackupEntry, RepositoryEntry};
-use crate::model::{CheckDepth, CopyCheck, Manifest, Protection, RepositoryName};
+use crate::model::{CheckDepth, CloudBackupCopy, CopyCheck, Manifest, Protection, RepositoryName};
 use crate::recoverability::assess::KnownRepository;
 use crate::recoverability::missing_wal::MissingWal;
+use crate::repository::journal::Tombstones;
 use crate::repository::layout;
 use crate::text::{approximate_duration, count, format_size, format_time};
 
@@ -32,9 +33,18 @@ pub(super) async fn run(args: ShowArgs, context: &Context) -> Result<Exit, Comma
     let stores = known.catalog.repositories().await?;
     let places = known.places();
     let lacking = known.missing_wal(&[&entry], &known.entries().await?).await;
+    let removed = Tombstones::new(&known.catalog.runs(None).await?);
+    let is_removed = |held: &CloudBackupCopy| removed.has_cloud_copy(entry.id(), &held.arn);
     if context.output.is_json() {
-        context.output.document("backup", &document(&entry, &places, &stores, &lacking));
+        let mut document = document(&entry, &places, &stores, &lacking);
+        let held = entry.manifest.managed.iter().flat_map(|managed| &managed.held);
+        document.removed = held.filter(|held| is_removed(held)).collect();
+        context.output.document("backup", &document);
     } else {
+        let mut entry = entry.clone();
+        if let Some(managed) = &mut entry.manifest.managed {
+            managed.held.retain(|held| !is_removed(held));
+        }
         show(context, &entry, &places, &stores, &lacking);
     }
     known.catalog.close().await;
@@ -45,6 +55,9 @@ pub(super) async fn run(args: ShowArgs, context: &Context) -> Result<Exit, Comma
 struct ShowDocument<'a> {
     manifest: &'a Manifest,
     copies: Vec<CopyDetailRow<'a>>,
+    /// What the manifest names, and retention removed since.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    removed: Vec<&'a CloudBackupCopy>,
 }
 
 #[derive(Serialize)]
@@ -78,7 +91,7 @@ fn document<'a>(
             last_check: copy.and_then(|copy| copy.last_check.as_ref()),
         }
     };
-    ShowDocument { manifest: &entry.manifest, copies: places.iter().map(copy).collect() }
+    ShowDocument { manifest: &entry.manifest, copies: places.iter().map(copy).collect(), removed: vec![] }
 }
 
 fn location<'a>(stores: &'a [RepositoryEntry], name: &RepositoryName) -> Option<&'a str> {

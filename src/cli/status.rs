@@ -5,14 +5,16 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::Context;
-use super::catalog_view::{CatalogView, Freshness, GONE_HINT, word_style};
+use super::catalog_view::{CatalogView, Freshness, GONE_HINT, lock_words, word_style};
 use super::error::CommandError;
 use super::exit::Exit;
+use super::rto_forecast::{PressingForecast, pressing_forecasts};
 use super::style;
 use super::table::{Cell, TextTable};
 use crate::catalog::BackupEntry;
+use crate::recoverability::immutability::{Immutability, ImmutabilityState, immutability};
 use crate::recoverability::region::{NewestPoint, Regions, Service};
-use crate::recoverability::wal::ForeignCluster;
+use crate::recoverability::wal::{ForeignCluster, TimelineBranch};
 use crate::status::{
     DrillConcern, LocationStatus, LossImpact, ObjectiveVerdict, ReplacedCluster, RetentionConcern,
     SourceStatus, StatusSurvey, assess, drill_concern, retention_concern,
@@ -52,6 +54,14 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
         context.output.warn(&concern.message);
         context.output.note("hint: `drctl retention plan` shows what would go, and what is refused.");
     }
+    let immutable = immutability(&known.policy.repositories, &runs);
+    for Immutability { repository, state } in &immutable {
+        let words = format!("`{repository}` is {}", lock_words(state));
+        match state {
+            ImmutabilityState::Proven { .. } => context.output.note(format!("note: {words}")),
+            ImmutabilityState::Refuted { .. } | ImmutabilityState::Untried => context.output.warn(words),
+        }
+    }
     let now = context.clock.now();
     let oldest = entries.iter().map(|entry| entry.id().begun()).min();
     let drill = drill_concern(&known.policy, &runs, oldest, now);
@@ -62,6 +72,11 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
             None
         }
     };
+    let forecasts = pressing_forecasts(&known, now).await;
+    forecasts.iter().for_each(|forecast| forecast.warn(context));
+    if !forecasts.is_empty() {
+        context.output.note("hint: `drctl drill report` shows which phase takes how long.");
+    }
     let standings = assess(&sources, &known.places(), &entries, &survey, rpo, now);
     let worst = standings.iter().map(|standing| standing.verdict).max().unwrap_or(ObjectiveVerdict::Nothing);
     if context.output.is_json() {
@@ -76,6 +91,8 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
             retention: concern.as_ref(),
             drill: drill.as_ref(),
             runbooks: runbooks.as_deref(),
+            immutability: &immutable,
+            forecasts: &forecasts,
         };
         context.output.document("status", &document);
     } else {
@@ -207,6 +224,12 @@ struct StatusDocument<'a> {
     /// Runbooks that are overdue for a rehearsal; absent where none is.
     #[serde(skip_serializing_if = "Option::is_none")]
     runbooks: Option<&'a str>,
+    /// Of the repositories that are to lock their objects.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    immutability: &'a [Immutability],
+    /// Recoveries that come near their RTO, by what drills took; absent where none does.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    forecasts: &'a [PressingForecast],
 }
 
 fn show(
@@ -270,6 +293,9 @@ fn show(
         ObjectiveVerdict::BadCopy | ObjectiveVerdict::DamagedPages if has_damaged(standings) => output.note(
             "hint: The server itself may be damaged: `pg_amcheck` checks it. `drctl backup --kind base` takes another base backup.",
         ),
+        ObjectiveVerdict::BadCopy if places(standings).any(|place| !place.other_history.is_empty()) => output.note(
+            "hint: Is the source's server a copy of the one that archives? Point `url` to the server whose WAL is archived, then take a base backup: `drctl backup --kind base`. A copy that is to be backed up gets a source of its own.",
+        ),
         ObjectiveVerdict::BadCopy => output.note(
             "hint: `drctl copies sync` repairs a copy from one that is intact; `drctl verify` reads all of them again.",
         ),
@@ -317,7 +343,7 @@ fn told_verdict(known: &CatalogView, standings: &[SourceStatus], worst: Objectiv
             )
         }
         ObjectiveVerdict::BadCopy => format!(
-            "within {rpo} everywhere, but there are backups that cannot be counted on: the last `drctl verify` found them bad, or they hold damaged pages"
+            "within {rpo} everywhere, but there are backups that cannot be counted on: the last `drctl verify` found them bad, they hold damaged pages, or the archived WAL is of another server"
         ),
         ObjectiveVerdict::NoMarker => {
             "a repository has lost its marker: no backup is written to it".to_owned()
@@ -441,6 +467,9 @@ fn not_counted(place: &LocationStatus) -> Vec<String> {
         };
         format!("  {name}: {backup} holds data that was damaged when it was copied{but}")
     }));
+    lines.extend(place.other_history.iter().map(|(backup, why)| {
+        format!("  {name}: {backup} cannot be restored with the WAL there, and does not count: {why}")
+    }));
     lines.extend(
         place
             .future
@@ -476,13 +505,20 @@ fn details(place: &LocationStatus) -> Vec<String> {
             None => "no commit is known after the base backup".to_owned(),
         };
         lines.push(format!("  {name}: everything until {}, {commit}", format_time(log.until)));
+        if let Some(TimelineBranch { timeline, newest }) = log.branch {
+            lines.push(format!(
+                "  {name}: that is along timeline {timeline} (`drctl restore --timeline {timeline}`); `--latest` alone follows timeline {newest}, another branch"
+            ));
+        }
         let is_bad = |gap: &str| place.bad_log.iter().any(|file| gap.ends_with(file.as_str()));
         if let Some(gap) = log.gap.as_ref().filter(|gap| !is_bad(gap)) {
-            let why = match log.damaged_at {
-                Some(at) => format!("{gap} is damaged at {at}"),
-                None => format!("{gap} is missing"),
-            };
-            lines.push(format!("  {name}: later WAL is of no use: {why} before it"));
+            lines.push(match log.damaged_at {
+                Some(at) if log.is_minimal => format!(
+                    "  {name}: WAL after {at} is of no use: `wal_level` was `minimal` from there on, in {gap}; only a base backup that was taken after that leads on"
+                ),
+                Some(at) => format!("  {name}: later WAL is of no use: {gap} is damaged at {at} before it"),
+                None => format!("  {name}: later WAL is of no use: {gap} is missing before it"),
+            });
         }
     }
     if let Some(file) = &place.lost {
@@ -508,6 +544,12 @@ fn details(place: &LocationStatus) -> Vec<String> {
         );
     }
     let waiting = place.waiting.iter();
+    if let (Some(why), Some(log)) = (&place.unproven, &place.log) {
+        lines.push(format!(
+            "  {name}: whether the WAL there is of the server that {} was taken from is not known: {why}",
+            log.base
+        ));
+    }
     lines.extend(waiting.map(|(backup, why)| format!("  {name}: {backup} is not yet restorable: {why}")));
     lines
 }

@@ -9,6 +9,7 @@ use crate::catalog::{BackupEntry, BackupHistory, CopyEntry};
 use crate::event::{Event, Phase};
 use crate::model::{
     BackupId, CheckDepth, CopyCheck, CopyFault, Manifest, ObjectFault, Outcome, RepositoryName, RunId,
+    SourceName,
 };
 use crate::pipeline::Identities;
 use crate::policy::Transfer;
@@ -21,6 +22,9 @@ use crate::run::RunContext;
 use crate::store::PutOptions;
 use crate::text::error_chain;
 use crate::verify::read_copy::{Examined, examine};
+
+/// The verb of the journal's records.
+pub const VERB: &str = "copies-sync";
 
 /// A backup that a repository lacks, completely or in part.
 #[derive(Clone, Debug, PartialEq)]
@@ -143,23 +147,22 @@ impl SyncReport {
 /// Copies the planned backups, then the journal's records that a repository lacks, and records the run.
 ///
 /// `run.repositories` must come from [`Repositories::for_writing`]: the marker has to exist first. `locks`:
-/// how each repository's objects are written; [`PutOptions::absent`] for those not listed.
+/// how the objects of each source are written to each repository; [`PutOptions::absent`] for those not listed.
 pub async fn execute(
     run: &RunContext,
     plan: Vec<SyncItem>,
     transfer: Transfer,
-    locks: &[(RepositoryName, PutOptions)],
+    locks: &[(SourceName, RepositoryName, PutOptions)],
 ) -> SyncReport {
-    run.events.emit(&Event::RunBegan { run: run.id.clone(), verb: "copies-sync" });
-    let copiers: Vec<_> = run
-        .repositories
-        .iter()
-        .map(|repository| {
-            let lock = locks.iter().find(|(name, _)| *name == repository.name);
-            let options = lock.map_or_else(PutOptions::absent, |(_, options)| options.clone());
-            Copier::new(repository.clone(), transfer, options, run.cancel.clone())
-        })
-        .collect();
+    run.events.emit(&Event::RunBegan { run: run.id.clone(), verb: VERB });
+    let copier_for = |item: &SyncItem| {
+        let repository = run.repositories.find(&item.to)?;
+        let lock = locks
+            .iter()
+            .find(|(source, name, _)| *source == item.manifest.source && *name == repository.name);
+        let options = lock.map_or_else(PutOptions::absent, |(.., options)| options.clone());
+        Some(Copier::new(repository.clone(), transfer, options, run.cancel.clone()))
+    };
     let mut backups = Vec::with_capacity(plan.len());
     let mut checks = Vec::new();
     for item in plan {
@@ -167,13 +170,13 @@ pub async fn execute(
             break;
         }
         let mut tried = Vec::new();
-        let copier = copiers.iter().find(|copier| copier.repository().name == item.to);
-        let result = match copier {
+        let copier = copier_for(&item);
+        let result = match &copier {
             Some(copier) => sync(run, copier, &item, &mut tried).await,
             None => Err(SyncError::NoSource),
         };
         let mut result = result;
-        if let (true, Ok(_), Some(copier)) = (item.is_repair, &result, copier) {
+        if let (true, Ok(_), Some(copier)) = (item.is_repair, &result, &copier) {
             let check = check_again(run, copier.repository(), &item.manifest).await;
             let left = match &check {
                 None => Some("it could not be read again after it was copied".to_owned()),
@@ -214,7 +217,7 @@ pub async fn execute(
         () => Outcome::Degraded,
     };
     let detail = Detail { checks, backups: done.into_iter().collect(), reasons, ..Detail::default() };
-    let unrecorded = run.conclude("copies-sync", outcome, detail).await;
+    let unrecorded = run.conclude(VERB, outcome, detail).await;
     SyncReport { backups, records, records_failed, interrupted, unrecorded }
 }
 

@@ -1,9 +1,11 @@
+use std::collections::BTreeSet;
+
 use super::backups::{self, SyncReport, names};
 use super::missing_wal::MissingWalCopies;
 use super::wal::{self, SyncedWal};
 use crate::catalog::{BackupEntry, BackupHistory};
 use crate::model::{Lsn, Manifest, RepositoryName, SourceName, SystemName, WalName};
-use crate::policy::{Policy, SourceConfig};
+use crate::policy::{Policy, RuleTerms, SourceConfig};
 use crate::repository::{layout, write_options};
 use crate::run::RunContext;
 
@@ -43,7 +45,16 @@ pub async fn sync(
     entries: &[BackupEntry],
     history: &BackupHistory,
 ) -> CopiesReport {
-    let locks = write_options(&policy.repositories, run.clock.now());
+    let now = run.clock.now();
+    // Retention locks longer what proves to stand for a longer period.
+    let at_least = |source: &SourceName| {
+        let terms = RuleTerms::new(policy, source);
+        let options = write_options(&policy.repositories, now, |name| terms.at_least(name, now));
+        let of_source = |(name, options)| (source.clone(), name, options);
+        options.into_iter().map(of_source).collect::<Vec<_>>()
+    };
+    let sources: BTreeSet<&SourceName> = entries.iter().map(|entry| &entry.manifest.source).collect();
+    let locks: Vec<_> = sources.into_iter().flat_map(at_least).collect();
     let planned = backups::plan(entries, &names(&run.repositories), history);
     // WAL that retention removed is not missing: it would be removed again.
     let removed = run.tombstones().await;
@@ -67,6 +78,8 @@ pub async fn sync(
         planned.missing.retain(|missing| {
             !removed.has_wal(&policy.system, &missing.to, &missing.key) || is_required(missing)
         });
+        let terms = RuleTerms::new(policy, &source.name);
+        let locks = write_options(&policy.repositories, now, |name| terms.of_wal(name, now));
         let done = wal::execute(&run.repositories, planned, &locks, archiving.parallel, &run.cancel).await;
         let done = SyncedWal { unlisted: listing.unlisted, ..done };
         synced.push(SourceWal { source: source.name.clone(), synced: done });

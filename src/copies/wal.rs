@@ -329,6 +329,8 @@ mod tests {
             newest_commit: None,
             notable: None,
             damaged: None,
+            minimal: None,
+            checkpoints: None,
             parent: None,
         };
         let key = |n: u32| format!("shop/db/wal/7/00000001/0000000100000000000000{n:02}.zst");

@@ -1,10 +1,13 @@
+use futures_util::future::join_all;
+
 use super::{Area, DoctorFinding};
 use crate::model::SystemName;
 use crate::policy::Source;
-use crate::repository::Repositories;
+use crate::recoverability::survey::archive_status;
+use crate::repository::{Repositories, Repository};
 use crate::text::{error_chain, format_time};
 use crate::wal::cluster::ClusterError;
-use crate::wal::{ArchiverReport, KeptError, LastArchived, said};
+use crate::wal::{Archive, ArchiverFacts, ArchiverReport, KeptError, LastArchived, WalFault, said};
 
 /// Examines whether a server's WAL arrives, and whether the repositories have what it reports as archived.
 pub(super) async fn examine(
@@ -13,13 +16,19 @@ pub(super) async fn examine(
     repositories: &Repositories,
 ) -> Vec<DoctorFinding> {
     // A failed query is reported with the server's configuration.
-    let Ok(Some(ArchiverReport { acknowledged, stall, .. })) = said(system, source).await else {
+    let Ok(Some(ArchiverReport { facts, acknowledged, stall })) = said(system, source).await else {
         return vec![];
     };
     let subject = source.name.as_str();
     let stalled =
         stall.map(|stall| DoctorFinding::fault(Area::Source, subject, stall.to_string(), stall.remedy()));
     let mut findings: Vec<_> = stalled.into_iter().collect();
+    findings.extend(
+        join_all(repositories.iter().map(|repository| minimal(system, source, repository, &facts)))
+            .await
+            .into_iter()
+            .flatten(),
+    );
     let Some(told_server) = acknowledged else { return findings };
     if told_server.is_nowhere(repositories).await {
         findings.push(nowhere(subject, &told_server));
@@ -44,6 +53,29 @@ pub(super) async fn examine(
         }
     }
     findings
+}
+
+/// Returns a fault where WAL of `wal_level = minimal` ends what can be recovered, since no base backup was taken after
+/// it.
+async fn minimal(
+    system: &SystemName,
+    source: &Source,
+    repository: &Repository,
+    facts: &ArchiverFacts,
+) -> Option<DoctorFinding> {
+    let archive =
+        Archive { system: system.clone(), source: source.name.clone(), cluster: facts.system_identifier };
+    // What cannot be queried is reported with the rest.
+    let status = archive_status(repository, &archive, None, Some(facts)).await.ok()?;
+    let minimal = status.damaged.iter().find(|damaged| damaged.fault == WalFault::Minimal)?;
+    status.base.is_none().then(|| {
+        DoctorFinding::fault(
+            Area::Source,
+            source.name.as_str(),
+            format!("repository `{}`: {minimal}, and no base backup was taken after that", repository.name),
+            "Take a base backup: `drctl backup --kind base`.",
+        )
+    })
 }
 
 fn nowhere(subject: &str, told_server: &LastArchived) -> DoctorFinding {

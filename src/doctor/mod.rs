@@ -19,4 +19,4 @@ mod restores;
 mod run;
 
 pub use finding::{Area, DoctorFinding, FindingSeverity};
-pub use run::examine;
+pub use run::{Examined, examine};

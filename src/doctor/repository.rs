@@ -2,12 +2,15 @@ use std::path::Path;
 
 use chrono::TimeDelta;
 
-use super::{Area, DoctorFinding};
+use super::{Area, DoctorFinding, FindingSeverity};
 use crate::platform::{CancellationToken, Clock, free_space};
 use crate::policy::{Policy, RepositoryConfig, RepositoryLocation};
+use crate::recoverability::lifecycle::{LifecycleNeeds, lifecycle_conflicts};
+use crate::repository::journal::LockProof;
 use crate::repository::store_probe::capability::{Capabilities, Capability, ChecksumProbe, probe};
+use crate::repository::store_probe::lock::{LockProbe, probe_lock};
 use crate::repository::{MarkerError, Repositories, RepositoryMarker, layout};
-use crate::store::StoreErrorKind;
+use crate::store::{Store, StoreErrorKind};
 use crate::text::error_chain;
 
 /// Few databases worth a backup fit into less.
@@ -15,8 +18,97 @@ const LITTLE_SPACE: u64 = 1 << 30;
 /// A clock that is off by this much will drift further; [`crate::backup`] refuses at five minutes.
 const SKEW: TimeDelta = TimeDelta::seconds(30);
 
-/// Tries one repository of the policy.
+/// Tries one repository of the policy, and the lock that the policy asks for.
 pub(super) async fn examine(
+    policy: &Policy,
+    config: &RepositoryConfig,
+    repositories: &Repositories,
+    clock: &dyn Clock,
+    cancel: &CancellationToken,
+) -> (Vec<DoctorFinding>, Option<LockProof>) {
+    let mut findings = examine_store(policy, config, repositories, clock, cancel).await;
+    let is_at_fault = findings.iter().any(|finding| finding.severity == FindingSeverity::Fault);
+    let repository = repositories.find(&config.name).filter(|_| !is_at_fault);
+    if let Some(repository) = repository {
+        findings.extend(lifecycle(policy, config, &*repository.store).await);
+    }
+    let Some((lock, repository)) = config.place.object_lock().zip(repository) else {
+        return (findings, None);
+    };
+    let tried = probe_lock(&*repository.store, lock.mode, cancel).await;
+    findings.extend(lock_findings(config.name.as_str(), &tried));
+    let refuted = match &tried.refuses {
+        Capability::Yes => Some(None),
+        Capability::No(why) => Some(Some(why.clone())),
+        Capability::Unknown(_) => None,
+    };
+    let proof = refuted.map(|refuted| LockProof { repository: config.name.clone(), refuted });
+    (findings, proof)
+}
+
+/// Reports rules of the bucket that remove what the policy keeps.
+async fn lifecycle(policy: &Policy, config: &RepositoryConfig, store: &dyn Store) -> Vec<DoctorFinding> {
+    let name = config.name.as_str();
+    let Some(admin) = store.admin() else { return vec![] };
+    let rules = match admin.lifecycle().await {
+        Ok(rules) => rules,
+        Err(error) => {
+            let text = format!("by which rules the bucket removes objects is not known: {error}");
+            return vec![DoctorFinding::note(Area::Repository, name, text)];
+        }
+    };
+    let needs = LifecycleNeeds::new(policy.retention.as_ref(), &config.name, None);
+    let conflicts = lifecycle_conflicts(&rules, &policy.system, &needs).into_iter();
+    conflicts
+        .map(|conflict| match conflict.loses_backups {
+            true => DoctorFinding::fault(
+                Area::Repository,
+                name,
+                conflict.message,
+                "Remove the rule from the bucket: `drctl retention apply` removes what the policy does not keep.",
+            ),
+            false => DoctorFinding::warning(
+                Area::Repository,
+                name,
+                conflict.message,
+                "Have the rule wait longer than the policy keeps backups.",
+            ),
+        })
+        .collect()
+}
+
+fn lock_findings(name: &str, tried: &LockProbe) -> Vec<DoctorFinding> {
+    let mut findings = vec![match &tried.refuses {
+        Capability::Yes => DoctorFinding::good(
+            Area::Repository,
+            name,
+            "it refuses to delete what is locked: this copy counts as immutable",
+        ),
+        Capability::No(why) => DoctorFinding::fault(
+            Area::Repository,
+            name,
+            format!("its lock protects nothing: {why}"),
+            "Do not count on it: use another store, or deny every host the permission to delete.",
+        ),
+        Capability::Unknown(why) => DoctorFinding::warning(
+            Area::Repository,
+            name,
+            format!("whether it refuses to delete what is locked is not known: {why}"),
+            "Run `drctl doctor` once with the permissions of `drctl iam show retention`: only a lock that was tried counts.",
+        ),
+    }];
+    if let (Capability::Yes, Capability::No(why)) = (&tried.refuses, &tried.reveals) {
+        findings.push(DoctorFinding::warning(
+            Area::Repository,
+            name,
+            format!("what a delete marker hides does not come back: {why}"),
+            "An intruder can hide every backup there although none can be deleted: deny the permission to delete, too.",
+        ));
+    }
+    findings
+}
+
+async fn examine_store(
     policy: &Policy,
     config: &RepositoryConfig,
     repositories: &Repositories,
@@ -335,7 +427,6 @@ fn clock(name: &str, found: &Capabilities) -> DoctorFinding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::FindingSeverity;
 
     fn probed(checksum: &'static str, taken: Capability, compared: Capability) -> ChecksumProbe {
         ChecksumProbe { checksum, taken, compared }

@@ -8,6 +8,16 @@ use crate::iam::IamRole;
 use crate::platform::{CancellationToken, Clock};
 use crate::policy::{self, Lint, Policy, Source};
 use crate::repository::Repositories;
+use crate::repository::journal::LockProof;
+
+/// What the checks showed.
+#[derive(Debug, Default)]
+pub struct Examined {
+    /// By area.
+    pub findings: Vec<DoctorFinding>,
+    /// Of repositories whose locks could be tried.
+    pub locks: Vec<LockProof>,
+}
 
 /// Runs all checks. `role`: the role to compare the caller's permissions with. Findings are ordered by area.
 pub async fn examine(
@@ -17,7 +27,7 @@ pub async fn examine(
     clock: &dyn Clock,
     role: IamRole,
     cancel: &CancellationToken,
-) -> Vec<DoctorFinding> {
+) -> Examined {
     let told = |lint: Lint| {
         let at = lint.at.map(|at| format!("line {}, `{}`: ", at.line, lint.key)).unwrap_or_default();
         DoctorFinding::warning(Area::Policy, "", format!("{at}{}", lint.message), lint.hint)
@@ -45,18 +55,13 @@ pub async fn examine(
     findings.extend(join_all(logs).await.into_iter().flatten());
     // A second name of the same location is not tried again.
     let repositories = &repositories.clone().without_twins().await;
-    findings.extend(
-        join_all(
-            policy
-                .repositories
-                .iter()
-                .map(|config| repository::examine(policy, config, repositories, clock, cancel)),
-        )
-        .await
-        .into_iter()
-        .flatten(),
-    );
-    findings
+    let examining = policy
+        .repositories
+        .iter()
+        .map(|config| repository::examine(policy, config, repositories, clock, cancel));
+    let (of_repositories, locks): (Vec<_>, Vec<_>) = join_all(examining).await.into_iter().unzip();
+    findings.extend(of_repositories.into_iter().flatten());
+    Examined { findings, locks: locks.into_iter().flatten().collect() }
 }
 
 async fn examine_source(

@@ -8,7 +8,7 @@ use crate::checks::{self, CHECK_FAILED, CheckResult, NOT_ASKED, NOT_THERE};
 use crate::model::{Cause, Judgement, Verdict};
 use crate::platform::{ProcessError, Program};
 use crate::policy::{Check, Probe};
-use crate::postgres::{ConnectionParameters, close};
+use crate::postgres::close;
 use crate::run::RunContext;
 use crate::text::{error_chain, format_duration};
 
@@ -38,7 +38,10 @@ pub(super) async fn run(
     for check in &request.checks {
         match &check.probe {
             Probe::Sql { .. } => {}
-            Probe::Command(words) => results.push(command(run, check, words, &login).await),
+            Probe::Command(words) => {
+                let url = login.to_socket_url();
+                results.push(command(run, check, words, ("DATABASE_URL", &url)).await);
+            }
             Probe::Http(url) => results.push(CheckResult::undetermined(
                 &check.name,
                 Cause::Environment,
@@ -72,17 +75,18 @@ fn is_refused_login(message: &str) -> bool {
     message.contains("failed to log in") && refusals.iter().any(|words| message.contains(words))
 }
 
-/// Runs a program of the application with `DATABASE_URL`. It runs outside of the sandbox: only the socket leads in.
-async fn command(
+/// Runs a program of the application with a variable that says where what was restored is. It runs outside of the
+/// sandbox: only the socket leads in.
+pub(super) async fn command(
     run: &RunContext,
     check: &Check,
     words: &[String],
-    login: &ConnectionParameters,
+    (variable, value): (&str, &str),
 ) -> CheckResult {
     let Some((program, arguments)) = words.split_first() else {
         return CheckResult::undetermined(&check.name, Cause::Tool, "no-command", "the command is empty");
     };
-    let program = Program::new(program).args(arguments).env("DATABASE_URL", login.to_socket_url());
+    let program = Program::new(program).args(arguments).env(variable, value);
     match program.run(COMMAND_WITHIN, &run.cancel).await {
         Ok(_) => CheckResult::passed(&check.name, "0"),
         Err(error) => {
@@ -116,4 +120,45 @@ pub(super) async fn server_version(restored: &RestoredSample) -> Option<String> 
     let asked = sqlx::query_scalar::<_, String>("SHOW server_version").fetch_one(&mut connection).await.ok();
     close(connection).await;
     asked.or_else(|| restored.server_version.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What becomes of a check that could not be run for this reason.
+    fn judged(cause: Cause, code: &'static str, message: &str) -> (Judgement, Cause) {
+        let result = CheckResult::undetermined("c", cause, code, message);
+        let result = of_application("c".to_owned(), &result);
+        (result.verdict.outcome, result.verdict.reasons[0].cause)
+    }
+
+    #[test]
+    fn what_the_applications_role_lacks_is_the_backups_fault_and_a_server_that_does_not_answer_is_not() {
+        let (fails, unknown) =
+            ((Judgement::Fail, Cause::Backup), (Judgement::Undetermined, Cause::Environment));
+        let environment = |code, message: &str| judged(Cause::Environment, code, message);
+        // The dump of another database, a table that was dropped, a grant that is missing.
+        for message in ["relation \"tasks\" does not exist", "permission denied for table tasks"] {
+            assert_eq!(environment(NOT_THERE, message), fails, "{message}");
+        }
+        let login = |why: &str| format!("failed to run check `c`: failed to log in: {why}");
+        for why in [
+            "role \"app\" does not exist",
+            "database \"shop\" does not exist",
+            "role \"app\" is not permitted to log in",
+            "permission denied for database \"shop\"",
+        ] {
+            assert_eq!(environment(NOT_ASKED, &login(why)), fails, "{why}");
+        }
+        for why in ["connection refused", "no answer within 10s"] {
+            assert_eq!(environment(NOT_ASKED, &login(why)), unknown, "{why}");
+        }
+        // A query that hangs, or is no query.
+        assert_eq!(environment(NOT_ASKED, "no answer within 10m"), unknown);
+        assert_eq!(
+            judged(Cause::Tool, "interrupted", "the checks were interrupted").0,
+            Judgement::Undetermined
+        );
+    }
 }

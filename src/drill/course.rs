@@ -19,6 +19,7 @@ use crate::checks::{CHECK_FAILED, CheckResult, NOT_ASKED, NOT_THERE};
 use crate::model::{BackupId, Manifest, Protection, Reason, Sha256Hex, Verdict};
 use crate::policy::{Check, Expectation, Probe};
 use crate::repository::journal::RunbookRun;
+use crate::restore::logical::OTHER_CONTENTS;
 use crate::run::RunContext;
 use crate::text::format_duration;
 
@@ -85,6 +86,7 @@ pub(super) fn sample(
         system_identifier: manifest.and_then(Manifest::cluster),
         key_fingerprint: manifest.and_then(|manifest| key(run, manifest)).map(|(print, _)| print),
         target: choice.target,
+        as_of: request.earlier.as_ref().map(|earlier| earlier.time),
     }
 }
 
@@ -199,6 +201,7 @@ fn without_data(verdict: &Verdict, told: Option<&str>) -> Verdict {
     for reason in &verdict.reasons {
         let message = match (reason.code, told) {
             ("restore-failed", Some(told)) => format!("the restore {told}"),
+            (OTHER_CONTENTS, _) => "a table has as many rows as were dumped, and other contents".to_owned(),
             (CHECK_FAILED | NOT_ASKED | NOT_THERE, _) => check_without_data(&reason.message),
             _ => reason.message.clone(),
         };
@@ -244,6 +247,7 @@ pub(super) fn empty_sample(request: &DrillRequest, choice: Option<&Choice>) -> S
         system_identifier: None,
         key_fingerprint: None,
         target: choice.and_then(|choice| choice.target),
+        as_of: request.earlier.as_ref().map(|earlier| earlier.time),
     }
 }
 
@@ -292,7 +296,7 @@ fn evidence_of(result: &CheckResult, checks: &[Check]) -> CheckEvidence {
     let reasons = without_data(&result.verdict, None).reasons;
     CheckEvidence {
         check: result.check.clone(),
-        outcome: result.verdict.outcome.as_str().to_owned(),
+        outcome: result.verdict.outcome,
         found: result.found.clone().filter(|_| is_measure),
         reasons: reasons.into_iter().map(|reason| reason.message).collect(),
     }

@@ -1,5 +1,6 @@
 //! What a recovery would take today, and from when on that misses the objective, by what past drills took. Pure.
 
+use std::collections::BTreeSet;
 use std::fmt::{self, Display};
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
@@ -161,6 +162,20 @@ fn sampled_bytes(record: &DrillRecord) -> f64 {
 /// The time whose data was restored.
 fn data_of(record: &DrillRecord) -> DateTime<Utc> {
     record.sample.recovery_point.unwrap_or(record.begun)
+}
+
+/// Forecasts the RTO of every path that drills took.
+pub fn forecasts(
+    records: &[&DrillRecord],
+    objective_seconds: f64,
+    now: DateTime<Utc>,
+) -> Vec<(DrillPath, Forecast)> {
+    let paths: BTreeSet<DrillPath> = records.iter().filter_map(|record| DrillPath::of(record)).collect();
+    let of = |path: DrillPath| {
+        let forecast = forecast(records.iter().copied(), &path, objective_seconds, now);
+        (path, forecast)
+    };
+    paths.into_iter().map(of).collect()
 }
 
 /// Forecasts the RTO of a path from the drills of a system.

@@ -2,18 +2,20 @@
 
 use std::time::Instant;
 
+use super::amcheck;
 use super::checking;
 use super::course::{Course, key, sample};
+use super::judge::{RestoredReach, judge_loss, judge_room, judge_usable};
 use super::locate::{Located, locate};
 use super::request::DrillRequest;
-use super::restore_sample::{NotRestored, RestoredSample, restore};
-use super::sample::{Choice, choose};
+use super::restore_sample::{NotRestored, restore};
+use super::sample::{Choice, SampledRestore, choose};
 use super::sandbox::Sandbox;
 use super::scenario::Scenario;
 use super::stages::Stages;
-use crate::model::{BackupId, BackupKind, Cause, Judgement, Verdict, chain};
+use crate::model::{BackupId, Cause, Judgement, Verdict, chain};
+use crate::platform::free_space;
 use crate::policy::Probe;
-use crate::repository::CLOCK_TOLERANCE;
 use crate::run::RunContext;
 
 pub(super) async fn attempt(
@@ -70,7 +72,14 @@ pub(super) async fn attempt(
             run.events.warning("it cannot be proven that what is restored reaches no network");
             course.findings.push("the sandbox was not isolated from the network".to_owned());
         }
-        restore_and_check(run, request, &sandbox, &located, &choice, course, stages).await;
+        let plain = match &choice.restore {
+            SampledRestore::Dump(backup) => located.inventory.find(backup),
+            SampledRestore::Cluster { .. } => None,
+        };
+        let plain = plain.map(|record| record.manifest.plain_size());
+        if judge_room(&mut course.verdict, plain, free_space(&request.root).ok()) {
+            restore_and_check(run, request, &sandbox, &located, &choice, course, stages).await;
+        }
     } else {
         let why = sandbox.isolation.probes.join("; ");
         let message = format!("this host cannot isolate what is restored from the network: {why}");
@@ -147,16 +156,26 @@ async fn restore_and_check(
     course.verdict = Verdict::worst([&course.verdict, &all]);
     course.checks.extend(results);
     course.environment.postgres = checking::server_version(&restored).await;
-    if course.environment.postgres.is_none() && !course.is_interrupted {
-        let message = format!("no login as role `{}` succeeded", restored.login.user);
-        course.verdict.add(Judgement::Undetermined, Cause::Environment, "no-login", message);
-    }
-    // Without a login, or with a check that failed, the application cannot use it.
-    let is_found = course.verdict.outcome != Judgement::Fail;
-    course.usable = !course.is_interrupted && course.environment.postgres.is_some() && is_found;
+    let has_login = course.environment.postgres.is_some();
+    course.usable = judge_usable(&mut course.verdict, &restored.login.user, has_login, course.is_interrupted);
     course.restored_until = restored.until;
     if request.sample.scenario.measures_rpo() && choice.is_newest() {
-        measure_loss(run, &restored, located, course);
+        let reach = RestoredReach {
+            kind: restored.backup.kind(),
+            until: restored.until,
+            begun: run.begun,
+            wal_unread: located.wal_unread.first().map(String::as_str),
+        };
+        (course.until, course.until_by) = judge_loss(&mut course.verdict, &reach);
+    }
+    if has_login && !course.is_interrupted {
+        let begun = Instant::now();
+        let budget = amcheck::BUDGET.min(request.deadline.saturating_sub(stages.elapsed()));
+        let (result, finding) = amcheck::inspect(&restored.login, budget, &run.cancel).await;
+        stages.after(amcheck::AMCHECK, begun);
+        course.verdict = Verdict::worst([&course.verdict, &result.verdict]);
+        course.findings.extend(finding);
+        course.checks.push(result);
     }
     if request.role.is_none() {
         let role = restored.login.user.clone();
@@ -178,32 +197,6 @@ fn note_runbook(request: &DrillRequest, restored: &mut RestoredSample, course: &
         ),
         _ => {}
     }
-}
-
-/// Determines what would have been lost.
-fn measure_loss(run: &RunContext, restored: &RestoredSample, located: &Located, course: &mut Course) {
-    // A clock that is behind makes every loss look smaller.
-    if restored.until.is_some_and(|until| until > run.begun + CLOCK_TOLERANCE) {
-        let message = "this host's clock is behind that of the database: what would be lost is not known";
-        course.verdict.add(Judgement::Undetermined, Cause::Environment, "clock", message);
-        return;
-    }
-    if let (Some(why), BackupKind::Logical) = (located.wal_unread.first(), restored.backup.kind()) {
-        let message = format!("what would be lost is not known: {why}");
-        course.verdict.add(Judgement::Undetermined, Cause::Environment, "wal-not-listed", message);
-        return;
-    }
-    if restored.until.is_none() {
-        let message = "it is not known until when the data goes, and so not what would be lost";
-        course.verdict.add(Judgement::Undetermined, Cause::Environment, "rpo-unknown", message);
-    }
-    course.until = restored.until;
-    course.until_by = Some(match restored.backup.kind() {
-        BackupKind::Logical => "from the snapshot of the dump to the start of the drill",
-        _ => {
-            "from the newest commit that base backup and WAL give back, or the time before which all are there, to the start of the drill"
-        }
-    });
 }
 
 /// Damage of the data that was copied comes back with it.

@@ -206,9 +206,9 @@ fn broken_in_journal(
 fn unchained(history: &DrillHistory) -> Vec<Damage> {
     let earliest = history.drills.iter().map(|drill| drill.record.ended).min();
     let is_unchained = |drill: &&StoredDrill| {
-        // In a region loss the others are not read.
+        // What was lost for these is not read.
         drill.record.identity.previous.is_none()
-            && drill.record.identity.scenario != Scenario::RegionLoss
+            && !matches!(drill.record.identity.scenario, Scenario::RegionLoss | Scenario::Ransomware)
             && earliest.is_some_and(|earliest| earliest < drill.record.begun)
     };
     let found = history.drills.iter().filter(is_unchained);

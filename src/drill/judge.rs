@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
 use super::record::{DrillVerdict, VerdictReason};
-use crate::model::{Cause, Judgement, Verdict};
-use crate::text::format_duration;
+use crate::model::{BackupKind, Cause, Judgement, Verdict};
+use crate::repository::CLOCK_TOLERANCE;
+use crate::text::{format_duration, format_size};
 
 /// What the verdict is made from.
 #[derive(Clone, Debug, Default)]
@@ -72,17 +75,87 @@ pub(super) fn judge(mut findings: Findings) -> DrillVerdict {
         (_, None) => format!("It is not known whether {what} can be restored."),
     };
     let reason = |reason: &crate::model::Reason| VerdictReason {
-        cause: cause(reason.cause).to_owned(),
+        cause: reason.cause,
         code: reason.code.to_owned(),
         message: reason.message.clone(),
     };
     DrillVerdict {
-        outcome: worst.as_str().to_owned(),
-        cause: first.map(|reason| cause(reason.cause).to_owned()),
+        outcome: worst,
+        cause: first.map(|reason| reason.cause),
         code: first.map(|reason| reason.code.to_owned()),
         sentence: capitalized(&one_line(&sentence)),
         reasons: reasons.into_iter().map(reason).collect(),
     }
+}
+
+/// Returns whether a dump may fit, and adds that it does not. `plain`: its bytes; as text, data is at most about twice as
+/// large as in a database.
+pub(super) fn judge_room(verdict: &mut Verdict, plain: Option<u64>, free: Option<u64>) -> bool {
+    let (Some(plain), Some(free)) = (plain, free) else { return true };
+    if plain / 2 <= free {
+        return true;
+    }
+    let (plain, free) = (format_size(plain), format_size(free));
+    let message = format!("the dump has {plain}, and {free} is free where the sandbox is");
+    verdict.add(Judgement::Undetermined, Cause::Environment, "no-disk", message);
+    false
+}
+
+/// Adds that nobody could log in, and returns whether the application can use what was restored: somebody could, and no
+/// check found it wanting.
+pub(super) fn judge_usable(verdict: &mut Verdict, role: &str, has_login: bool, is_interrupted: bool) -> bool {
+    if !has_login && !is_interrupted {
+        let message = format!("no login as role `{role}` succeeded");
+        verdict.add(Judgement::Undetermined, Cause::Environment, "no-login", message);
+    }
+    has_login && !is_interrupted && verdict.outcome != Judgement::Fail
+}
+
+/// How far the data goes that came back, and what that is compared with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RestoredReach<'a> {
+    pub(super) kind: BackupKind,
+    /// Everything committed before it came back; `None`: unknown.
+    pub(super) until: Option<DateTime<Utc>>,
+    /// The moment of the disaster that is assumed.
+    pub(super) begun: DateTime<Utc>,
+    /// Why a repository's WAL was not listed, where one was not.
+    pub(super) wal_unread: Option<&'a str>,
+}
+
+/// Returns until when the data goes, and how that is known; adds why what would have been lost cannot be known.
+pub(super) fn judge_loss(
+    verdict: &mut Verdict,
+    reach: &RestoredReach<'_>,
+) -> (Option<DateTime<Utc>>, Option<&'static str>) {
+    let mut unknown = |code, message: String| {
+        verdict.add(Judgement::Undetermined, Cause::Environment, code, message);
+    };
+    match (reach.until, reach.wal_unread) {
+        // A clock that is behind makes every loss look smaller.
+        (Some(until), _) if until > reach.begun + CLOCK_TOLERANCE => {
+            let message = "this host's clock is behind that of the database: what would be lost is not known";
+            unknown("clock", message.to_owned());
+            return (None, None);
+        }
+        // Its WAL may lead farther than the dump.
+        (_, Some(why)) if reach.kind == BackupKind::Logical => {
+            unknown("wal-not-listed", format!("what would be lost is not known: {why}"));
+            return (None, None);
+        }
+        (None, _) => {
+            let message = "it is not known until when the data goes, and so not what would be lost";
+            unknown("rpo-unknown", message.to_owned());
+        }
+        (Some(_), _) => {}
+    }
+    let method = match reach.kind {
+        BackupKind::Logical => "from the snapshot of the dump to the start of the drill",
+        _ => {
+            "from the newest commit that base backup and WAL give back, or the time before which all are there, to the start of the drill"
+        }
+    };
+    (reach.until, Some(method))
 }
 
 /// A sentence is told by mail, chat and telephone.
@@ -129,16 +202,6 @@ fn rank(cause: Cause) -> u8 {
     }
 }
 
-pub(super) fn cause(cause: Cause) -> &'static str {
-    match cause {
-        Cause::Backup => "backup",
-        Cause::Runbook => "runbook",
-        Cause::Objective => "objective",
-        Cause::Environment => "environment",
-        Cause::Tool => "tool",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,7 +231,7 @@ mod tests {
     #[test]
     fn a_missed_objective_is_no_fault_of_the_backup() {
         let verdict = judge(Findings { rto: Some(15_000.0), rpo: Some(7200.0), ..findings() });
-        assert_eq!((verdict.outcome.as_str(), verdict.cause.as_deref()), ("fail", Some("objective")));
+        assert_eq!((verdict.outcome, verdict.cause), (Judgement::Fail, Some(Cause::Objective)));
         assert_eq!(verdict.code.as_deref(), Some("rto-missed"));
         assert_eq!(verdict.reasons.len(), 2);
     }
@@ -178,15 +241,75 @@ mod tests {
         let mut findings = findings();
         findings.verdict.add(Judgement::Undetermined, Cause::Environment, "no-disk", "there is no room");
         let verdict = judge(findings.clone());
-        assert_eq!(
-            (verdict.outcome.as_str(), verdict.cause.as_deref()),
-            ("undetermined", Some("environment"))
-        );
+        assert_eq!((verdict.outcome, verdict.cause), (Judgement::Undetermined, Some(Cause::Environment)));
         assert!(verdict.sentence.contains("tells nothing of the backup"), "{}", verdict.sentence);
         findings.verdict.add(Judgement::Fail, Cause::Backup, "check-failed", "there are no tasks");
         findings.rto = Some(99_999.0);
         let verdict = judge(findings);
-        assert_eq!((verdict.outcome.as_str(), verdict.code.as_deref()), ("fail", Some("check-failed")));
+        assert_eq!((verdict.outcome, verdict.code.as_deref()), (Judgement::Fail, Some("check-failed")));
         assert!(verdict.sentence.contains("there are no tasks"), "{}", verdict.sentence);
+    }
+
+    #[test]
+    fn a_dump_that_cannot_fit_is_not_tried_and_not_blamed() {
+        let judged = |plain, free| {
+            let mut verdict = Verdict::default();
+            (judge_room(&mut verdict, plain, free), verdict)
+        };
+        for (plain, free) in [(None, Some(0)), (Some(9), None), (Some(200), Some(100))] {
+            assert_eq!(judged(plain, free), (true, Verdict::default()));
+        }
+        let (fits, verdict) = judged(Some(300 << 30), Some(100 << 30));
+        let judged = judge(Findings { verdict, rto: None, rpo: None, ..findings() });
+        assert_eq!(
+            (fits, judged.outcome, judged.cause),
+            (false, Judgement::Undetermined, Some(Cause::Environment))
+        );
+        assert_eq!(judged.code.as_deref(), Some("no-disk"));
+        assert!(
+            judged.sentence.contains("300.0 GiB") && judged.sentence.contains("100.0 GiB"),
+            "{}",
+            judged.sentence
+        );
+    }
+
+    #[test]
+    fn what_nobody_logs_in_to_is_not_usable_and_not_the_backups_fault() {
+        let mut verdict = Verdict::default();
+        assert!(judge_usable(&mut verdict, "app", true, false) && verdict.has_passed());
+        assert!(!judge_usable(&mut verdict, "app", false, true) && verdict.has_passed());
+        assert!(!judge_usable(&mut verdict, "app", false, false));
+        // Without an RTO, since nothing was usable.
+        let judged = judge(Findings { verdict, rto: None, ..findings() });
+        assert_eq!((judged.outcome, judged.cause), (Judgement::Undetermined, Some(Cause::Environment)));
+        assert_eq!(judged.code.as_deref(), Some("no-login"));
+        assert!(judged.sentence.contains("role `app`"), "{}", judged.sentence);
+        let mut failed = Verdict::default();
+        failed.add(Judgement::Fail, Cause::Backup, "check-failed", "there are no tasks");
+        assert!(!judge_usable(&mut failed, "app", true, false));
+    }
+
+    #[test]
+    fn a_loss_that_is_not_known_is_never_a_pass() {
+        let begun: DateTime<Utc> = "2026-11-20T12:00:00Z".parse().unwrap();
+        let reach = RestoredReach { kind: BackupKind::Base, until: Some(begun), begun, wal_unread: None };
+        let judged = |reach: RestoredReach<'_>| {
+            let mut verdict = Verdict::default();
+            let (until, method) = judge_loss(&mut verdict, &reach);
+            let rpo = until.map(|_| 0.0);
+            let judged = judge(Findings { verdict, rpo, ..findings() });
+            (judged.outcome, judged.code.unwrap_or_default(), until.is_some(), method.is_some())
+        };
+        assert_eq!(judged(reach), (Judgement::Pass, String::new(), true, true));
+        let unknown = |code: &str, has_method| (Judgement::Undetermined, code.to_owned(), false, has_method);
+        assert_eq!(judged(RestoredReach { until: None, ..reach }), unknown("rpo-unknown", true));
+        let later = begun + CLOCK_TOLERANCE + chrono::TimeDelta::seconds(1);
+        assert_eq!(judged(RestoredReach { until: Some(later), ..reach }), unknown("clock", false));
+        let dump =
+            RestoredReach { kind: BackupKind::Logical, wal_unread: Some("the WAL was not read"), ..reach };
+        assert_eq!(judged(dump), unknown("wal-not-listed", false));
+        // Of a base backup, what was replayed tells.
+        let base = RestoredReach { kind: BackupKind::Base, ..dump };
+        assert_eq!(judged(base).0, Judgement::Pass);
     }
 }

@@ -11,6 +11,8 @@
 //!
 //! *Not here.* How a restore is done: [`crate::restore`]. Reports: [`crate::report`].
 
+mod amcheck;
+mod aws_backup;
 mod by_runbook;
 mod checking;
 mod course;
@@ -21,6 +23,7 @@ mod in_sandbox;
 pub mod integrity;
 mod judge;
 mod locate;
+mod look_back;
 mod period;
 pub mod population;
 mod rds;
@@ -32,18 +35,22 @@ mod sample;
 mod sandbox;
 mod scenario;
 mod stages;
+mod survivors;
 
+pub use look_back::{EarlierView, LookedBack, MassHiding, look_back};
 pub use period::{Period, YearMonth};
+pub use rds::rds_restore;
 pub use record::{
     Acknowledgement, CheckCriterion, CheckEvidence, Cleanup, Criteria, DrillIdentity, DrillPhase,
     DrillRecord, DrillVerdict, DrilledRunbook, Environment, PassedOver, People, PreviousDrill, RECORD_FORMAT,
     Results, Sample, SampledArtifact, Trigger, VerdictReason,
 };
-pub use request::{DrillRequest, RdsDrill, RunbookDrill};
+pub use request::{DrillRequest, RdsDrill, ResourceDrill, RunbookDrill};
 pub use run::{Concluded, Preview, preview, run};
 pub use sample::{Choice, SampleRequest, SampledRestore};
 pub use scenario::Scenario;
 pub use stages::{CUT_OVER, DETECT};
+pub use survivors::{DrillSourceError, Survivors, SurvivorsError, drilled_source, survivors};
 
 #[cfg(test)]
 pub(crate) use record::tests::passed;

@@ -44,6 +44,8 @@ pub struct PopulationQuery {
     pub period: Period,
     pub grace: &'static str,
     pub asked_at: DateTime<Utc>,
+    /// When the source was first backed up, according to the journal: before, there was nothing to drill. `None`: unknown.
+    pub first_backup: Option<DateTime<Utc>>,
     /// The repositories that were read, with the number of records in each.
     pub repositories: Vec<(RepositoryName, usize)>,
     /// Those that were not, and why.
@@ -69,11 +71,18 @@ pub enum OccurrenceState {
     Missed,
     /// Its grace has not ended.
     Due,
+    /// The source had not been backed up.
+    NoBackup,
 }
 
 impl OccurrenceState {
-    pub const ALL: [Self; 6] =
-        [Self::Done, Self::Late, Self::Failed, Self::Undetermined, Self::Missed, Self::Due];
+    pub const ALL: [Self; 7] =
+        [Self::Done, Self::Late, Self::Failed, Self::Undetermined, Self::Missed, Self::Due, Self::NoBackup];
+
+    /// Returns whether the schedule asked for a drill that could be run by now.
+    pub fn counts(self) -> bool {
+        !matches!(self, Self::Due | Self::NoBackup)
+    }
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -83,6 +92,7 @@ impl OccurrenceState {
             Self::Undetermined => "undetermined",
             Self::Missed => "missed",
             Self::Due => "due",
+            Self::NoBackup => "no backup yet",
         }
     }
 }
@@ -116,7 +126,7 @@ pub struct UnscheduledDrill {
     pub trigger: Trigger,
     /// The time of the schedule that it names.
     pub occurrence: Option<DateTime<Utc>>,
-    pub outcome: String,
+    pub outcome: Judgement,
     pub acknowledged_by: Option<String>,
 }
 
@@ -189,7 +199,10 @@ pub fn population(
         used.extend(attempts.iter().copied().chain(found).map(id));
         occurrences.push(Occurrence {
             due: *due,
-            state: state(*due, found, schedule, now),
+            state: match found {
+                None if is_before_backups(*due, query.first_backup) => OccurrenceState::NoBackup,
+                found => state(*due, found, schedule, now),
+            },
             drill: found.map(|drill| id(drill).clone()),
             matched_by,
             other_attempts: attempts
@@ -207,7 +220,7 @@ pub fn population(
         drill: id(drill).clone(),
         trigger: drill.record.identity.trigger,
         occurrence: drill.record.identity.occurrence,
-        outcome: drill.record.verdict.outcome.clone(),
+        outcome: drill.record.verdict.outcome,
         acknowledged_by: acknowledged_by(drill),
     });
     let count = |state: OccurrenceState| OccurrenceCount {
@@ -215,11 +228,11 @@ pub fn population(
         count: occurrences.iter().filter(|occurrence| occurrence.state == state).count(),
     };
     Population {
-        query,
         counts: OccurrenceState::ALL.map(count).into(),
         to_come,
         unscheduled: unscheduled.collect(),
-        overdue: overdue(schedule, history, now),
+        overdue: overdue(schedule, history, query.first_backup, now),
+        query,
         occurrences,
     }
 }
@@ -252,13 +265,24 @@ fn state(
     match (verdict.has_passed(), drill.matches_digest) {
         (true, true) if drill.record.begun <= grace_ends => OccurrenceState::Done,
         (true, true) => OccurrenceState::Late,
-        _ if verdict.outcome == Judgement::Fail.as_str() => OccurrenceState::Failed,
+        _ if verdict.outcome == Judgement::Fail => OccurrenceState::Failed,
         _ => OccurrenceState::Undetermined,
     }
 }
 
+/// Whether a drill that was due had nothing to restore.
+fn is_before_backups(due: DateTime<Utc>, first_backup: Option<DateTime<Utc>>) -> bool {
+    first_backup.is_some_and(|first| due < first)
+}
+
 /// Returns the last drill that was due and whose grace has ended, if there is no record of it or of a later one.
-pub fn overdue(schedule: &DrillSchedule<'_>, history: &DrillHistory, now: DateTime<Utc>) -> Option<Overdue> {
+/// `first_backup`: before it there was nothing to drill.
+pub fn overdue(
+    schedule: &DrillSchedule<'_>,
+    history: &DrillHistory,
+    first_backup: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> Option<Overdue> {
     let last = |until| last_firing(schedule.lines, schedule.zone, until);
     let mut due = last(now)?;
     if schedule.grace_ends(due) >= now {
@@ -268,7 +292,8 @@ pub fn overdue(schedule: &DrillSchedule<'_>, history: &DrillHistory, now: DateTi
     let mut satisfied =
         own.map(|drill| drill.record.identity.occurrence.unwrap_or(drill.record.begun) >= due);
     let since = schedule.grace_ends(due);
-    (!satisfied.any(|is_satisfied| is_satisfied)).then_some(Overdue { due, since })
+    let is_overdue = !satisfied.any(|is_satisfied| is_satisfied) && !is_before_backups(due, first_backup);
+    is_overdue.then_some(Overdue { due, since })
 }
 
 #[cfg(test)]
@@ -296,11 +321,12 @@ mod tests {
         lines: Vec<CronLine>,
         zone: Tz,
         drills: Vec<StoredDrill>,
+        first_backup: Option<DateTime<Utc>>,
     }
 
     impl Case {
         fn new(cron: &str, zone: Tz) -> Self {
-            Self { lines: lines(&[cron]), zone, drills: vec![] }
+            Self { lines: lines(&[cron]), zone, drills: vec![], first_backup: None }
         }
 
         /// A drill that began then, and names an occurrence or none.
@@ -330,6 +356,7 @@ mod tests {
                 period,
                 grace: GRACE_IN_WORDS,
                 asked_at: time(now),
+                first_backup: self.first_backup,
                 repositories: vec![],
                 unread: vec![],
             };
@@ -350,11 +377,11 @@ mod tests {
         case.drill("2026-01-01T05:01", Some("2026-01-01T05:00"));
         // Two days late.
         case.drill("2026-02-03T05:00", Some("2026-02-01T05:00"));
-        case.drill("2026-03-01T05:00", Some("2026-03-01T05:00")).record.verdict.outcome = "fail".to_owned();
+        case.drill("2026-03-01T05:00", Some("2026-03-01T05:00")).record.verdict.outcome = Judgement::Fail;
         // April is missed; the drill of May names nothing.
         case.drill("2026-05-01T06:00", None);
         case.drill("2026-06-01T05:00", Some("2026-06-01T05:00")).record.verdict.outcome =
-            "undetermined".to_owned();
+            Judgement::Undetermined;
         case.drill("2026-07-01T05:00", Some("2026-07-01T05:00")).matches_digest = false;
         let found = case.states("2026-01 2026-12", "2026-08-01T06:00");
         let expected = [
@@ -447,14 +474,30 @@ mod tests {
     fn a_drill_that_was_repeated_is_done_and_the_first_attempt_is_not_hidden() {
         let mut case = Case::new("0 5 1 * *", Tz::UTC);
         let due = Some("2026-02-01T05:00");
-        case.drill("2026-02-01T05:00", due).record.verdict.outcome = "fail".to_owned();
+        case.drill("2026-02-01T05:00", due).record.verdict.outcome = Judgement::Fail;
         case.drill("2026-02-01T07:00", due);
-        case.drill("2026-02-01T08:00", due).record.verdict.outcome = "fail".to_owned();
+        case.drill("2026-02-01T08:00", due).record.verdict.outcome = Judgement::Fail;
         let found = case.at("2026-02", "2026-03-01T00:00");
         let one = &found.occurrences[0];
         assert_eq!((one.state, one.other_attempts.len()), (OccurrenceState::Done, 2));
         assert_eq!(one.drill.as_ref().unwrap().begun(), time("2026-02-01T07:00"));
         assert!(found.unscheduled.is_empty());
+    }
+
+    #[test]
+    fn before_the_first_backup_no_drill_is_missed_or_overdue() {
+        let mut case = Case::new("0 5 1 * *", Tz::UTC);
+        case.first_backup = Some(time("2026-02-10T01:00"));
+        assert_eq!(case.at("2026-01", "2026-02-20T00:00").overdue, None);
+        assert!(case.at("2026-01", "2026-03-20T00:00").overdue.is_some());
+        case.drill("2026-04-01T05:00", Some("2026-04-01T05:00"));
+        let found = case.at("2026-01 2026-04", "2026-04-10T00:00");
+        let states: Vec<_> = found.occurrences.iter().map(|one| one.state.as_str()).collect();
+        assert_eq!(states, ["no backup yet", "no backup yet", "missed", "done"]);
+        assert!(!OccurrenceState::NoBackup.counts() && OccurrenceState::Missed.counts());
+        // A drill that took place then stays what it was.
+        case.drill("2026-02-01T05:00", Some("2026-02-01T05:00"));
+        assert_eq!(case.at("2026-02", "2026-04-10T00:00").occurrences[0].state, OccurrenceState::Done);
     }
 
     #[test]
@@ -468,7 +511,7 @@ mod tests {
         // While the next one is in its grace, the one before is what is overdue.
         assert_eq!(overdue(&case, "2026-03-01T06:00"), Some(time("2026-02-01T05:00")));
         // One that failed took place.
-        case.drill("2026-02-10T05:00", None).record.verdict.outcome = "fail".to_owned();
+        case.drill("2026-02-10T05:00", None).record.verdict.outcome = Judgement::Fail;
         assert_eq!(overdue(&case, "2026-03-01T06:00"), None);
         case.drill("2026-03-01T05:30", Some("2026-03-01T05:00"));
         assert_eq!(overdue(&case, "2026-03-20T00:00"), None);

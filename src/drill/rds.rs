@@ -11,7 +11,7 @@ use super::restore_sample::NotRestored;
 use super::scenario::Scenario;
 use super::stages::Stages;
 use crate::checks::CheckResult;
-use crate::model::{BackupId, Cause, Judgement, SystemName, Verdict};
+use crate::model::{BackupId, Cause, Judgement, Verdict};
 use crate::platform::CancellationToken;
 use crate::restore::rds::{Lifetime, Overrides, RdsRestoreRequest, RdsTarget};
 use crate::restore::{CreatedObject, Restorer as _, TeardownReport, prepare};
@@ -54,17 +54,15 @@ impl RdsAttempt {
     }
 }
 
-/// Restores into a temporary instance, and asks the policy's queries.
-async fn attempt(
-    run: &RunContext,
-    system: &SystemName,
-    request: &DrillRequest,
-    drill: &RdsDrill,
-    stages: &mut Stages,
-) -> RdsAttempt {
+/// Returns the restore that a drill in RDS is, to show its plan; `None`: it is in none.
+pub fn rds_restore(run: &RunContext, request: &DrillRequest) -> Option<RdsRestoreRequest> {
+    Some(restorer(run, request, request.rds.as_ref()?))
+}
+
+fn restorer(run: &RunContext, request: &DrillRequest, drill: &RdsDrill) -> RdsRestoreRequest {
     let until = run.clock.now() + LIFETIME;
-    let restorer = RdsRestoreRequest {
-        system: system.clone(),
+    RdsRestoreRequest {
+        system: run.system.clone(),
         source: request.source.clone(),
         config: drill.config.clone(),
         target: target(request),
@@ -75,7 +73,17 @@ async fn attempt(
         prices: drill.prices.clone(),
         hydrate: true,
         backups_later: false,
-    };
+    }
+}
+
+/// Restores into a temporary instance, and asks the policy's queries.
+async fn attempt(
+    run: &RunContext,
+    request: &DrillRequest,
+    drill: &RdsDrill,
+    stages: &mut Stages,
+) -> RdsAttempt {
+    let restorer = restorer(run, request, drill);
     let begun = Instant::now();
     let prepared = prepare(run, &restorer, &request.checks).await;
     stages.end("plan", begun, None);
@@ -142,7 +150,7 @@ pub(super) async fn attempt_in_rds(
         return None;
     }
     course.findings.push("the instance was not isolated from the network".to_owned());
-    let attempt = attempt(run, &run.system, request, drill, stages).await;
+    let attempt = attempt(run, request, drill, stages).await;
     match &attempt.restored {
         Ok(restored) => {
             course.verdict = restored.verdict.clone();

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Scenario;
 use crate::model::{
-    BackupId, BackupKind, Judgement, RepositoryName, RunId, Sha256Hex, SourceName, SystemIdentifier,
+    BackupId, BackupKind, Cause, Judgement, RepositoryName, RunId, Sha256Hex, SourceName, SystemIdentifier,
     SystemName,
 };
 
@@ -136,6 +136,9 @@ pub struct Sample {
     /// The point in time that was asked for.
     #[serde(with = "optional_utc")]
     pub target: Option<DateTime<Utc>>,
+    /// The repository was read as it was then; null where it was read as it is. Older records lack it.
+    #[serde(default, with = "optional_utc")]
+    pub as_of: Option<DateTime<Utc>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -222,8 +225,7 @@ pub struct Results {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckEvidence {
     pub check: String,
-    /// `pass`, `undetermined`, `fail`.
-    pub outcome: String,
+    pub outcome: Judgement,
     /// A number or a time; other values are the application's data, which is not written down.
     pub found: Option<String>,
     pub reasons: Vec<String>,
@@ -231,10 +233,9 @@ pub struct CheckEvidence {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DrillVerdict {
-    /// `pass`, `fail`, `undetermined`.
-    pub outcome: String,
-    /// `backup`, `objective`, `environment`, `tool`; null for a pass.
-    pub cause: Option<String>,
+    pub outcome: Judgement,
+    /// Null for a pass.
+    pub cause: Option<Cause>,
     /// For programs; null for a pass.
     pub code: Option<String>,
     /// What to tell someone who is woken by it.
@@ -244,13 +245,13 @@ pub struct DrillVerdict {
 
 impl DrillVerdict {
     pub fn has_passed(&self) -> bool {
-        self.outcome == Judgement::Pass.as_str()
+        self.outcome == Judgement::Pass
     }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerdictReason {
-    pub cause: String,
+    pub cause: Cause,
     pub code: String,
     pub message: String,
 }
@@ -372,6 +373,7 @@ pub(crate) mod tests {
                 system_identifier: Some(SystemIdentifier(7_000_000_000_000_000_001)),
                 key_fingerprint: Some(Sha256Hex::digest(b"key").to_string()),
                 target: None,
+                as_of: None,
             },
             environment: Environment {
                 sandbox: Some("local".to_owned()),
@@ -423,13 +425,13 @@ pub(crate) mod tests {
                 restored_until: "2026-11-01T04:30:00Z".parse().ok(),
                 checks: vec![CheckEvidence {
                     check: "there are tasks".to_owned(),
-                    outcome: "pass".to_owned(),
+                    outcome: Judgement::Pass,
                     found: Some("1204".to_owned()),
                     reasons: vec![],
                 }],
             },
             verdict: DrillVerdict {
-                outcome: "pass".to_owned(),
+                outcome: Judgement::Pass,
                 cause: None,
                 code: None,
                 sentence: "The backup was restored from us-west-2 and passed every check.".to_owned(),

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::look_back::EarlierView;
 use super::sample::SampleRequest;
 use super::{People, Trigger};
 use crate::model::{RepositoryName, Sha256Hex, SourceName};
-use crate::policy::{Check, Prices, RdsSource};
+use crate::policy::{AwsBackupSource, Check, Prices, RdsSource};
 use crate::runbook::Runbook;
 
 /// What to drill, and by which criteria.
@@ -17,6 +18,8 @@ pub struct DrillRequest {
     pub sample: SampleRequest,
     /// Read from this repository only; the others that are in use are not called.
     pub from: Option<RepositoryName>,
+    /// Backups are read as they were at an earlier time.
+    pub earlier: Option<EarlierView>,
     /// Where sandboxes are made.
     pub root: PathBuf,
     /// Go on where it cannot be proven that the sandbox has no network.
@@ -48,6 +51,8 @@ pub struct DrillRequest {
     pub rds: Option<RdsDrill>,
     /// The runbook whose steps restore dumps.
     pub runbook: Option<RunbookDrill>,
+    /// For the scenario in AWS Backup.
+    pub resource: Option<ResourceDrill>,
     /// What a real recovery would do otherwise.
     pub deviations: Vec<String>,
 }
@@ -60,6 +65,14 @@ pub struct RunbookDrill {
     pub parameters: BTreeMap<String, String>,
     /// What its commands have beside: the policy, and the identity that opens backups.
     pub environment: Vec<(String, String)>,
+}
+
+/// What a drill of AWS Backup restores from.
+#[derive(Clone, Debug)]
+pub struct ResourceDrill {
+    pub config: AwsBackupSource,
+    /// From and in this region only.
+    pub region: Option<String>,
 }
 
 /// What an RDS drill restores from.

@@ -349,4 +349,25 @@ mod tests {
         }
         assert_eq!(database_in("db.internal:5432"), None);
     }
+
+    #[test]
+    fn a_sandbox_that_does_not_work_tells_nothing_of_the_backup() {
+        let path = || std::path::PathBuf::from("/var/tmp/drills");
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        for error in [
+            SandboxError::Make { path: path(), source: full },
+            SandboxError::Foreign { path: path() },
+            SandboxError::TooLong { path: path() },
+            SandboxError::NoUser,
+            // Of the major version of the backup, or a newer one.
+            SandboxError::NoServer { major: 99 },
+        ] {
+            let not = NotRestored::of_sandbox(&error);
+            let reason = &not.verdict.reasons[0];
+            assert_eq!(not.verdict.outcome, Judgement::Undetermined, "{error}");
+            assert_eq!((reason.cause, reason.code), (Cause::Environment, "sandbox-failed"), "{error}");
+            assert!(!not.is_interruption, "{error}");
+        }
+        assert!(NotRestored::of_sandbox(&SandboxError::Interrupted).is_interruption);
+    }
 }

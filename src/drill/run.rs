@@ -2,16 +2,19 @@
 
 use std::time::Duration;
 
+use super::aws_backup::{attempt_in_aws_backup, clean_up_in_aws_backup};
 use super::course::{Course, record};
 use super::evidence::{self, EvidenceError};
 use super::facts;
 use super::in_sandbox::{attempt, clean_up};
 use super::locate::locate;
+use super::look_back::EarlierView;
 use super::rds::{attempt_in_rds, clean_up_in_rds};
 use super::record::{DrillRecord, DrillVerdict, PreviousDrill};
 use super::request::DrillRequest;
 use super::sample::{Choice, choose};
 use super::sandbox::remove_leftovers;
+use super::scenario::Scenario;
 use super::stages::Stages;
 use crate::event::Event;
 use crate::model::{Cause, Judgement, Outcome, RepositoryName, Sha256Hex, Verdict};
@@ -19,7 +22,7 @@ use crate::platform::CancellationToken;
 use crate::repository::journal::{DRILL, Detail, ProvenCopy, RunbookRun};
 use crate::repository::{ClockSkew, Unavailable};
 use crate::run::RunContext;
-use crate::text::format_duration;
+use crate::text::{count, format_duration, format_time};
 
 /// The time limit for the clocks of the stores.
 const CLOCKS_WITHIN: Duration = Duration::from_secs(10);
@@ -61,14 +64,22 @@ pub async fn run(run: &RunContext, request: &DrillRequest, keep: bool) -> Conclu
         );
         course.verdict.add(Judgement::Undetermined, Cause::Environment, "clock", message);
     }
+    if let Some(earlier) = &request.earlier {
+        note_earlier(earlier, request, &mut course);
+    }
     let mut stages = Stages::begin();
     let inner = reading(run, request);
     let limit = deadline(&inner.cancel, request);
     let clocks = std::mem::take(&mut course.verdict);
-    let (mut sandbox, mut instance) = (None, None);
-    match &request.rds {
-        Some(drill) => instance = attempt_in_rds(&inner, request, drill, &mut course, &mut stages).await,
-        None => sandbox = attempt(&inner, request, &mut course, &mut stages).await,
+    let (mut sandbox, mut instance, mut resource) = (None, None, None);
+    match (&request.rds, &request.resource) {
+        (Some(drill), _) => {
+            instance = attempt_in_rds(&inner, request, drill, &mut course, &mut stages).await;
+        }
+        (None, Some(drill)) => {
+            resource = attempt_in_aws_backup(&inner, request, drill, &mut course, &mut stages).await;
+        }
+        (None, None) => sandbox = attempt(&inner, request, &mut course, &mut stages).await,
     }
     course.verdict = Verdict::worst([&course.verdict, &clocks]);
     let is_late = stages.elapsed() >= request.deadline;
@@ -82,9 +93,12 @@ pub async fn run(run: &RunContext, request: &DrillRequest, keep: bool) -> Conclu
         course.verdict.add(Judgement::Undetermined, Cause::Tool, "interrupted", "the drill was interrupted");
     }
     let measured = stages.elapsed().as_secs_f64() - stages.uncounted();
-    let kept = match instance {
-        Some(instance) => clean_up_in_rds(run, &instance, keep, &mut course, &mut stages).await,
-        None => clean_up(sandbox, keep, &mut course, &mut stages).await,
+    let kept = match (instance, resource) {
+        (Some(instance), _) => clean_up_in_rds(run, &instance, keep, &mut course, &mut stages).await,
+        (None, Some(resource)) => {
+            clean_up_in_aws_backup(run, &resource, keep, &mut course, &mut stages).await
+        }
+        (None, None) => clean_up(sandbox, keep, &mut course, &mut stages).await,
     };
     // As late as possible: another drill may have ended meanwhile.
     let previous = previous(run).await;
@@ -93,11 +107,33 @@ pub async fn run(run: &RunContext, request: &DrillRequest, keep: bool) -> Conclu
     conclude(run, record, runbook, verdict, kept).await
 }
 
+/// Notes what the versions of the repositories tell.
+fn note_earlier(earlier: &EarlierView, request: &DrillRequest, course: &mut Course) {
+    let found = &earlier.found;
+    course.findings.extend(found.hidings.iter().map(|hiding| {
+        format!(
+            "{} were hidden or overwritten in `{}` from {} on",
+            count(hiding.objects as u64, "backup"),
+            hiding.repository,
+            format_time(hiding.since)
+        )
+    }));
+    course.findings.extend(found.unread.iter().cloned());
+    let is_read = |name: &&RepositoryName| request.from.as_ref().is_none_or(|from| from == *name);
+    if request.sample.scenario == Scenario::Ransomware
+        && let Some(name) = found.without_versions.iter().find(is_read)
+    {
+        let message = format!("`{name}` is not known to keep versions: what is overwritten there is lost");
+        course.verdict.add(Judgement::Undetermined, Cause::Environment, "no-versions", message);
+    }
+}
+
 /// Returns the context to restore in: only what may be read, and a cancellation of its own.
 fn reading(run: &RunContext, request: &DrillRequest) -> RunContext {
+    let all = request.earlier.as_ref().map_or(&run.repositories, |earlier| &earlier.repositories);
     let repositories = match &request.from {
-        Some(name) => run.repositories.clone().only(name),
-        None => run.repositories.clone(),
+        Some(name) => all.clone().only(name),
+        None => all.clone(),
     };
     RunContext { repositories, cancel: run.cancel.child_token(), ..run.clone() }
 }
@@ -160,15 +196,15 @@ async fn conclude(
     };
     // Without evidence nothing is proven.
     let proven = proven(&record).filter(|_| sha256.is_some());
-    let outcome = match record.verdict.outcome.as_str() {
+    let outcome = match record.verdict.outcome {
         _ if run.cancel.is_cancelled() => Outcome::Interrupted,
-        "pass" if sha256.is_none() => Outcome::Degraded,
-        "pass" => Outcome::Succeeded,
-        "fail" => Outcome::Failed,
-        _ => Outcome::Degraded,
+        Judgement::Pass if sha256.is_none() => Outcome::Degraded,
+        Judgement::Pass => Outcome::Succeeded,
+        Judgement::Fail => Outcome::Failed,
+        Judgement::Undetermined => Outcome::Degraded,
     };
     let code = record.verdict.code.iter().map(|code| {
-        let cause = record.verdict.cause.clone().unwrap_or_default();
+        let cause = record.verdict.cause.map_or("", Cause::as_str);
         format!("{}: {code} ({cause})", record.verdict.outcome)
     });
     let detail = Detail {

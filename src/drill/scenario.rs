@@ -17,21 +17,27 @@ pub enum Scenario {
     RegionLoss,
     /// The team's host and keys are lost: the escrowed identity, and nothing this host knows, is used.
     EscrowKey,
+    /// Backups were hidden or overwritten: what was there before is restored from the versions that stores keep.
+    Ransomware,
     /// A snapshot of RDS is restored into a temporary instance.
     RdsSnapshot,
     /// RDS's automated backups are restored to a point in time, into a temporary instance.
     RdsPointInTime,
+    /// A recovery point of AWS Backup is restored into a temporary database.
+    AwsBackup,
 }
 
 impl Scenario {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Newest,
         Self::PointInTime,
         Self::Random,
         Self::RegionLoss,
         Self::EscrowKey,
+        Self::Ransomware,
         Self::RdsSnapshot,
         Self::RdsPointInTime,
+        Self::AwsBackup,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -41,8 +47,10 @@ impl Scenario {
             Self::Random => "random",
             Self::RegionLoss => "region-loss",
             Self::EscrowKey => "escrow-key",
+            Self::Ransomware => "ransomware",
             Self::RdsSnapshot => "rds-snapshot",
             Self::RdsPointInTime => "rds-point-in-time",
+            Self::AwsBackup => "aws-backup",
         }
     }
 
@@ -54,16 +62,20 @@ impl Scenario {
             Self::Random => "A backup of some age is needed.",
             Self::RegionLoss => "The region of the primary repository is lost.",
             Self::EscrowKey => "This host and the operational keys are lost; the escrowed identity is left.",
+            Self::Ransomware => {
+                "Somebody who may write to the repositories hid or overwrote backups; the versions that they keep are left."
+            }
             Self::RdsSnapshot => "The RDS database is lost, and its snapshots are left.",
             Self::RdsPointInTime => {
                 "The RDS database is lost or damaged, and RDS's automated backups are left."
             }
+            Self::AwsBackup => "The resource is lost, and AWS Backup's recovery points are left.",
         }
     }
 
-    /// Returns whether it restores into a temporary instance of RDS.
-    pub fn is_in_rds(self) -> bool {
-        matches!(self, Self::RdsSnapshot | Self::RdsPointInTime)
+    /// Returns whether it restores what AWS keeps, into AWS.
+    pub fn is_in_aws(self) -> bool {
+        matches!(self, Self::RdsSnapshot | Self::RdsPointInTime | Self::AwsBackup)
     }
 
     /// Returns whether the RPO is measured: an older backup on purpose tells nothing of what would be lost.

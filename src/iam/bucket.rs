@@ -88,15 +88,23 @@ fn of_bucket(builder: &mut Builder<'_>, place: &S3Location) -> Result<(), IamErr
             // Where a timeline came from is kept with its history.
             let mut read = clear;
             read.push(object(&layout::every_wal_history(system)));
+            let (probes, mut written) = (object(layout::every_probe()), vec![journal, leases]);
+            if locks {
+                read.push(probes.clone());
+                written.push(probes.clone());
+            }
             allow(builder, "ReadUnencryptedMetadata", &["s3:GetObject"], read);
-            allow(builder, "WriteJournalAndLeases", &["s3:PutObject"], vec![journal, leases]);
+            allow(builder, "WriteJournalAndLeases", &["s3:PutObject"], written);
             let mut delete = vec!["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:DeleteObjectVersion"];
             delete.extend(["s3:GetObjectLegalHold", "s3:GetObjectRetention"]);
+            let mut deleted = vec![backups, log];
             if locks {
                 // Extends only: shortening takes `s3:BypassGovernanceRetention`.
                 delete.push("s3:PutObjectRetention");
+                // So that `drctl doctor` can try whether a lock holds, on what it writes there itself.
+                deleted.push(probes);
             }
-            allow(builder, "DeleteBackups", &delete, vec![backups, log]);
+            allow(builder, "DeleteBackups", &delete, deleted);
         }
         IamRole::BreakGlass => {}
     }
@@ -111,7 +119,12 @@ fn of_bucket(builder: &mut Builder<'_>, place: &S3Location) -> Result<(), IamErr
 
 /// Grants the right to list: without it a missing object looks like a forbidden one.
 fn list(builder: &mut Builder<'_>, bucket: &str, below: &str) {
-    let mut actions = vec!["s3:GetBucketObjectLockConfiguration", "s3:GetBucketVersioning", "s3:ListBucket"];
+    let mut actions = vec![
+        "s3:GetBucketObjectLockConfiguration",
+        "s3:GetBucketVersioning",
+        "s3:GetLifecycleConfiguration",
+        "s3:ListBucket",
+    ];
     match builder.role {
         IamRole::Writer => actions.push("s3:ListBucketMultipartUploads"),
         IamRole::Retention => actions.extend(["s3:ListBucketMultipartUploads", "s3:ListBucketVersions"]),

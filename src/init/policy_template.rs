@@ -123,10 +123,9 @@ keep_last = 3
 daily = "30d"
 weekly = "6mo"
 
-# Everything below is checked now and used by a later version. Until then let cron or a systemd timer
-# run `drctl backup` and `drctl retention apply`, and practise restores manually.
-
-# Minute, hour, day of month, month, day of week, in UTC. Backups further apart than the RPO cannot meet it.
+# `drctl run-due`, called by cron or a systemd timer every few minutes, does what is due; `drctl schedule export` writes
+# the files for that. Minute, hour, day of month, month, day of week, in UTC. Backups further apart
+# than the RPO cannot meet it.
 [schedule.sources]
 "#;
 

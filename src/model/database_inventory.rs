@@ -128,6 +128,29 @@ pub struct TableFacts {
     /// Names of its indexes, constraints, triggers, rules, policies, statistics and owned sequences, and of
     /// its columns with a default: everything restored with the table when it is restored alone.
     pub belongings: Vec<String>,
+    /// A sum over what is in its rows, in the same snapshot. Absent where it was not taken: the table is large and has no
+    /// key to choose rows by, has columns whose text depends on the server, or was locked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<ContentSum>,
+}
+
+/// A sum over the contents of rows, which does not depend on their order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContentSum {
+    pub scope: SumScope,
+    /// How many rows are in it.
+    pub rows: u64,
+    /// The sum of `hashtextextended(row::text, 0)` of these rows.
+    pub sum: String,
+}
+
+/// Which rows are in a sum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SumScope {
+    All,
+    /// The first 1,000 and the last 1,000 by primary key.
+    Ends,
 }
 
 /// The state of a sequence just before its dump began and, if known, after it was complete. Sequences are not

@@ -2,8 +2,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BackupId, BackupKind, CloudBackup, Digest, Lsn, RunId, SegmentSize, SourceName, SystemIdentifier,
-    SystemName, Timeline,
+    BackupId, BackupKind, Checkpoint, CloudBackup, Digest, Lsn, RunId, SegmentSize, SourceName,
+    SystemIdentifier, SystemName, Timeline,
 };
 
 /// How far a backup has been shown to be good. Each level includes the one before.
@@ -139,6 +139,10 @@ pub struct Physical {
     /// after it. Absent if unknown, as on a standby.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open_transactions: Option<Vec<u64>>,
+    /// A checkpoint between `start` and `stop`: only WAL that has it is of the server that was copied. Absent if
+    /// it could not be queried, and in older manifests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<Checkpoint>,
     /// Whether the cluster has page checksums, so that damage could be found.
     pub page_checksums: bool,
     /// Pages whose checksums did not match when they were copied. The cluster itself is damaged there.
@@ -175,6 +179,7 @@ impl Physical {
             segment_size: SegmentSize::DEFAULT,
             next_transaction: 800,
             open_transactions: None,
+            checkpoint: None,
             page_checksums: true,
             damaged: vec![],
             missing_files: vec![],

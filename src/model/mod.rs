@@ -8,6 +8,8 @@
 //! format version.
 
 mod backup_chain;
+mod calendar;
+mod checkpoint;
 mod cloud_backup;
 mod database_inventory;
 mod digest;
@@ -22,10 +24,12 @@ mod wal;
 mod wal_check;
 
 pub use backup_chain::{BrokenChain, chain, parent};
+pub use calendar::{Bucket, Period};
+pub use checkpoint::Checkpoint;
 pub use cloud_backup::{CloudBackup, CloudBackupCopy};
 pub use database_inventory::{
-    ClusterFacts, ConfigurationFile, DatabaseFacts, Details, Extension, Grant, RoleSetting, SequenceBound,
-    SequenceState, SubscriptionFacts, TableFacts, TableKind,
+    ClusterFacts, ConfigurationFile, ContentSum, DatabaseFacts, Details, Extension, Grant, RoleSetting,
+    SequenceBound, SequenceState, SubscriptionFacts, SumScope, TableFacts, TableKind,
 };
 pub use digest::{Digest, Hasher, Sha256Hex};
 pub use id::{BackupId, BackupKind, IdError, RepositoryName, RunId, SourceName, SystemName};

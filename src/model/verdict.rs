@@ -1,7 +1,9 @@
-use serde::Serialize;
+use std::fmt::{self, Display};
+
+use serde::{Deserialize, Serialize};
 
 /// The outcome of a check. The worst of several is their maximum.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Judgement {
     #[default]
@@ -21,8 +23,14 @@ impl Judgement {
     }
 }
 
+impl Display for Judgement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// Where to look for the cause of a failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
     /// The backup.
@@ -35,6 +43,24 @@ pub enum Cause {
     Environment,
     /// drctl, or a program that it runs.
     Tool,
+}
+
+impl Cause {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Backup => "backup",
+            Self::Objective => "objective",
+            Self::Runbook => "runbook",
+            Self::Environment => "environment",
+            Self::Tool => "tool",
+        }
+    }
+}
+
+impl Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// One reason why a check did not pass.

@@ -17,20 +17,12 @@ struct Dormant {
 }
 
 /// All of them. A row goes when something acts on its section.
-const DORMANT: [Dormant; 2] = [
-    Dormant {
-        section: "schedule",
-        spot: |table| table.schedule.as_ref().map(|section| &section.spot),
-        message: "this version runs nothing at these times: they are only compared with the RPO",
-        hint: "let cron run `drctl backup -q`, `drctl retention apply -q` and `drctl drill run --scheduled -q`, as the README shows",
-    },
-    Dormant {
-        section: "notify",
-        spot: |table| table.notify.as_ref().map(|section| &section.spot),
-        message: "this version sends no notifications",
-        hint: "monitor the exit statuses of `drctl backup` and `drctl status`",
-    },
-];
+const DORMANT: [Dormant; 1] = [Dormant {
+    section: "notify",
+    spot: |table| table.notify.as_ref().map(|section| &section.spot),
+    message: "this version sends no notifications",
+    hint: "monitor the exit statuses of `drctl backup` and `drctl status`",
+}];
 
 /// Returns the sections of a policy that have no effect yet, in the order of the file.
 pub(super) fn sections(table: &PolicyTable, log: &Diagnostics<'_>) -> Vec<(&'static str, TextPosition)> {
@@ -87,7 +79,7 @@ mod tests {
     #[test]
     fn every_section_that_nothing_acts_on_is_named_with_its_line() {
         let line = |head: &str| POLICY.lines().position(|line| line == head).unwrap() + 1;
-        let expected = [("schedule", line("[schedule.sources]")), ("notify", line("[notify]"))];
+        let expected = [("notify", line("[notify]"))];
         let expected = expected.map(|(key, line)| (key.to_owned(), line));
         assert_eq!(found(POLICY), expected);
     }

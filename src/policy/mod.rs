@@ -24,6 +24,7 @@ mod firings;
 mod json_schema;
 mod lint;
 mod load;
+mod lock_term;
 mod macros;
 mod postgres;
 mod prices;
@@ -50,13 +51,14 @@ pub use firings::{drill_grace_ends, firings, last_firing, next_firing};
 pub use json_schema::schema;
 pub use lint::{Lint, lint, widest_gap};
 pub use load::{load, parse};
+pub use lock_term::RuleTerms;
 pub use postgres::{
     BaseBackup, BaseMethod, LogicalDump, PasswordSource, PostgresSource, RowCounts, WalArchiving, WalMethod,
 };
 pub use prices::{Estimate, Prices};
 pub use retention::{CalendarSpan, CalendarUnit, Retention, Rules, SourceRules};
 pub use settings::{
-    Checksum, Compression, Encryption, LockMode, ObjectLock, Objectives, Policy, Recipient, RepositoryConfig,
-    RepositoryLocation, S3Location, ServerSideEncryption, Transfer,
+    Checksum, Compression, Encryption, LockMode, LockTerm, ObjectLock, Objectives, Policy, Recipient,
+    RepositoryConfig, RepositoryLocation, S3Location, ServerSideEncryption, Transfer,
 };
 pub use source::{Source, SourceConfig};

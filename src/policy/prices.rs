@@ -2,6 +2,8 @@ use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
 
+use crate::model::RepositoryName;
+
 /// AWS prices, from the policy alone.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prices {
@@ -13,6 +15,8 @@ pub struct Prices {
     pub classes: BTreeMap<String, f64>,
     /// Price per month of a GiB of an instance's storage in one zone.
     pub storage: Option<f64>,
+    /// Price per month of a GiB that is stored in a repository.
+    pub stored: BTreeMap<RepositoryName, f64>,
 }
 
 /// The estimated cost of an instance.
@@ -24,6 +28,11 @@ pub struct Estimate {
 }
 
 impl Prices {
+    /// Estimates what bytes in a repository cost a month; `None` without a price for it.
+    pub fn stored(&self, repository: &RepositoryName, bytes: u64) -> Option<f64> {
+        Some(self.stored.get(repository)? * (bytes as f64 / f64::from(1 << 30)))
+    }
+
     /// Estimates the cost of an instance; `None` without a price for its class. Two zones double everything.
     pub fn instance(&self, class: &str, gib: Option<u64>, two_zones: bool) -> Option<Estimate> {
         let times = if two_zones { 2.0 } else { 1.0 };
@@ -44,7 +53,10 @@ mod tests {
             currency: "USD".to_owned(),
             classes: [("db.m7g.large".to_owned(), 0.2)].into(),
             storage: Some(0.1),
+            stored: [("west".parse().unwrap(), 0.0125)].into(),
         };
+        assert_eq!(prices.stored(&"west".parse().unwrap(), 8 << 30), Some(0.1));
+        assert_eq!(prices.stored(&"primary".parse().unwrap(), 8 << 30), None);
         let one = prices.instance("db.m7g.large", Some(100), false).unwrap();
         assert_eq!(one, Estimate { hour: 0.2, month: Some(10.0) });
         let two = prices.instance("db.m7g.large", None, true).unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Days, Months, NaiveDate, TimeDelta, Utc};
 
-use crate::model::{RepositoryName, SourceName};
+use crate::model::{Period, RepositoryName, SourceName};
 
 /// How long backups are kept: whatever any rule keeps.
 #[derive(Clone, Debug)]
@@ -41,6 +41,15 @@ impl Retention {
             Some(own) => of(&own.copies).map_or(&own.rules, |n| &own.copies[n].1),
             None => of(&self.copies).map_or(&self.rules, |n| &self.copies[n].1),
         }
+    }
+
+    /// Returns all rules that may count in one repository.
+    pub fn all_for(&self, repository: &RepositoryName) -> Vec<&Rules> {
+        let of =
+            |copies: &'_ [(RepositoryName, Rules)]| copies.iter().position(|(name, _)| name == repository);
+        let general = of(&self.copies).map_or(&self.rules, |n| &self.copies[n].1);
+        let own = self.sources.iter().map(|own| of(&own.copies).map_or(&own.rules, |n| &own.copies[n].1));
+        std::iter::once(general).chain(own).collect()
     }
 
     fn of_source(&self, source: &SourceName) -> Option<&SourceRules> {
@@ -79,6 +88,17 @@ impl Rules {
             ("monthly", self.monthly),
             ("yearly", self.yearly),
         ]
+    }
+
+    /// Returns the rules that keep one backup of each period, the shortest periods first.
+    pub fn periods(&self) -> impl Iterator<Item = (Period, CalendarSpan)> + use<> {
+        let table = [
+            (Period::Day, self.daily),
+            (Period::Week, self.weekly),
+            (Period::Month, self.monthly),
+            (Period::Year, self.yearly),
+        ];
+        table.into_iter().filter_map(|(period, span)| Some((period, span?)))
     }
 
     /// Returns for how many days the longest of the rules keeps a backup; `None`: only the newest are kept.
@@ -164,6 +184,23 @@ impl CalendarSpan {
         let (from, to) = (time.date_naive(), now.date_naive());
         let ends_later = self.after(from).is_none_or(|end| end >= to);
         ends_later || self.before(to).is_none_or(|begin| from >= begin)
+    }
+
+    /// Returns from when on what is of `time` is older than the span: the first instant that [`Self::reaches`] not;
+    /// `None`: beyond the calendar.
+    pub fn ends(self, time: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        if self.unit == CalendarUnit::Hour {
+            return time.checked_add_signed(TimeDelta::hours(i64::from(self.count)));
+        }
+        let mut last = self.after(time.date_naive())?;
+        loop {
+            let next = last.succ_opt()?;
+            let begins = next.and_hms_opt(0, 0, 0)?.and_utc();
+            if !self.reaches(time, begins) {
+                return Some(begins);
+            }
+            last = next;
+        }
     }
 
     fn after(self, date: NaiveDate) -> Option<NaiveDate> {
@@ -297,6 +334,14 @@ mod tests {
             prop_assert!(span.reaches(taken, days(span.least_days())), "{span}");
             // A day of its own, and three that a clamp may add.
             prop_assert!(!span.reaches(taken, days(span.most_days() + 5)), "{span}");
+        }
+
+        #[test]
+        fn it_ends_when_it_reaches_no_more(span in spans(), at in 0_i64..3_000_000_000) {
+            let taken = DateTime::from_timestamp(at, 0).unwrap();
+            let ends = span.ends(taken).unwrap();
+            prop_assert!(span.reaches(taken, ends - TimeDelta::seconds(1)), "{span}");
+            prop_assert!(!span.reaches(taken, ends + TimeDelta::seconds(1)), "{span}");
         }
 
         #[test]

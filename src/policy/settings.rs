@@ -1,3 +1,4 @@
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -45,6 +46,16 @@ pub struct Policy {
     pub notify: Notify,
     /// The sections without an effect yet, and their positions: see [`super::dormant()`].
     pub dormant: Vec<(&'static str, TextPosition)>,
+}
+
+impl RepositoryLocation {
+    /// Returns how objects are locked there.
+    pub fn object_lock(&self) -> Option<ObjectLock> {
+        match self {
+            Self::S3(place) => place.object_lock,
+            Self::Directory(_) => None,
+        }
+    }
 }
 
 impl Policy {
@@ -125,8 +136,25 @@ pub enum ServerSideEncryption {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ObjectLock {
     pub mode: LockMode,
-    /// Counted from the upload.
-    pub retain: Duration,
+    pub retain: LockTerm,
+}
+
+/// How long objects are locked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockTerm {
+    /// So long from the upload on, and never longer.
+    For(Duration),
+    /// As long as the rules of retention keep what they belong to.
+    Rules,
+}
+
+impl fmt::Display for LockTerm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::For(retain) => write!(f, "for {}", crate::text::format_duration(*retain)),
+            Self::Rules => f.write_str("as long as the rules of retention keep it"),
+        }
+    }
 }
 
 words! {

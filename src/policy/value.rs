@@ -14,7 +14,7 @@ use super::decode::{Decode, Diagnostics, InvalidValue, Node, ParseText};
 use super::macros::{text_schemas, text_values};
 use crate::model::{RepositoryName, SourceName, SystemName};
 use crate::platform::{SecretRef, expand_home};
-use crate::policy::{CalendarSpan, CalendarUnit, CronLine};
+use crate::policy::{CalendarSpan, CalendarUnit, CronLine, LockTerm};
 
 impl ParseText for String {
     const EXAMPLE: &'static str = "\"…\"";
@@ -179,6 +179,27 @@ impl ParseText for Period {
             }
             Ok(duration) => Ok(Self(duration)),
             Err(_) => InvalidValue::new(format!("`{text}` is not a duration"), hint),
+        }
+    }
+}
+
+/// How long objects are locked: a duration, or as long as the rules keep them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LockPeriod(pub(super) LockTerm);
+
+impl ParseText for LockPeriod {
+    const EXAMPLE: &'static str = "\"35d\"";
+
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
+        match text {
+            "rules" => Ok(Self(LockTerm::Rules)),
+            _ => match Period::from_text(text) {
+                Ok(period) => Ok(Self(LockTerm::For(period.0))),
+                Err(invalid) => {
+                    let hint = "write a number and a unit, like `35d`, or `rules`: as long as `[retention]` keeps it";
+                    InvalidValue::new(invalid.message, hint)
+                }
+            },
         }
     }
 }
@@ -405,6 +426,7 @@ text_values!(
     String,
     PathBuf,
     Period,
+    LockPeriod,
     Size,
     CronLine,
     Zone,
@@ -418,6 +440,7 @@ text_values!(
 
 text_schemas! {
     Period, "Period", { "description": "A duration: a number and a unit, like `90s`, `15m`, `4h` or `30d`.", "examples": ["4h"] };
+    LockPeriod, "LockPeriod", { "description": "A duration, counted from the upload, like `35d`; or `rules`: as long as `[retention]` keeps it.", "examples": ["35d", "rules"] };
     Size, "Size", { "description": "A number of bytes with a unit, like `8MiB`.", "examples": ["8MiB"] };
     CronLine, "CronLine", { "description": "A cron line: minute, hour, day of month, month, day of week.", "examples": ["15 3 * * *"] };
     Zone, "Zone", { "description": "A time zone of the IANA database.", "examples": ["UTC", "Europe/Madrid"] };

@@ -250,6 +250,7 @@ async fn tables(connection: &mut PgConnection) -> Result<Vec<TableFacts>, FactsE
         },
         rows: None,
         belongings,
+        content: None,
     };
     Ok(rows.into_iter().map(table).collect())
 }

@@ -11,6 +11,7 @@
 mod connect;
 mod connect_error;
 mod connection_url;
+mod content;
 mod control_file;
 mod environment;
 mod facts;
@@ -29,13 +30,14 @@ mod wal_record;
 
 pub use connect::close;
 pub use connect_error::ConnectError;
+pub use content::{SumRequest, sum_contents};
 pub use control_file::{ControlFileError, system_identifier_in};
 pub use facts::{count_rows, read_facts, read_sequences_again, server_major};
 pub use parameters::{ConnectionParameters, Password, ServerSession, SslMode};
 pub use query::FactsError;
 pub use quote::{identifier, literal, qualified, shell, split_quoted};
-pub use server_programs::ServerPrograms;
+pub use server_programs::{ServerPrograms, without_event_triggers};
 pub use tools::{FoundTools, Tools, ToolsError};
-pub use wal_commits::CommitScan;
+pub use wal_commits::{Checkpoints, CommitScan};
 pub use wal_header::{HeaderError, SEGMENT_HEADER, SegmentHeader};
 pub use wal_record::{MadeTablespace, Notable, Parameters, RecordKind, WalRecord};

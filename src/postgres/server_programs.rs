@@ -17,6 +17,15 @@ const HARMLESS: [&str; 8] = [
 ];
 const STOPPED_WITHIN: Duration = Duration::from_secs(60);
 
+/// The first major version with triggers that run when somebody logs in.
+const LOGIN_TRIGGERS: u32 = 17;
+
+/// Returns the setting with which a server of this major version runs no event trigger; `None`: it has no such
+/// setting, and no trigger that a login runs.
+pub fn without_event_triggers(major: u32) -> Option<(&'static str, &'static str)> {
+    (major >= LOGIN_TRIGGERS).then_some(("event_triggers", "off"))
+}
+
 /// The programs of a server that this host runs.
 #[derive(Clone, Debug)]
 pub struct ServerPrograms {
@@ -49,6 +58,12 @@ impl ServerPrograms {
         let path = self.directory.join(name).into_os_string();
         let mut words = launcher.iter().cloned().chain(as_owner.map(OsString::from)).chain([path]);
         Program::new(words.next().unwrap_or_default()).args(words)
+    }
+
+    /// Lets the server of a data directory read its configuration again.
+    pub async fn reload(&self, data: &Path) -> Result<(), ProcessError> {
+        let program = self.program("pg_ctl").args(["reload", "-D"]).arg(data);
+        program.run(STOPPED_WITHIN, &CancellationToken::new()).await.map(drop)
     }
 
     /// Stops the server of a data directory, if one runs there. Runs also after an interruption: it has its own

@@ -3,7 +3,7 @@ use crc_fast::{CrcAlgorithm, Digest};
 
 use super::wal_header::{CONTINUED, Fields, GIVEN_UP, LONG, PAGE_HEADER, SEGMENT_HEADER, SegmentHeader};
 use super::wal_record::{CHECKSUM, HEAD, HEADER, Notable, RecordKind, WalRecord};
-use crate::model::Lsn;
+use crate::model::{Checkpoint, Lsn};
 
 /// Records of a notable kind are shorter than this.
 const LONGEST: usize = 2048;
@@ -39,6 +39,31 @@ pub struct CommitScan {
     /// Where the first record begins that is not intact.
     suspect: Option<Lsn>,
     damaged: Option<Lsn>,
+    minimal: Option<Lsn>,
+    /// `None`: the layout of the records is not known.
+    checkpoints: Option<Checkpoints>,
+}
+
+/// Checkpoints that are remembered of a segment: its newest ones.
+const CHECKPOINTS: usize = 12;
+
+/// The checkpoints whose records are completely in some WAL.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checkpoints {
+    /// Oldest first.
+    pub newest: Vec<Checkpoint>,
+    /// Whether there are older ones.
+    pub has_older: bool,
+}
+
+impl Checkpoints {
+    fn note(&mut self, checkpoint: Checkpoint) {
+        if self.newest.len() == CHECKPOINTS {
+            self.newest.remove(0);
+            self.has_older = true;
+        }
+        self.newest.push(checkpoint);
+    }
 }
 
 impl CommitScan {
@@ -60,6 +85,8 @@ impl CommitScan {
             contents: Digest::new(CrcAlgorithm::Crc32Iscsi),
             suspect: None,
             damaged: None,
+            minimal: None,
+            checkpoints: header.major().map(|_| Checkpoints::default()),
         }
     }
 
@@ -104,6 +131,16 @@ impl CommitScan {
     /// follows.
     pub fn damaged(&self) -> Option<Lsn> {
         self.damaged
+    }
+
+    /// Returns where WAL begins that was written with `wal_level = minimal`: recovery fails there.
+    pub fn minimal(&self) -> Option<Lsn> {
+        self.minimal
+    }
+
+    /// Returns the checkpoints; `None`: they cannot be read in WAL of this version.
+    pub fn checkpoints(&self) -> Option<&Checkpoints> {
+        self.checkpoints.as_ref()
     }
 
     /// Returns the notable kinds of the records, certain or possible, that are completely or partly in it.
@@ -219,8 +256,16 @@ impl CommitScan {
         if let Some(kind) = record.kind() {
             self.notable.note(kind);
         }
-        // Recovery ends at the first record that is not intact.
-        if let (None, Some((time, true))) = (self.suspect, record.transaction_end()) {
+        // Recovery ends at the first record that is not intact, and where `wal_level` was `minimal`.
+        if self.suspect.is_none() {
+            if record.is_minimal() {
+                self.minimal = self.minimal.or(Some(begins));
+            }
+            if let (Some(checkpoints), Some(checkpoint)) = (&mut self.checkpoints, record.checkpoint()) {
+                checkpoints.note(checkpoint);
+            }
+        }
+        if let (None, None, Some((time, true))) = (self.suspect, self.minimal, record.transaction_end()) {
             self.newest = self.newest.max(Some(time));
         }
         each(&record);
@@ -351,6 +396,50 @@ mod tests {
         assert!(log.len() > PAGE);
         assert_eq!(scanned(&log[..PAGE], 1).newest(), None);
         assert!(scanned(&log, 1).newest().is_some());
+    }
+
+    fn checkpoint(redo: u64, time: i64) -> Vec<u8> {
+        let mut fields = [0; 88];
+        fields[..8].copy_from_slice(&redo.to_le_bytes());
+        fields[8..12].copy_from_slice(&1_u32.to_le_bytes());
+        fields[64..72].copy_from_slice(&time.to_le_bytes());
+        record(0, 0x10, &[&[255, 88][..], &fields].concat())
+    }
+
+    /// A change of parameters; `wal_level`: 0 is `minimal`.
+    fn parameters(wal_level: u32) -> Vec<u8> {
+        let fields = [100, 8, 10, 0, 64, wal_level];
+        let fields: Vec<u8> = fields.iter().flat_map(|field: &u32| field.to_le_bytes()).collect();
+        record(0, 0x60, &[&[255, 26][..], &fields, &[0, 0]].concat())
+    }
+
+    #[test]
+    fn the_newest_checkpoints_are_listed() {
+        let found = scanned(&pages(0, &[commit(1, false), checkpoint(7, 1000)]), 1);
+        let first = found.checkpoints().unwrap().newest[0];
+        assert_eq!((first.redo, first.timeline, first.time.timestamp()), (Lsn(7), Timeline::FIRST, 1000));
+        assert!(first.at > Lsn(1 << 24) && !found.checkpoints().unwrap().has_older);
+        let many: Vec<_> = (0..20).map(|n| checkpoint(n, 1000)).collect();
+        let found = scanned(&pages(0, &many), 1);
+        let listed = found.checkpoints().unwrap();
+        let redo: Vec<u64> = listed.newest.iter().map(|checkpoint| checkpoint.redo.0).collect();
+        assert!(redo == (8..20).collect::<Vec<_>>() && listed.has_older, "{redo:?}");
+        // One whose sum is not right is none, and so is what follows.
+        let mut bad = checkpoint(7, 1000);
+        bad[40] ^= 1;
+        let found = scanned(&pages(0, &[bad, checkpoint(8, 1000)]), 1);
+        assert_eq!(found.checkpoints(), Some(&Checkpoints::default()));
+    }
+
+    #[test]
+    fn what_was_committed_with_a_minimal_level_does_not_count() {
+        let log =
+            pages(0, &[commit(1_000_000, false), parameters(0), commit(2_000_000, false), parameters(1)]);
+        let found = scanned(&log, 1);
+        assert_eq!(found.newest(), Some("2000-01-01T00:00:01Z".parse().unwrap()));
+        assert!(found.minimal().is_some_and(|at| at < found.end()) && found.notable().parameters);
+        let other = scanned(&pages(0, &[parameters(1), parameters(2), commit(1, false)]), 1);
+        assert_eq!((other.minimal(), other.damaged()), (None, None));
     }
 
     fn tablespace(path: &str) -> Vec<u8> {

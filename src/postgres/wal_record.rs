@@ -1,7 +1,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::wal_header::{Fields, PAGE_HEADER};
-use crate::model::Lsn;
+use crate::model::{Checkpoint, Lsn, Timeline};
 
 /// Bytes at the beginning of a record that contain the facts of a commit.
 pub(super) const HEAD: usize = 48;
@@ -23,6 +23,8 @@ pub(super) const COMMIT: u8 = 0x00;
 const ABORT: u8 = 0x20;
 const COMMIT_PREPARED: u8 = 0x30;
 const ABORT_PREPARED: u8 = 0x40;
+const CHECKPOINT_SHUTDOWN: u8 = 0x00;
+const CHECKPOINT_ONLINE: u8 = 0x10;
 const PARAMETER_CHANGE: u8 = 0x60;
 const RESTORE_POINT: u8 = 0x70;
 const TABLESPACE_CREATE: u8 = 0x00;
@@ -36,8 +38,10 @@ pub enum RecordKind {
     Tablespace,
     /// It names its position.
     RestorePoint,
-    /// The server limits that recovery requires.
+    /// The server limits that recovery requires, and `wal_level`.
     Parameters,
+    /// A checkpoint.
+    Checkpoint,
 }
 
 impl RecordKind {
@@ -46,6 +50,7 @@ impl RecordKind {
             (TABLESPACES, TABLESPACE_CREATE) => Some(Self::Tablespace),
             (LOG, RESTORE_POINT) => Some(Self::RestorePoint),
             (LOG, PARAMETER_CHANGE) => Some(Self::Parameters),
+            (LOG, CHECKPOINT_SHUTDOWN | CHECKPOINT_ONLINE) => Some(Self::Checkpoint),
             _ => None,
         }
     }
@@ -65,6 +70,7 @@ impl Notable {
             RecordKind::Tablespace => self.tablespace = true,
             RecordKind::RestorePoint => self.restore_point = true,
             RecordKind::Parameters => self.parameters = true,
+            RecordKind::Checkpoint => {}
         }
     }
 }
@@ -137,11 +143,36 @@ impl WalRecord<'_> {
         Some(String::from_utf8_lossy(name).into_owned())
     }
 
-    pub fn parameters(&self) -> Option<Parameters> {
-        if self.kind()? != RecordKind::Parameters || !self.is_intact() {
+    /// Returns whether the WAL after it was written with `wal_level = minimal`: recovery fails at it.
+    pub fn is_minimal(&self) -> bool {
+        const MINIMAL: u32 = 0;
+        let level = self.parameter_contents().filter(|at| self.bytes.get(at + 20..at + 24).is_some());
+        level.is_some_and(|at| self.fields().u32(at + 20) == MINIMAL)
+    }
+
+    /// Returns the checkpoint that it is. The layout is that of PostgreSQL 13 to 18.
+    pub(super) fn checkpoint(&self) -> Option<Checkpoint> {
+        if self.kind()? != RecordKind::Checkpoint || !self.is_intact() {
             return None;
         }
         let at = self.contents()?;
+        self.bytes.get(at..at + 72)?;
+        let fields = self.fields();
+        Some(Checkpoint {
+            at: self.begins,
+            redo: Lsn(fields.u64(at)),
+            timeline: Timeline::new(fields.u32(at + 8))?,
+            time: DateTime::from_timestamp(fields.i64(at + 64), 0)?,
+        })
+    }
+
+    /// Returns where the contents of a change of parameters begin.
+    fn parameter_contents(&self) -> Option<usize> {
+        (self.kind()? == RecordKind::Parameters && self.is_intact()).then(|| self.contents())?
+    }
+
+    pub fn parameters(&self) -> Option<Parameters> {
+        let at = self.parameter_contents()?;
         self.bytes.get(at..at + 20)?;
         let value = |n: usize| i64::from(self.fields().u32(at + 4 * n).cast_signed());
         Some([

@@ -217,12 +217,16 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
-    use crate::model::{Lsn, Manifest, Physical, Segment, SegmentSize, ServerFacts, Timeline, WalName};
+    use crate::model::{
+        Checkpoint, Digest, Lsn, Manifest, Physical, Segment, SegmentSize, ServerFacts, Timeline, WalName,
+    };
+    use crate::postgres::Checkpoints;
     use crate::recoverability::archive::assess_archive;
     use crate::recoverability::evidence::{Evidence, ListedWal, Question};
+    use crate::recoverability::missing_wal::{Obstacle, missing_required};
     use crate::recoverability::wal::{assess_wal, wal_windows};
     use crate::repository::fixtures::{backup, noon};
-    use crate::wal::{Archive, CommitTimes, WalInventory};
+    use crate::wal::{Archive, CommitTimes, SegmentTags, WalFault, WalInventory};
 
     const SIZE: SegmentSize = SegmentSize::DEFAULT;
     const MINUTES: u64 = 40;
@@ -252,14 +256,49 @@ mod tests {
         manifest
     }
 
-    /// `damaged`: where WAL was damaged before it was archived.
-    fn answer(question: Question, segments: &BTreeSet<u64>, damaged: Option<Lsn>, evidence: &mut Evidence) {
+    /// The checkpoint that a base backup of that minute was taken after.
+    fn checkpoint(at: u64) -> Checkpoint {
+        let begin = SIZE.begin_of(at).0;
+        Checkpoint { at: Lsn(begin + 64), redo: Lsn(begin + 40), timeline: Timeline::FIRST, time: minute(at) }
+    }
+
+    /// A segment without a checkpoint: production's, where a clone was backed up.
+    const WITHOUT_CHECKPOINT: u64 = 12;
+
+    /// `damaged`: where recovery ends in a segment that is archived.
+    fn answer(
+        question: Question,
+        segments: &BTreeSet<u64>,
+        damaged: Option<(Lsn, WalFault)>,
+        evidence: &mut Evidence,
+    ) {
         match question {
             Question::Damage { archive, segments } => {
                 let found = segments.into_iter().map(|segment| {
-                    (segment, damaged.filter(|at| segment.number(SIZE) == Some(SIZE.number_of(*at))))
+                    (segment, damaged.filter(|(at, _)| segment.number(SIZE) == Some(SIZE.number_of(*at))))
                 });
                 evidence.enter_damage(archive, found);
+            }
+            Question::Tags { archive, segments } => {
+                for segment in segments {
+                    let number = segment.number(SIZE).unwrap();
+                    let listed = (number != WITHOUT_CHECKPOINT).then(|| checkpoint(number));
+                    let checkpoints = Checkpoints { newest: listed.into_iter().collect(), has_older: false };
+                    let tags = SegmentTags {
+                        plain: Digest::compute(b""),
+                        stored: None,
+                        completed: minute(number),
+                        witnessed: true,
+                        known_until: None,
+                        newest_commit: None,
+                        notable: None,
+                        damaged: None,
+                        minimal: None,
+                        checkpoints: Some(checkpoints),
+                        parent: None,
+                    };
+                    evidence.enter_tags(archive.clone(), segment, Some(tags));
+                }
             }
             Question::Wal { archive, since } => {
                 let segment = |number: &u64| WalName::Segment(Segment::new(Timeline::FIRST, *number, SIZE));
@@ -280,7 +319,7 @@ mod tests {
 
     fn settled_with_damage<T>(
         segments: &BTreeSet<u64>,
-        damaged: Option<Lsn>,
+        damaged: Option<(Lsn, WalFault)>,
         assess: impl Fn(&Evidence) -> Result<T, Question>,
     ) -> T {
         let mut evidence = Evidence::default();
@@ -317,8 +356,55 @@ mod tests {
         assert_eq!(shown(&windows(&bases, &(&all - &BTreeSet::from([12])))), [(2, 12)]);
     }
 
-    fn in_segment(number: u64, offset: u64) -> Option<Lsn> {
-        Some(Lsn(SIZE.begin_of(number).0 + offset))
+    fn in_segment(number: u64, offset: u64) -> Option<(Lsn, WalFault)> {
+        Some((Lsn(SIZE.begin_of(number).0 + offset), WalFault::Damaged))
+    }
+
+    #[test]
+    fn a_backup_of_a_clone_does_not_count_however_much_wal_of_production_there_is() {
+        let all: BTreeSet<u64> = (1..20).collect();
+        let with_checkpoint = |at: u64| {
+            let mut manifest = base(at, None);
+            manifest.physical.as_mut().unwrap().checkpoint = Some(checkpoint(at));
+            manifest
+        };
+        let bases = [base(2, None), with_checkpoint(5), with_checkpoint(WITHOUT_CHECKPOINT)];
+        assert_eq!(shown(&windows(&bases, &all)), [(2, 20)]);
+        assert_eq!(shown(&windows(&bases[2..], &all)), []);
+        let newest_first: Vec<&Manifest> = bases.iter().rev().collect();
+        let status = settled(&all, |evidence| assess_wal(&newest_first, evidence, None, &[]));
+        assert_eq!((status.reach.unwrap().base, status.unproven), (bases[1].id.clone(), None));
+        let [(id, why)] = &status.other_history[..] else { panic!("{:?}", status.other_history) };
+        assert!(*id == bases[2].id && why.contains("is of another server"), "{why}");
+        let archive = Archive::from_manifest(&bases[2]).unwrap();
+        let of_each: Vec<_> = bases.iter().map(|base| (&base.id, base.physical.as_ref().unwrap())).collect();
+        let missing = settled(&all, |evidence| missing_required(&archive, &of_each, evidence));
+        assert!(
+            matches!(&missing[..], [(id, Obstacle::OtherHistory(_))] if **id == bases[2].id),
+            "{missing:?}"
+        );
+        // Of an older one it is not known, and said.
+        let status = settled(&all, |evidence| assess_wal(&newest_first[2..], evidence, None, &[]));
+        assert!(status.reach.is_some() && status.unproven.is_some());
+    }
+
+    #[test]
+    fn wal_of_a_minimal_level_is_where_recovery_from_before_it_ends() {
+        let all: BTreeSet<u64> = (1..20).collect();
+        let bases = [base(2, None), base(12, None)];
+        let minimal = in_segment(8, 5000).map(|(at, _)| (at, WalFault::Minimal));
+        let newest_first: Vec<&Manifest> = bases.iter().rev().collect();
+        let found =
+            settled_with_damage(&all, minimal, |evidence| wal_windows(&newest_first, evidence, None, &[]));
+        assert_eq!(shown(&found), [(12, 20), (2, 8)]);
+        let status = settled_with_damage(&all, minimal, |evidence| {
+            assess_wal(&newest_first[1..], evidence, None, &[])
+        });
+        let reach = status.reach.unwrap();
+        assert!(reach.is_minimal && reach.damaged_at == minimal.map(|(at, _)| at), "{reach:?}");
+        let status =
+            settled_with_damage(&all, minimal, |evidence| assess_wal(&newest_first, evidence, None, &[]));
+        assert_eq!(status.reach.unwrap().gap, None);
     }
 
     #[test]

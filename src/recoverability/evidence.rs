@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use crate::model::{Lsn, Segment, WalName};
-use crate::wal::{Archive, CommitTimes, DamagedWal, ReplayRange, WalInventory};
+use crate::model::{Lsn, Physical, Segment, WalName};
+use crate::wal::{
+    Archive, CommitTimes, DamagedWal, Provenance, ReplayRange, SegmentTags, WalFault, WalInventory,
+    checkpoint_segment,
+};
 
 /// A fact that an assessment needs, and that has not been queried yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,8 +17,10 @@ pub enum Question {
     Wal { archive: Archive, since: Option<Segment> },
     /// The commit times of this range.
     CommitTimes { archive: Archive, range: ReplayRange },
-    /// Where each of these segments was damaged before it was archived.
+    /// Where recovery ends in each of these segments, and why.
     Damage { archive: Archive, segments: Vec<Segment> },
+    /// The metadata of these segments.
+    Tags { archive: Archive, segments: Vec<Segment> },
     /// When this file was written.
     Written { archive: Archive, file: WalName },
 }
@@ -34,7 +39,8 @@ pub struct Evidence {
     wal: Vec<(Archive, Option<Segment>, ListedWal)>,
     times: Vec<(Archive, ReplayRange, CommitTimes)>,
     written: Vec<(Archive, WalName, Option<DateTime<Utc>>)>,
-    damage: Vec<(Archive, BTreeMap<Segment, Option<Lsn>>)>,
+    damage: Vec<(Archive, BTreeMap<Segment, Option<(Lsn, WalFault)>>)>,
+    tags: Vec<(Archive, Segment, Option<SegmentTags>)>,
 }
 
 impl Evidence {
@@ -50,10 +56,14 @@ impl Evidence {
         self.written.push((archive, file, written));
     }
 
+    pub fn enter_tags(&mut self, archive: Archive, segment: Segment, tags: Option<SegmentTags>) {
+        self.tags.push((archive, segment, tags));
+    }
+
     pub fn enter_damage(
         &mut self,
         archive: Archive,
-        found: impl IntoIterator<Item = (Segment, Option<Lsn>)>,
+        found: impl IntoIterator<Item = (Segment, Option<(Lsn, WalFault)>)>,
     ) {
         match self.damage.iter_mut().find(|(known, _)| *known == archive) {
             Some((_, known)) => known.extend(found),
@@ -83,10 +93,35 @@ impl Evidence {
         if !segments.is_empty() {
             return Err(Question::Damage { archive: archive.clone(), segments });
         }
-        let damaged = newest
-            .into_iter()
-            .filter_map(|segment| Some(DamagedWal { segment, at: at(&segment).flatten()? }));
+        let damaged = newest.into_iter().filter_map(|segment| {
+            let (at, fault) = at(&segment).flatten()?;
+            Some(DamagedWal { segment, at, fault })
+        });
         Ok(damaged.collect())
+    }
+
+    /// Returns what has to be queried for [`Self::provenance`] of all these base backups at once.
+    pub(super) fn provenance_question<'p>(
+        &self,
+        archive: &Archive,
+        bases: impl IntoIterator<Item = &'p Physical>,
+    ) -> Option<Question> {
+        let is_known =
+            |segment: &Segment| self.tags.iter().any(|(known, of, _)| known == archive && of == segment);
+        let mut segments: Vec<Segment> = bases.into_iter().filter_map(checkpoint_segment).collect();
+        segments.sort_unstable();
+        segments.dedup();
+        segments.retain(|segment| !is_known(segment));
+        (!segments.is_empty()).then(|| Question::Tags { archive: archive.clone(), segments })
+    }
+
+    /// Returns whether the archived WAL is of the history that a base backup is of.
+    pub fn provenance(&self, archive: &Archive, physical: &Physical) -> Result<Provenance, Question> {
+        let Some(segment) = checkpoint_segment(physical) else { return Ok(Provenance::of(physical, None)) };
+        let found = self.tags.iter().find(|(known, of, _)| known == archive && *of == segment);
+        let question = || Question::Tags { archive: archive.clone(), segments: vec![segment] };
+        let (.., tags) = found.ok_or_else(question)?;
+        Ok(Provenance::of(physical, tags.as_ref()))
     }
 
     /// Returns when a file was written; `None`: it does not exist.

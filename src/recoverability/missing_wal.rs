@@ -6,7 +6,7 @@ use std::fmt;
 use super::evidence::{Evidence, ListedWal, Question};
 use crate::model::{BackupId, BrokenChain, Physical, RepositoryName};
 use crate::repository::Inventory;
-use crate::wal::{Archive, first_segment};
+use crate::wal::{Archive, OtherHistory, Provenance, first_segment};
 
 /// Why an intact copy cannot be restored now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub enum Obstacle {
     Broken(BrokenChain),
     /// It may still be archived.
     MissingWal(String),
+    /// All of it is there, and is of another server.
+    OtherHistory(OtherHistory),
     /// The repository could not be queried.
     Unknown(String),
 }
@@ -22,6 +24,7 @@ impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Broken(broken) => write!(f, "{broken}"),
+            Self::OtherHistory(other) => write!(f, "{other}"),
             Self::MissingWal(reason) | Self::Unknown(reason) => f.write_str(reason),
         }
     }
@@ -65,20 +68,41 @@ pub(super) fn with_broken_chains<'n>(
     missing
 }
 
-/// Returns the base backups of a cluster that lack required WAL, and the first file missing.
+/// Returns the base backups of a cluster that the archived WAL does not bring back, and why: the first file that is
+/// missing, or that it is of another server.
 pub fn missing_required<'b>(
     archive: &Archive,
     bases: &[(&'b BackupId, &Physical)],
     evidence: &Evidence,
-) -> Result<Vec<(&'b BackupId, String)>, Question> {
+) -> Result<Vec<(&'b BackupId, Obstacle)>, Question> {
     let since = bases.iter().map(|(_, physical)| first_segment(physical)).min();
     if since.is_none() {
         return Ok(vec![]);
     }
-    let listed = evidence.wal(archive, since)?;
-    let missing = bases.iter().filter_map(|(backup, physical)| match listed {
-        ListedWal::Held(held) => Some((*backup, held.lacks(physical)?.to_string())),
-        ListedWal::None(why) => Some((*backup, why.clone())),
-    });
-    Ok(missing.collect())
+    let held = match evidence.wal(archive, since)? {
+        ListedWal::Held(held) => held,
+        ListedWal::None(why) => {
+            let none = |(backup, _): &(&'b BackupId, &Physical)| (*backup, Obstacle::MissingWal(why.clone()));
+            return Ok(bases.iter().map(none).collect());
+        }
+    };
+    let (lacking, complete): (Vec<_>, Vec<_>) = bases
+        .iter()
+        .map(|(backup, physical)| (*backup, *physical, held.lacks(physical)))
+        .partition(|(.., lacks)| lacks.is_some());
+    if let Some(question) =
+        evidence.provenance_question(archive, complete.iter().map(|(_, physical, _)| *physical))
+    {
+        return Err(question);
+    }
+    let mut missing: Vec<_> = lacking
+        .into_iter()
+        .filter_map(|(backup, _, lacks)| Some((backup, Obstacle::MissingWal(lacks?.to_string()))))
+        .collect();
+    for (backup, physical, _) in complete {
+        if let Provenance::Other(other) = evidence.provenance(archive, physical)? {
+            missing.push((backup, Obstacle::OtherHistory(other)));
+        }
+    }
+    Ok(missing)
 }

@@ -1,7 +1,7 @@
 //! What can be restored from each location (a repository, a region), and up to when; what is lost if
 //! locations are lost.
 //!
-//! *Invariants.* [`assess`](mod@assess), [`wal`], [`archive`], [`missing_copies`] and [`missing_wal`] are
+//! *Invariants.* [`assess`](mod@assess), [`wal`], [`archive`], [`immutability`], [`lifecycle`], [`missing_copies`] and [`missing_wal`] are
 //! pure: facts are passed as data, and missing ones are requested as an [`evidence::Question`]. Queries are
 //! made by [`survey`], [`servers`] and [`cloud`].
 //!
@@ -12,6 +12,8 @@ pub mod assess;
 pub mod aws_backup;
 pub mod cloud;
 pub mod evidence;
+pub mod immutability;
+pub mod lifecycle;
 pub mod missing_copies;
 pub mod missing_wal;
 pub mod rds;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use futures_util::future::try_join_all;
 
 use super::archive::{ArchiveStatus, assess_archive, base_after_gaps};
 use super::evidence::{Evidence, ListedWal, Question};
@@ -20,7 +21,8 @@ use crate::store::Store;
 use crate::text::error_chain;
 use crate::wal::cluster::ClusterError;
 use crate::wal::{
-    Archive, ArchiverFacts, LastArchived, ListError, WalInventory, damage, holdings, modified, moment,
+    Archive, ArchiverFacts, LastArchived, ListError, Provenance, WalInventory, damage, holdings, modified,
+    moment, tags,
 };
 
 /// The time limit for the listing that determines whether base backups are restorable.
@@ -28,6 +30,8 @@ const LISTED_WITHIN: Duration = Duration::from_secs(60);
 /// How long after a segment an earlier one may follow: they are uploaded concurrently, and a listing takes
 /// time.
 const GAP_MAY_CLOSE: TimeDelta = TimeDelta::seconds(5);
+/// Concurrent queries for the metadata of segments.
+const TAGS_AT_ONCE: usize = 64;
 const LIST_AGAIN: Duration = Duration::from_millis(250);
 
 /// Queries a repository until an assessment has all facts that it needs.
@@ -70,6 +74,15 @@ async fn answer(
         Question::Damage { archive, segments } => {
             let found = damage(store, &archive, &segments).await.map_err(ListError::Store)?;
             evidence.enter_damage(archive, found);
+        }
+        Question::Tags { archive, segments } => {
+            for some in segments.chunks(TAGS_AT_ONCE) {
+                let asked = some.iter().map(|segment| tags(store, &archive, WalName::Segment(*segment)));
+                let found = try_join_all(asked).await.map_err(ListError::Store)?;
+                for (segment, tags) in some.iter().zip(found) {
+                    evidence.enter_tags(archive.clone(), *segment, tags);
+                }
+            }
         }
         Question::Written { archive, file } => {
             let written = modified(store, &archive, file).await.map_err(ListError::Store)?;
@@ -193,8 +206,18 @@ pub async fn archive_status(
         }
         // `drctl verify` reports unreadable manifests.
         let inventory = Inventory::load(&listing, &archive.system, &[BackupKind::Base]).await;
-        let bases = inventory.backups.iter().map(|record| &record.manifest);
-        status.base = base_after_gaps(archive, &status.intact(held), reach, bases).cloned();
+        let (intact, reach) = (status.intact(held), reach.clone());
+        let mut bases: Vec<&Manifest> = inventory.backups.iter().map(|record| &record.manifest).collect();
+        status.base = loop {
+            let found = base_after_gaps(archive, &intact, &reach, bases.iter().copied()).cloned();
+            let physical = bases.iter().find(|base| Some(&base.id) == found.as_ref());
+            let Some(physical) = physical.and_then(|base| base.physical.as_ref()) else { break found };
+            let judged = settle(repository, &mut evidence, |known| known.provenance(archive, physical)).await;
+            match judged.map_err(|error| error_chain(&error))? {
+                Provenance::Other(_) => bases.retain(|base| Some(&base.id) != found.as_ref()),
+                Provenance::Same | Provenance::Unknown(_) => break found,
+            }
+        };
     }
     Ok(status)
 }
@@ -245,19 +268,17 @@ async fn obstacles<'b>(
         bases.iter().map(move |(backup, _)| (*backup, Obstacle::Unknown(reason.clone()))).collect()
     };
     match tokio::time::timeout(LISTED_WITHIN, asked).await {
-        Ok(Ok(missing)) => {
-            missing.into_iter().map(|(backup, reason)| (backup, Obstacle::MissingWal(reason))).collect()
-        }
+        Ok(Ok(missing)) => missing,
         Ok(Err(error)) => unknown(error_chain(&error)),
         Err(_) => unknown(format!("its WAL was not listed within {} s", LISTED_WITHIN.as_secs())),
     }
 }
 
-/// Returns why a repository lacks WAL that a base backup needs; `None`: it has all of it.
-pub async fn missing_of(repository: &Repository, archive: &Archive, base: &Manifest) -> Option<String> {
+/// Returns why a base backup cannot be restored with the WAL of a repository; `None`: it has all that is needed.
+pub async fn missing_of(repository: &Repository, archive: &Archive, base: &Manifest) -> Option<Obstacle> {
     let physical = base.physical.as_ref()?;
     let obstacles = obstacles(repository, archive, &[(&base.id, physical)]).await;
-    obstacles.into_iter().next().map(|(_, obstacle)| obstacle.to_string())
+    obstacles.into_iter().next().map(|(_, obstacle)| obstacle)
 }
 
 #[cfg(test)]

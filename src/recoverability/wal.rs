@@ -9,12 +9,12 @@ use serde::Serialize;
 use super::evidence::{Evidence, ListedWal, Question};
 use super::window::RecoveryWindow;
 use crate::model::{
-    BackupId, Lsn, Manifest, Physical, RepositoryName, SourceName, SystemIdentifier, WalCheck, WalName,
-    bad_files, chain,
+    BackupId, Lsn, Manifest, Physical, RepositoryName, SourceName, SystemIdentifier, Timeline, WalCheck,
+    WalName, bad_files, chain,
 };
 use crate::wal::{
-    Archive, ArchiverFacts, CommitTimes, ReplayEnd, ReplayPosition, ReplayRange, TimelineDivergence,
-    TimelineTarget, WalInventory, complete_until_by_server, first_segment,
+    Archive, ArchiverFacts, CommitTimes, Provenance, ReplayEnd, ReplayPosition, ReplayRange,
+    TimelineDivergence, TimelineTarget, WalFault, WalInventory, complete_until_by_server, first_segment,
 };
 
 /// Up to when a cluster can be recovered from one repository alone by base backup and WAL.
@@ -25,6 +25,10 @@ pub struct WalStatus {
     /// Newer base backups there that are not restorable, and why: required WAL, or a parent backup, is
     /// missing.
     pub waiting: Vec<(BackupId, String)>,
+    /// Newer base backups there that the WAL is not of, and why.
+    pub other_history: Vec<(BackupId, String)>,
+    /// Why it is not known whether the WAL is of the server that the base backup that counts was taken from.
+    pub unproven: Option<String>,
     /// Why it could not be queried, so that nothing is promised for it.
     pub unknown: Option<String>,
     /// A file whose archiving was confirmed to the server, and that is missing.
@@ -59,8 +63,21 @@ pub struct WalReach {
     pub newest_commit: Option<DateTime<Utc>>,
     /// What is missing before later WAL, which is therefore unusable.
     pub gap: Option<String>,
+    /// The timeline that it is along, where a newer one is archived, which `restore --latest` follows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub branch: Option<TimelineBranch>,
     /// Where that segment is damaged; `None`: it is missing.
     pub damaged_at: Option<Lsn>,
+    /// Whether it is not damaged, but was written from there on with `wal_level = minimal`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_minimal: bool,
+}
+
+/// A timeline beside a newer one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct TimelineBranch {
+    pub timeline: Timeline,
+    pub newest: Timeline,
 }
 
 impl WalReach {
@@ -80,9 +97,13 @@ enum AssessedBase {
     Foreign(ForeignCluster),
     /// It is not restorable, and why.
     Waiting(String),
+    /// The WAL there is of another server.
+    OtherHistory(String),
     Restorable {
         reach: WalReach,
         end: ReplayPosition,
+        /// Why it is not known whether the WAL is of its server.
+        unproven: Option<String>,
     },
 }
 
@@ -105,8 +126,10 @@ pub fn assess_wal(
                 status.stranger.get_or_insert(foreign);
             }
             Some(AssessedBase::Waiting(why)) => status.waiting.push((base.id.clone(), why)),
-            Some(AssessedBase::Restorable { reach, .. }) => {
+            Some(AssessedBase::OtherHistory(why)) => status.other_history.push((base.id.clone(), why)),
+            Some(AssessedBase::Restorable { reach, unproven, .. }) => {
                 status.reach = Some(reach);
+                status.unproven = unproven;
                 status.stranger = None;
                 enter_passed_over(base, bases, server, &mut status);
                 break;
@@ -171,7 +194,7 @@ pub fn wal_windows(
     let mut windows: Vec<(ReplayPosition, RecoveryWindow)> = Vec::new();
     for base in bases {
         let assessed = assess_base(base, bases, evidence, server, checks, &mut WalStatus::default())?;
-        let Some(AssessedBase::Restorable { reach, end }) = assessed else { continue };
+        let Some(AssessedBase::Restorable { reach, end, .. }) = assessed else { continue };
         let from = base.recovery_point;
         match windows.iter_mut().find(|(known, _)| *known == end) {
             // The older one leads through the newer ones.
@@ -199,15 +222,38 @@ fn assess_base(
         return Ok(Some(AssessedBase::Foreign(foreign)));
     }
     let waiting = |why: String| Ok(Some(AssessedBase::Waiting(why)));
-    if let Err(broken) = chain(base, |id| bases.iter().copied().find(|other| other.id == *id)) {
-        return waiting(broken.to_string());
-    }
+    let links = match chain(base, |id| bases.iter().copied().find(|other| other.id == *id)) {
+        Ok(links) => links,
+        Err(broken) => return waiting(broken.to_string()),
+    };
     let held = match evidence.wal(&archive, Some(first_segment(physical)))? {
         ListedWal::Held(held) => held,
         ListedWal::None(why) => return waiting(why.clone()),
     };
     if let Some(missing) = held.lacks(physical) {
         return waiting(missing.to_string());
+    }
+    let of_links = links.iter().filter_map(|link| Some((&link.id, link.physical.as_ref()?)));
+    let of_links: Vec<_> = of_links.collect();
+    if let Some(question) =
+        evidence.provenance_question(&archive, of_links.iter().map(|(_, physical)| *physical))
+    {
+        return Err(question);
+    }
+    let mut unproven = None;
+    for (id, link) in of_links {
+        match evidence.provenance(&archive, link)? {
+            Provenance::Same => {}
+            Provenance::Other(other) if *id == base.id => {
+                return Ok(Some(AssessedBase::OtherHistory(other.to_string())));
+            }
+            Provenance::Other(other) => {
+                return Ok(Some(AssessedBase::OtherHistory(format!("of {id}, that it builds on, {other}"))));
+            }
+            // The WAL of what it builds on is not needed, and may be gone.
+            Provenance::Unknown(unknown) if *id == base.id => unproven = Some(unknown.to_string()),
+            Provenance::Unknown(_) => {}
+        }
     }
     let divergence = server.and_then(|server| TimelineDivergence::of_held(held, server.timeline));
     status.beside = status.beside.or(divergence);
@@ -228,7 +274,7 @@ fn assess_base(
     let damaged = evidence.damage(&archive, &reach_of_good)?;
     let damaged = reach_of_good.first_damage(damaged, physical.start);
     if let Some(damaged) = damaged.filter(|damaged| damaged.at < physical.stop) {
-        return waiting(format!("segment {} that it needs is damaged at {}", damaged.segment, damaged.at));
+        return waiting(format!("in the WAL that it needs, {damaged}"));
     }
     let cut = |reach: ReplayRange| match damaged {
         Some(damaged) => reach.until_damage(damaged),
@@ -237,7 +283,7 @@ fn assess_base(
     let way = WalSource { reach: cut(reach_of_good), ..way };
     let times = evidence.times(&archive, &way.reach)?;
     let reach = reach(base, &way, &good, times, server);
-    Ok(Some(AssessedBase::Restorable { reach, end: way.reach.end }))
+    Ok(Some(AssessedBase::Restorable { reach, end: way.reach.end, unproven }))
 }
 
 /// How far a server can replay from a base backup.
@@ -315,6 +361,13 @@ fn reach(
         base: base.id.clone(),
         until: complete.max(by_server).unwrap_or_default().max(base.recovery_point),
         newest_commit,
+        branch: match way.follow {
+            TimelineTarget::Timeline(timeline) => {
+                let newest = held.timelines().last().filter(|newest| *newest > timeline);
+                newest.map(|newest| TimelineBranch { timeline, newest })
+            }
+            TimelineTarget::Latest => None,
+        },
         gap: match way.reach.stop {
             // A server stays on its initial timeline, unless it finds a later one.
             ReplayEnd::End if way.follow == TimelineTarget::Latest => {
@@ -326,6 +379,7 @@ fn reach(
             ReplayEnd::NotAChild(timeline) => Some(format!("the way to timeline {timeline}")),
             ReplayEnd::Damaged(damaged) => Some(format!("segment {}", damaged.segment)),
         },
+        is_minimal: matches!(way.reach.stop, ReplayEnd::Damaged(damaged) if damaged.fault == WalFault::Minimal),
         damaged_at: match way.reach.stop {
             ReplayEnd::Damaged(damaged) => Some(damaged.at),
             _ => None,

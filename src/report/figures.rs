@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::page::Tone;
+use crate::model::Judgement;
 use crate::text::approximate_duration;
 
 /// Returns `3m 20s`, and `4h` of whole hours.
@@ -36,20 +37,19 @@ pub(super) fn against(seconds: f64, objective: f64) -> Tone {
 }
 
 /// Returns the outcome of a record as a word: `Passed`, `Failed`, `Undetermined`.
-pub fn outcome_word(outcome: &str) -> &str {
+pub fn outcome_word(outcome: Judgement) -> &'static str {
     match outcome {
-        "pass" => "Passed",
-        "fail" => "Failed",
-        "undetermined" => "Undetermined",
-        other => other,
+        Judgement::Pass => "Passed",
+        Judgement::Fail => "Failed",
+        Judgement::Undetermined => "Undetermined",
     }
 }
 
 /// Returns how good an outcome is.
-pub fn outcome_tone(outcome: &str) -> Tone {
+pub fn outcome_tone(outcome: Judgement) -> Tone {
     match outcome {
-        "pass" => Tone::Good,
-        "fail" => Tone::Bad,
-        _ => Tone::Warning,
+        Judgement::Pass => Tone::Good,
+        Judgement::Fail => Tone::Bad,
+        Judgement::Undetermined => Tone::Warning,
     }
 }

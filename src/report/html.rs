@@ -3,7 +3,9 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::figures::lasting;
-use super::page::{Block, Budget, Cell, Figure, Headline, Mark, Page, PhaseBar, Section, Table, Tone, plain};
+use super::page::{
+    Block, Budget, Calendar, Cell, Chart, Figure, Headline, Mark, Page, PhaseBar, Section, Table, Tone, plain,
+};
 
 const STYLE: &str = include_str!("page.css");
 /// Should anything ever get past the escaping, a browser does not run it.
@@ -109,6 +111,8 @@ fn block(block: &Block) -> Markup {
         Block::List(items) => html! { ul { @for item in items { li { (plain(item)) } } } },
         Block::Command(command) => html! { pre { code { (plain(command)) } } },
         Block::Marks(marks) => self::marks(marks),
+        Block::Calendar(calendar) => self::calendar(calendar),
+        Block::Chart(chart) => self::chart(chart),
     }
 }
 
@@ -229,6 +233,54 @@ fn marks(marks: &[Mark]) -> Markup {
             @for mark in marks {
                 li class=(tone(mark.tone)) title=(plain(&mark.title)) aria-label=(plain(&mark.title)) { (mark.letter.to_string()) }
             }
+        }
+    }
+}
+
+fn calendar(calendar: &Calendar) -> Markup {
+    html! {
+        figure.calendar {
+            figcaption { strong { (plain(&calendar.title)) } }
+            @for month in &calendar.months {
+                div.month {
+                    span.name { (plain(&month.name)) }
+                    ol {
+                        @for day in &month.days {
+                            li class={ "day " (day.class) } title=(plain(&day.title)) { (day.letter.to_string()) }
+                        }
+                    }
+                }
+            }
+            figcaption {
+                @for (class, letter, meaning) in &calendar.legend {
+                    span.legend { span class={ "day " (class) } aria-hidden="true" { (letter.to_string()) } " " (plain(meaning)) }
+                }
+            }
+        }
+    }
+}
+
+/// The height of a chart on its own scale.
+const HEIGHT: f64 = 120.0;
+
+fn chart(chart: &Chart) -> Markup {
+    let most =
+        chart.values.iter().copied().filter(|value| value.is_finite()).fold(f64::MIN_POSITIVE, f64::max);
+    let last = chart.values.len().saturating_sub(1).max(1) as f64;
+    let point = |(n, value): (usize, &f64)| {
+        let height = if value.is_finite() { value / most * (HEIGHT - 4.0) } else { 0.0 };
+        format!("{},{}", number(n as f64 / last * SCALE), number(HEIGHT - 2.0 - height))
+    };
+    let points: Vec<String> = chart.values.iter().enumerate().map(point).collect();
+    let label = format!("{}: {} at most, {} at the end", chart.title, chart.most, chart.last);
+    html! {
+        figure.chart {
+            figcaption { strong { (plain(&chart.title)) } span.right { "at most " strong { (plain(&chart.most)) } ", at the end " strong { (plain(&chart.last)) } } }
+            svg viewBox="0 0 1000 120" preserveAspectRatio="none" role="img" aria-label=(plain(&label)) {
+                line.floor x1="0" x2="1000" y1="119" y2="119" vector-effect="non-scaling-stroke" {}
+                polyline points=(points.join(" ")) vector-effect="non-scaling-stroke" {}
+            }
+            figcaption { span { (plain(&chart.from)) } span.right { (plain(&chart.until)) } }
         }
     }
 }

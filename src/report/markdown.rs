@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use super::figures::lasting;
-use super::page::{Block, Budget, Cell, Headline, Page, PhaseBar, Section, Table, plain};
+use super::page::{
+    Block, Budget, Calendar, CalendarMonth, Cell, Chart, Headline, Page, PhaseBar, Section, Table, plain,
+};
 
 /// Returns a page as Markdown. Its contents are escaped: none of them is markup.
 pub fn markdown(page: &Page) -> String {
@@ -50,7 +52,25 @@ fn block(block: &Block) -> String {
         Block::Command(command) => fenced(command),
         // The table has the same in words.
         Block::Marks(_) => String::new(),
+        Block::Calendar(calendar) => self::calendar(calendar),
+        Block::Chart(Chart { title, most, last, from, until, .. }) => {
+            let words = format!("{most} at most, {last} at the end, {from} to {until}");
+            format!("- **{}:** {}", escaped(title), escaped(&words))
+        }
     }
+}
+
+fn calendar(calendar: &Calendar) -> String {
+    let line = |month: &CalendarMonth| {
+        let cells: String = month.days.iter().flat_map(|day| [' ', day.letter]).collect();
+        format!("{}{cells}", plain(&month.name))
+    };
+    let months = calendar.months.iter().map(line);
+    let legend: Vec<String> =
+        calendar.legend.iter().map(|(_, letter, meaning)| format!("{letter} {}", plain(meaning))).collect();
+    let lines: Vec<String> =
+        std::iter::once(plain(&calendar.title)).chain(months).chain([legend.join(", ")]).collect();
+    format!("```text\n{}\n```", lines.join("\n"))
 }
 
 fn budget(budget: &Budget) -> String {

@@ -1,4 +1,5 @@
-//! What is read by people and by auditors: pages about drills and incidents, as Markdown, HTML or lines. Pure: data in, text out.
+//! What is read by people and by auditors: pages about drills, incidents and retention, as Markdown, HTML or lines. Pure:
+//! data in, text out.
 //!
 //! *Invariants.* A page begins with its verdict. Markdown and HTML say the same. Nothing of a record is markup, and a
 //! page loads nothing and runs nothing. A page says what was done and measured, and claims no conformity.
@@ -15,6 +16,7 @@ mod page;
 #[cfg(test)]
 mod page_tests;
 mod population;
+mod retention;
 
 pub use drill::{DrillReport, drill_page, repeat_command};
 pub use figures::{lasting, outcome_tone, outcome_word};
@@ -22,5 +24,9 @@ pub use forecast::{forecast_sentence, forecast_tone};
 pub use html::html_page;
 pub use incident::{Achieved, achieved, incident_page};
 pub use markdown::markdown;
-pub use page::{Block, Cell, Column, Figure, Headline, Page, PhaseBar, Section, Table, Tone, plain};
+pub use page::{
+    Block, Calendar, CalendarDay, CalendarMonth, Cell, Chart, Column, Figure, Headline, Page, PhaseBar,
+    Section, Table, Tone, plain,
+};
 pub use population::{SystemDrills, population_page};
+pub use retention::{SimulatedSource, simulation_page};

@@ -62,6 +62,47 @@ pub enum Block {
     Command(String),
     /// One mark for each occurrence, in order.
     Marks(Vec<Mark>),
+    Calendar(Calendar),
+    Chart(Chart),
+}
+
+/// Days as cells, months as rows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Calendar {
+    pub title: String,
+    pub months: Vec<CalendarMonth>,
+    /// Class, letter and meaning of the cells.
+    pub legend: Vec<(&'static str, char, String)>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct CalendarMonth {
+    /// `2026-11`
+    pub name: String,
+    pub days: Vec<CalendarDay>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct CalendarDay {
+    /// Its colour, by name.
+    pub class: &'static str,
+    /// A letter, so that the colour is not all there is.
+    pub letter: char,
+    /// In full.
+    pub title: String,
+}
+
+/// One number a day, from nought to the most of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Chart {
+    pub title: String,
+    pub values: Vec<f64>,
+    /// In words.
+    pub most: String,
+    pub last: String,
+    /// The first and the last day.
+    pub from: String,
+    pub until: String,
 }
 
 /// A number to see first.

@@ -9,7 +9,7 @@ use crate::drill::integrity::{RepositoryDrills, combine};
 use crate::drill::passed;
 use crate::drill::population::{DrillSchedule, GRACE_IN_WORDS, PopulationQuery, population};
 use crate::drill::{Acknowledgement, DrillRecord, Period, PreviousDrill, Trigger, VerdictReason};
-use crate::model::{RunId, Sha256Hex};
+use crate::model::{Cause, Judgement, RunId, Sha256Hex};
 use crate::policy::{Policy, parse};
 
 fn time(text: &str) -> DateTime<Utc> {
@@ -47,12 +47,12 @@ fn drill(begun: &str, occurrence: Option<&str>, mib: u64) -> DrillRecord {
 /// A drill whose backup could not be loaded.
 fn failed(begun: &str, occurrence: &str) -> DrillRecord {
     let mut record = drill(begun, Some(occurrence), 4_500);
-    record.verdict.outcome = "fail".to_owned();
-    record.verdict.cause = Some("backup".to_owned());
+    record.verdict.outcome = Judgement::Fail;
+    record.verdict.cause = Some(Cause::Backup);
     record.verdict.code = Some("not-loaded".to_owned());
     record.verdict.sentence = "The backup cannot be loaded: table `a|b` is <broken>.".to_owned();
     record.verdict.reasons = vec![VerdictReason {
-        cause: "backup".to_owned(),
+        cause: Cause::Backup,
         code: "not-loaded".to_owned(),
         message: "pg_restore: error: <b>table</b> `a|b`\nis broken".to_owned(),
     }];
@@ -143,6 +143,7 @@ fn system(name: &str, history: DrillHistory, unread: &[(&str, &str)]) -> SystemD
         period,
         grace: GRACE_IN_WORDS,
         asked_at: made_at(),
+        first_backup: None,
         repositories: vec![("primary".parse().unwrap(), history.drills.len())],
         unread: unread.iter().map(|(name, reason)| (name.parse().unwrap(), (*reason).to_owned())).collect(),
     };

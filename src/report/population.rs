@@ -72,8 +72,7 @@ fn total(systems: &[SystemDrills], state: OccurrenceState) -> usize {
 fn headline(systems: &[SystemDrills], period: &str) -> Headline {
     use OccurrenceState as State;
     let of = |state| total(systems, state);
-    let due: usize = systems.iter().map(|system| system.population.occurrences.len()).sum();
-    let due = due - of(State::Due);
+    let due: usize = State::ALL.into_iter().filter(|state| state.counts()).map(of).sum();
     let damage: usize = systems.iter().map(|system| system.damage.len()).sum();
     let is_whole = systems.iter().all(|system| system.population.query.unread.is_empty());
     let parts = [
@@ -92,6 +91,10 @@ fn headline(systems: &[SystemDrills], period: &str) -> Headline {
         0 => format!("No drill was due in {period}."),
         due => format!("Of {} that were due in {period}: {}.", count(due as u64, "drill"), parts.join(", ")),
     };
+    if of(State::NoBackup) > 0 {
+        let times = count(of(State::NoBackup) as u64, "time");
+        sentence.push_str(&format!(" {times} of the schedule came before the first backup."));
+    }
     if damage > 0 {
         sentence.push_str(" There are records that do not hold.");
     }
@@ -124,6 +127,7 @@ fn figures(systems: &[SystemDrills]) -> Vec<Figure> {
     };
     let of = |state| total(systems, state);
     let due: usize = systems.iter().map(|system| system.population.occurrences.len()).sum();
+    let due = due - of(State::NoBackup);
     let to_come: usize = systems.iter().map(|system| system.population.to_come).sum();
     let seen = |occurrence: &&Occurrence| occurrence.acknowledged_by.is_some();
     let seen: usize =
@@ -146,7 +150,7 @@ fn state_tone(state: OccurrenceState) -> Tone {
         OccurrenceState::Done => Tone::Good,
         OccurrenceState::Late | OccurrenceState::Undetermined => Tone::Warning,
         OccurrenceState::Failed | OccurrenceState::Missed => Tone::Bad,
-        OccurrenceState::Due => Tone::Neutral,
+        OccurrenceState::Due | OccurrenceState::NoBackup => Tone::Neutral,
     }
 }
 
@@ -158,6 +162,7 @@ fn letter(state: OccurrenceState) -> char {
         OccurrenceState::Undetermined => '?',
         OccurrenceState::Missed => 'M',
         OccurrenceState::Due => '·',
+        OccurrenceState::NoBackup => '–',
     }
 }
 
@@ -296,8 +301,8 @@ fn others(system: &SystemDrills, prefix: &str) -> Section {
             Some(at) => format!("{}, of {}", drill.trigger.as_str(), utc(at)),
             None => drill.trigger.as_str().to_owned(),
         };
-        let verdict = outcome_word(&drill.outcome).to_lowercase();
-        let mut cells = vec![Cell::text(trigger), Cell::text(verdict).tone(outcome_tone(&drill.outcome))];
+        let verdict = outcome_word(drill.outcome).to_lowercase();
+        let mut cells = vec![Cell::text(trigger), Cell::text(verdict).tone(outcome_tone(drill.outcome))];
         cells.extend(measured(system.find(&drill.drill)));
         cells.push(Cell::text(drill.acknowledged_by.clone().unwrap_or_default()));
         cells

@@ -135,6 +135,18 @@ pub struct Detail {
     /// The digest of the rules that retention applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rules: Option<String>,
+    /// What trying the locks of repositories showed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub locks: Vec<LockProof>,
+}
+
+/// Whether a store refused to delete what was locked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockProof {
+    pub repository: RepositoryName,
+    /// Why the lock protects nothing; absent where it held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refuted: Option<String>,
 }
 
 /// A copy of a backup that was restored and passed every check.
@@ -165,6 +177,8 @@ pub struct RunbookRun {
     pub skipped: Vec<String>,
 }
 
+/// The verb of records that say what a host and its stores can do.
+pub const DOCTOR: &str = "doctor";
 /// The verb of records of drills.
 pub const DRILL: &str = "drill";
 /// The verb of records that say what came of retention.
@@ -209,7 +223,8 @@ pub struct CloudRemoval {
 /// What tombstones say was removed on purpose, so that it is neither missed nor copied back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tombstones {
-    backups: BTreeSet<(RepositoryName, BackupId)>,
+    /// Whether any of them names the objects.
+    backups: BTreeMap<(RepositoryName, BackupId), bool>,
     wal: Vec<WalRemoval>,
     /// By ARN.
     cloud: BTreeSet<(BackupId, String)>,
@@ -219,8 +234,10 @@ impl Tombstones {
     pub fn new<'r>(records: impl IntoIterator<Item = &'r JournalRecord>) -> Self {
         let mut tombstones = Self::default();
         for record in records {
-            let removals = record.detail.removals.iter();
-            tombstones.backups.extend(removals.map(|one| (one.repository.clone(), one.backup.clone())));
+            for one in &record.detail.removals {
+                let key = (one.repository.clone(), one.backup.clone());
+                *tombstones.backups.entry(key).or_default() |= !one.objects.is_empty();
+            }
             tombstones.wal.extend(record.detail.wal_removals.iter().cloned());
             let cloud = record.detail.cloud_removals.iter();
             tombstones.cloud.extend(cloud.map(|one| (one.backup.clone(), one.arn.clone())));
@@ -229,7 +246,25 @@ impl Tombstones {
     }
 
     pub fn has_backup(&self, repository: &RepositoryName, backup: &BackupId) -> bool {
-        self.backups.contains(&(repository.clone(), backup.clone()))
+        self.backups.contains_key(&(repository.clone(), backup.clone()))
+    }
+
+    /// Whether it is written down already: another record of it says nothing new.
+    pub fn has_removal(&self, removal: &Removal) -> bool {
+        let known = self.backups.get(&(removal.repository.clone(), removal.backup.clone()));
+        known.is_some_and(|names_objects| *names_objects || removal.objects.is_empty())
+    }
+
+    /// The same of WAL.
+    pub fn has_wal_removal(&self, removal: &WalRemoval) -> bool {
+        self.wal.iter().any(|known| {
+            let (first, last) = (removal.first.as_str(), removal.last.as_str());
+            let is_of_it = (&known.repository, &known.source) == (&removal.repository, &removal.source)
+                && known.system_identifier == removal.system_identifier;
+            // Names of one timeline sort as its segments do.
+            let is_of_timeline = known.first.get(..8) == first.get(..8);
+            is_of_it && is_of_timeline && known.first.as_str() <= first && last <= known.last.as_str()
+        })
     }
 
     /// Whether a snapshot or recovery point of a backup was removed.

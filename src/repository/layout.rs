@@ -70,6 +70,11 @@ pub fn kept_probe() -> &'static str {
     ".drctl-probe/kept/"
 }
 
+/// Returns a folder for objects that are locked for some seconds.
+pub fn lock_probe(seed: u32) -> String {
+    format!(".drctl-probe/lock-{seed:08x}/")
+}
+
 /// Returns the prefix of all probes.
 pub fn probes() -> &'static str {
     ".drctl-probe/"

@@ -29,6 +29,7 @@ mod same_location;
 mod small_artifact;
 pub mod store_probe;
 mod upload_worker;
+mod write_options;
 mod writer;
 
 pub use clock_skew::{CLOCK_TOLERANCE, ClockSkew};
@@ -42,7 +43,8 @@ pub use nested::{NestedError, nested};
 pub use manifest::{FormatError, FormatVersion, ManifestError};
 
 pub use opened::{Repository, Unavailable};
-pub use repositories::{Repositories, write_options};
+pub use repositories::Repositories;
 pub use small_artifact::{SmallError, SmallReader, is_interrupted_read, is_interruption};
 
+pub use write_options::write_options;
 pub use writer::{BackupWriter, WriteError};

@@ -14,25 +14,12 @@ use super::nested::NestedError;
 use super::opened::{Repository, Unavailable};
 use super::same_location::{LocationProbe, twin};
 use crate::model::{BackupId, RepositoryName, SystemName};
-use crate::policy::{RepositoryConfig, RepositoryLocation};
-use crate::store::{Lock, PutOptions, Store, StoreError, StoreErrorKind, list_all};
+use crate::policy::RepositoryConfig;
+use crate::store::{Store, StoreError, StoreErrorKind, list_all};
 use crate::text::format_duration;
 
 /// How long a reader waits for a repository's first response.
 const ANSWER: Duration = Duration::from_secs(15);
-
-/// Returns the options for writes to each repository: never overwriting, and locked if the policy says so.
-pub fn write_options(configs: &[RepositoryConfig], now: DateTime<Utc>) -> Vec<(RepositoryName, PutOptions)> {
-    let lock = |place: &RepositoryLocation| match place {
-        RepositoryLocation::S3(place) => {
-            place.object_lock.map(|lock| Lock { mode: lock.mode, until: now + lock.retain })
-        }
-        RepositoryLocation::Directory(_) => None,
-    };
-    let options =
-        |config: &RepositoryConfig| PutOptions { lock: lock(&config.place), ..PutOptions::absent() };
-    configs.iter().map(|config| (config.name.clone(), options(config))).collect()
-}
 
 /// The repositories of a policy: the usable ones, the primary first, and the unavailable ones.
 #[derive(Clone, Debug, Default)]
@@ -451,6 +438,7 @@ mod tests {
     use super::*;
     use crate::repository::fixtures::{noon, repositories, system};
     use crate::repository::{FormatError, journal, run_record};
+    use crate::store::PutOptions;
 
     async fn put_marker(repository: &Repository, change: impl FnOnce(&mut serde_json::Value)) {
         let mut marker = serde_json::to_value(RepositoryMarker::new(&system(), noon())).unwrap();

@@ -14,6 +14,7 @@ use super::cloud::{CloudRegion, RegionRemoval, remove_from_regions};
 use super::hold_store;
 use super::holding::{HeldWal, SourceHoldings};
 use super::leftover::GRACE;
+use super::lock_objects::extend_locks;
 use super::plan::RetentionPlan;
 use super::refusal::{Refusal, RefusalCode};
 use super::report::{
@@ -74,11 +75,16 @@ struct Cleared<'p> {
 pub async fn execute(run: &RunContext, plan: &RetentionPlan, parts: ApplyParts<'_>) -> ApplyReport {
     let ApplyParts { surveyed, entries, leased, is_confirmed, .. } = parts;
     run.events.emit(&Event::RunBegan { run: run.id.clone(), verb: VERB });
-    let mut report = ApplyReport { skipped: skipped(plan), ..ApplyReport::default() };
+    let mut report = ApplyReport {
+        skipped: skipped(plan),
+        left: plan.sources.iter().flat_map(|source| source.left.iter().cloned()).collect(),
+        ..ApplyReport::default()
+    };
     let manifests: HashMap<&BackupId, &Manifest> =
         entries.iter().map(|entry| (entry.id(), &entry.manifest)).collect();
     let cleared = clear(run, plan, parts, &mut report);
     hold_store::complete(&run.repositories, &run.system, &surveyed.holds).await;
+    extend_locks(run, plan, entries, is_confirmed, &mut report).await;
     let mut used = BTreeSet::from([run.id.clone()]);
     let gone = match run.cancel.is_cancelled() {
         true => BTreeSet::new(),
@@ -362,6 +368,10 @@ async fn write_tombstones(
             }));
         }
     }
+    // One that could not be carried out is not written down each time.
+    let known = run.tombstones().await;
+    removals.retain(|removal| !known.has_removal(removal));
+    wal_removals.retain(|removal| !known.has_wal_removal(removal));
     let removals = tombstone::chunks(&removals).map(|removals| Detail { removals, ..Detail::default() });
     let wal_removals =
         tombstone::chunks(&wal_removals).map(|wal_removals| Detail { wal_removals, ..Detail::default() });

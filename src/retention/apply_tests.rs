@@ -196,12 +196,17 @@ impl World {
             entries: &entries,
             runs: &runs,
             refused: &[],
-            is_journal_whole: refreshed.unread.is_empty(),
+            unknown_records: &refreshed.unknown_records,
         };
         let names: Vec<RepositoryName> = ["primary", "copy"].map(|name| name.parse().unwrap()).into();
         let surveyed = survey(&run.repositories, &names, &system(), known, &run.id, self.now).await;
         let retention = Retention { rules: RULES, sources: vec![], copies: vec![] };
-        let policy = PlannedPolicy { retention: &retention, sources: vec![(source(), vec![])] };
+        let policy = PlannedPolicy {
+            system: &system(),
+            retention: &retention,
+            sources: vec![(source(), vec![])],
+            locks: vec![],
+        };
         let plan = plan(&policy, &surveyed.survey, self.now);
         let is_confirmed = self.is_confirmed.load(SeqCst);
         let (surveyed, entries) = (&surveyed, &entries);

@@ -161,7 +161,7 @@ impl CloudRegion for FakeRegion {
         });
         let is_target = self.region == REGIONS[1];
         let copied_from = if is_target { aws.copied_from.clone() } else { vec![] };
-        Ok(RegionListing { copies: found.collect(), copied_from, quota: None })
+        Ok(RegionListing { copies: found.collect(), copied_from, ..RegionListing::default() })
     }
 
     async fn objections(
@@ -327,8 +327,8 @@ impl World {
             Arc::new(FixedClock::at(self.now + TimeDelta::seconds(self.runs.fetch_add(1, SeqCst))));
         let cancel = CancellationToken::new();
         let run = RunContext::begin(system(), repositories, Some(catalog), clock, Events::default(), cancel);
-        let is_journal_whole = refreshed.unread.is_empty();
-        let known = KnownBackups { entries: &entries, runs: &runs, refused: &[], is_journal_whole };
+        let unknown_records = &refreshed.unknown_records;
+        let known = KnownBackups { entries: &entries, runs: &runs, refused: &[], unknown_records };
         let names = ["primary", "copy"].map(|name| name.parse().unwrap());
         let mut surveyed = survey(&run.repositories, &names, &system(), known, &run.id, self.now).await;
         let access = REGIONS.map(|region| -> Box<dyn CloudRegion> {
@@ -337,7 +337,12 @@ impl World {
         });
         surveyed.survey.regions = survey_regions(&access, &entries, &runs).await;
         let retention = Retention { rules: RULES, sources: vec![], copies: vec![] };
-        let policy = PlannedPolicy { retention: &retention, sources: vec![(source(), vec![])] };
+        let policy = PlannedPolicy {
+            system: &system(),
+            retention: &retention,
+            sources: vec![(source(), vec![])],
+            locks: vec![],
+        };
         let mut made = plan(&policy, &surveyed.survey, self.now);
         if inspect_removals(&access, &entries, &made, &mut surveyed.survey).await {
             made = plan(&policy, &surveyed.survey, self.now);

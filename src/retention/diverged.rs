@@ -1,27 +1,60 @@
 //! Two servers that archive side by side, each on a timeline of its own. Pure.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::holding::HeldWal;
+use super::holding::{HeldWal, RetentionSurvey};
 use super::refusal::{Refusal, RefusalCode};
-use crate::model::{Ancestor, Location, SourceName, Timeline, WalName};
+use crate::model::{
+    Ancestor, Location, RepositoryName, Segment, SourceName, SystemIdentifier, Timeline, WalName,
+};
 
 /// What a replaced server still archives at its end.
 const REPLACED_WITHIN: TimeDelta = TimeDelta::minutes(15);
 /// One that has not archived for longer is gone.
 const STILL_WRITES: TimeDelta = TimeDelta::days(2);
 
+/// When segments were archived, by the first repository that took them: in one that was completed later, they look newer.
+#[derive(Debug, Default)]
+pub(super) struct Earliest(HashMap<(SystemIdentifier, Segment), DateTime<Utc>>);
+
+impl Earliest {
+    /// Returns when the other repositories took the segments of a source that left a timeline.
+    pub(super) fn beside(survey: &RetentionSurvey, own: &RepositoryName, source: &SourceName) -> Self {
+        let mut earliest = HashMap::new();
+        for repository in survey.repositories.iter().filter(|one| one.name != *own) {
+            let wal = repository.sources.get(source).into_iter().flat_map(|holdings| &holdings.wal);
+            for wal in wal.filter(|wal| !wal.parents.is_empty()) {
+                for file in &wal.files {
+                    let WalName::Segment(segment) = file.name else { continue };
+                    let at = earliest.entry((wal.cluster, segment)).or_insert(file.modified);
+                    *at = file.modified.min(*at);
+                }
+            }
+        }
+        Self(earliest)
+    }
+
+    fn of(&self, cluster: SystemIdentifier, segment: Segment, here: DateTime<Utc>) -> DateTime<Utc> {
+        self.0.get(&(cluster, segment)).copied().map_or(here, |at| at.min(here))
+    }
+}
+
 /// A server that was replaced, and still archives, may be the one that the application uses.
 pub(super) fn diverged(
     source: &SourceName,
     location: &Location,
     wal: &[HeldWal],
+    earliest: &Earliest,
     now: DateTime<Utc>,
 ) -> Option<Refusal> {
     let (wal, timeline, parent) = wal.iter().find_map(|wal| {
         let segments = |of: Timeline| {
             wal.files.iter().filter_map(move |file| match file.name {
-                WalName::Segment(segment) if segment.timeline == of => Some((segment, file.modified)),
+                WalName::Segment(segment) if segment.timeline == of => {
+                    Some((segment, earliest.of(wal.cluster, segment, file.modified)))
+                }
                 _ => None,
             })
         };
@@ -47,8 +80,8 @@ pub(super) fn diverged(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Segment, SegmentSize, SystemIdentifier};
-    use crate::retention::holding::WalFile;
+    use crate::model::SegmentSize;
+    use crate::retention::holding::{RepositoryHoldings, SourceHoldings, WalFile};
 
     const SIZE: SegmentSize = SegmentSize::DEFAULT;
 
@@ -57,6 +90,11 @@ mod tests {
     }
 
     fn found(old: &[(u64, i64)], now: i64) -> bool {
+        found_beside(old, &[], now)
+    }
+
+    /// `elsewhere`: when another repository took them.
+    fn found_beside(old: &[(u64, i64)], elsewhere: &[(u64, i64)], now: i64) -> bool {
         let second = Timeline::FIRST.next();
         let file = |timeline, number, minute| WalFile {
             name: WalName::Segment(Segment::new(timeline, number, SIZE)),
@@ -73,8 +111,27 @@ mod tests {
             files,
             parents: [(second, ancestor)].into(),
         };
-        diverged(&"db".parse().unwrap(), &Location::Repository("west".parse().unwrap()), &[wal], at(now))
-            .is_some()
+        let there = elsewhere.iter().map(|(number, minute)| file(Timeline::FIRST, *number, *minute));
+        let there = HeldWal { files: there.collect(), ..wal.clone() };
+        let (source, west): (SourceName, RepositoryName) = ("db".parse().unwrap(), "west".parse().unwrap());
+        let holdings = SourceHoldings { wal: vec![there], ..SourceHoldings::default() };
+        let other = RepositoryHoldings {
+            name: "primary".parse().unwrap(),
+            sources: [(source.clone(), holdings)].into(),
+            refusals: vec![],
+        };
+        let survey = RetentionSurvey { repositories: vec![other], ..RetentionSurvey::default() };
+        let earliest = Earliest::beside(&survey, &west, &source);
+        diverged(&source, &Location::Repository(west), &[wal], &earliest, at(now)).is_some()
+    }
+
+    #[test]
+    fn a_copy_that_is_completed_after_a_failover_does_not_look_like_a_second_server() {
+        let completed_late = [(9, 90), (11, 91), (12, 92)];
+        assert!(found(&completed_late, 120));
+        assert!(!found_beside(&completed_late, &[(9, -5), (11, 3), (12, 4)], 120));
+        // Where the other one took them late, too, someone still writes them.
+        assert!(found_beside(&completed_late, &[(9, -5), (11, 3), (12, 60)], 120));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What there is, as far as it decides what is kept. Plain data: [`super::survey`] fills it in.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,7 @@ use crate::model::{
     Ancestor, AssuranceLevel, BackupId, CloudBackupCopy, Lsn, RepositoryName, SegmentSize, SourceName,
     SystemIdentifier, Timeline, WalName,
 };
+use crate::store::LifecycleRule;
 
 /// Everything that a plan is made from.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +29,12 @@ pub struct RetentionSurvey {
     pub applied_rules: Option<String>,
     /// Why nothing may be removed anywhere.
     pub refusals: Vec<Refusal>,
+    /// By which rules the buckets remove objects themselves.
+    pub lifecycle: BTreeMap<RepositoryName, Vec<LifecycleRule>>,
+    /// Repositories whose rules cannot be read, and why.
+    pub lifecycle_unknown: Vec<(RepositoryName, String)>,
+    /// How long the backup took that took longest.
+    pub longest_backup: Option<Duration>,
 }
 
 /// One repository.
@@ -90,6 +98,18 @@ pub struct SourceHoldings {
     pub wal: Vec<HeldWal>,
     /// Why nothing of it may be removed there.
     pub refusals: Vec<Refusal>,
+    /// Parts of a region that cannot be queried: what they have stays.
+    pub left: Vec<LeftAlone>,
+}
+
+/// A part of a region of which it is not known what it has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LeftAlone {
+    /// `vault old`, `eu-west-1`.
+    pub what: String,
+    pub why: String,
+    /// The policy has backups there: then it is a fault.
+    pub is_in_policy: bool,
 }
 
 /// A backup whose manifest is in the repository, or that AWS keeps in the region.

@@ -13,14 +13,16 @@
 mod apply;
 #[cfg(test)]
 mod apply_tests;
-mod calendar;
 pub mod cloud;
 #[cfg(test)]
 mod cloud_apply_tests;
+mod day_mark;
 mod diverged;
 pub mod hold_store;
 mod holding;
 mod leftover;
+mod lock_objects;
+mod lock_plan;
 mod manifest_fate;
 mod plan;
 #[cfg(test)]
@@ -42,22 +44,25 @@ mod tombstone;
 mod wal_plan;
 mod wal_runs;
 
+pub use crate::model::{Bucket, Period};
 pub use apply::{ApplyParts, execute};
-pub use calendar::{Bucket, Period};
 pub use cloud::{CloudRegion, inspect_removals, open_regions, survey_regions};
+pub use day_mark::{DayMark, day_marks};
 pub use holding::{
-    ActiveRun, HeldBackup, HeldCloudCopy, HeldPhysical, HeldScope, HeldWal, Hold, RegionHoldings,
+    ActiveRun, HeldBackup, HeldCloudCopy, HeldPhysical, HeldScope, HeldWal, Hold, LeftAlone, RegionHoldings,
     RepositoryHoldings, RetentionSurvey, SnapshotQuota, SourceHoldings, WalFile,
 };
 pub use leftover::Leftover;
+pub use lock_objects::{HeldObjects, hold_objects};
+pub use lock_plan::PlannedLock;
 pub use plan::{PlannedPolicy, RetentionPlan, plan};
 pub use planned_policy::planned_policy;
 pub use proof::Proof;
 pub use reason::{KeepReason, RemoveReason};
 pub use refusal::{Refusal, RefusalCode};
 pub use report::{
-    ApplyReport, FailedRemoval, LockedBackup, LockedWal, RefusedSource, RemovedBackup, RemovedWal,
-    SkippedLocation,
+    ApplyReport, FailedLock, FailedRemoval, LockedBackup, LockedWal, RefusedSource, RemovedBackup,
+    RemovedWal, SkippedLocation,
 };
 pub use simulate::{Simulated, SimulatedDay, SimulatedKind, Simulation, simulate};
 pub use source_plan::{Fate, PlannedBackup, SourcePlan};

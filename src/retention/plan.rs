@@ -5,20 +5,26 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use super::diverged::{Earliest, diverged};
 use super::holding::{RegionHoldings, RetentionSurvey};
+use super::lock_plan::{PlannedLock, lock_targets};
 use super::manifest_fate::manifest_fates;
 use super::refusal::{Refusal, RefusalCode};
 use super::rule::{digest, short_digest};
 use super::source_plan::{SourceContext, SourcePlan, plan_source};
-use crate::model::{BackupKind, Location, RepositoryName, SourceName};
-use crate::policy::Retention;
+use crate::model::{BackupKind, Location, RepositoryName, SourceName, SystemName};
+use crate::policy::{LockMode, Retention};
+use crate::recoverability::lifecycle::{LifecycleConflict, LifecycleNeeds, lifecycle_conflicts};
 
 /// What a plan needs to know of the policy.
 #[derive(Clone, Debug)]
 pub struct PlannedPolicy<'p> {
+    pub system: &'p SystemName,
     pub retention: &'p Retention,
     /// Its sources, and how old the newest good backup of each of their kinds may be.
     pub sources: Vec<(SourceName, Vec<(BackupKind, Duration)>)>,
+    /// Repositories whose locks follow the rules.
+    pub locks: Vec<(RepositoryName, LockMode)>,
 }
 
 /// What stays, what goes, and what is refused.
@@ -35,6 +41,11 @@ pub struct RetentionPlan {
     pub refusals: Vec<Refusal>,
     /// Why nothing is removed from a repository.
     pub repositories: Vec<(RepositoryName, Vec<Refusal>)>,
+    /// How long stores are to lock what stays.
+    pub locks: Vec<PlannedLock>,
+    /// Repositories of which it is not known by which rules their buckets remove objects, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lifecycle_unknown: Vec<(RepositoryName, String)>,
 }
 
 /// Plans everything.
@@ -42,7 +53,7 @@ pub fn plan(policy: &PlannedPolicy<'_>, survey: &RetentionSurvey, now: DateTime<
     let of_regions: Vec<SourcePlan> =
         survey.regions.iter().map(|region| plan_region(policy, survey, region, now)).collect();
     let fates = manifest_fates(&survey.regions, &of_regions);
-    let mut sources = Vec::new();
+    let (mut sources, mut locks) = (Vec::new(), Vec::new());
     for repository in &survey.repositories {
         for (source, holdings) in &repository.sources {
             let limits = policy.newest_within(source, |kind| !kind.is_managed());
@@ -56,6 +67,14 @@ pub fn plan(policy: &PlannedPolicy<'_>, survey: &RetentionSurvey, now: DateTime<
             let location = Location::Repository(repository.name.clone());
             let mut planned = plan_source(source, &location, holdings, context);
             planned.refusals.extend(busy(&planned, survey));
+            if planned.removes_anything() {
+                let earliest = Earliest::beside(survey, &repository.name, source);
+                planned.refusals.extend(diverged(source, &location, &holdings.wal, &earliest, now));
+            }
+            let locked = policy.locks.iter().find(|(name, _)| *name == repository.name);
+            if let Some((locked, rules)) = locked.zip(context.rules) {
+                locks.extend(lock_targets(&planned, locked, rules, now));
+            }
             sources.push(planned);
         }
     }
@@ -82,11 +101,16 @@ pub fn plan(policy: &PlannedPolicy<'_>, survey: &RetentionSurvey, now: DateTime<
         digest: short_digest(&lines),
         sources,
         refusals,
+        locks,
         repositories: survey
             .repositories
             .iter()
-            .map(|repository| (repository.name.clone(), repository.refusals.clone()))
+            .map(|repository| {
+                let own = repository.refusals.iter().cloned();
+                (repository.name.clone(), own.chain(lifecycle(policy, survey, &repository.name)).collect())
+            })
             .collect(),
+        lifecycle_unknown: survey.lifecycle_unknown.clone(),
     }
 }
 
@@ -104,6 +128,27 @@ impl PlannedPolicy<'_> {
         let limits = known.into_iter().flat_map(|(_, limits)| limits);
         limits.filter(|(kind, _)| counts(*kind)).copied().collect()
     }
+}
+
+/// Returns why nothing is removed from a repository whose bucket removes things by itself: what remains then is not what
+/// the proof says.
+fn lifecycle(policy: &PlannedPolicy<'_>, survey: &RetentionSurvey, name: &RepositoryName) -> Vec<Refusal> {
+    let rules = survey.lifecycle.get(name).map_or(&[][..], |rules| rules);
+    let needs = LifecycleNeeds::new(Some(policy.retention), name, survey.longest_backup);
+    let refusal = |conflict: LifecycleConflict| {
+        let code = match conflict.loses_backups {
+            true => RefusalCode::LifecycleRemoves,
+            false => RefusalCode::LifecycleShortens,
+        };
+        let hint = match conflict.loses_backups {
+            true => {
+                "remove the rule from the bucket: `drctl retention apply` removes what the policy does not keep"
+            }
+            false => "have the rule wait longer; where it is meant, confirm the plan",
+        };
+        Refusal::new(code, format!("`{name}`: {}", conflict.message), hint)
+    };
+    lifecycle_conflicts(rules, policy.system, &needs).into_iter().map(refusal).collect()
 }
 
 /// Plans what AWS keeps of one source in one region: by the rules of the source, with a floor of its own.

@@ -471,7 +471,7 @@ fn history() -> impl Strategy<Value = SourceHoldings> {
             }
             clock += TimeDelta::seconds(SEGMENT);
         }
-        SourceHoldings { backups, wal: archives, refusals: vec![] }
+        SourceHoldings { backups, wal: archives, ..SourceHoldings::default() }
     })
 }
 

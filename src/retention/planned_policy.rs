@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::plan::PlannedPolicy;
 use crate::model::BackupKind;
-use crate::policy::{CronLine, Policy, Source, widest_gap};
+use crate::policy::{CronLine, LockTerm, Policy, Source, widest_gap};
 
 /// A backup that is late by less than this is no reason to stop.
 const LEAST: Duration = Duration::from_secs(48 * 3600);
@@ -13,7 +13,16 @@ const UNSCHEDULED: Duration = Duration::from_secs(8 * 86_400);
 pub fn planned_policy(policy: &Policy) -> Option<PlannedPolicy<'_>> {
     let retention = policy.retention.as_ref()?;
     let sources = policy.sources.iter().map(|source| (source.name.clone(), newest_within(policy, source)));
-    Some(PlannedPolicy { retention, sources: sources.collect() })
+    let locks = policy.repositories.iter().filter_map(|config| {
+        let lock = config.place.object_lock().filter(|lock| lock.retain == LockTerm::Rules)?;
+        Some((config.name.clone(), lock.mode))
+    });
+    Some(PlannedPolicy {
+        system: &policy.system,
+        retention,
+        sources: sources.collect(),
+        locks: locks.collect(),
+    })
 }
 
 /// How old the newest good backup of each kind may be: twice what its cron lines leave between two.

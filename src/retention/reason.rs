@@ -4,8 +4,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use super::calendar::{Bucket, Period};
-use crate::model::BackupId;
+use crate::model::{BackupId, Bucket, Period};
 use crate::policy::CalendarSpan;
 
 /// Why a backup is kept.
@@ -44,6 +43,8 @@ pub enum KeepReason {
     Managed(Vec<String>),
     /// Of a snapshot or recovery point that drctl did not make, or cannot tell whether it did.
     Foreign(String),
+    /// Whether it is there cannot be found out.
+    Undetermined(String),
     /// Its state in AWS is not final.
     InProgress(String),
     /// AWS is reading it.
@@ -69,6 +70,7 @@ impl KeepReason {
             Self::UnknownSource => "unknown-source",
             Self::Managed(_) => "managed",
             Self::Foreign(_) => "foreign",
+            Self::Undetermined(_) => "undetermined",
             Self::InProgress(_) => "in-progress",
             Self::InUse(_) => "in-use",
         }
@@ -98,6 +100,7 @@ impl fmt::Display for KeepReason {
             }
             Self::Managed(regions) => write!(f, "its data stays in {}", regions.join(" and ")),
             Self::Foreign(why) => write!(f, "{why}: drctl removes only what it made"),
+            Self::Undetermined(why) => write!(f, "whether it is there is not known: {why}"),
             Self::InProgress(status) => write!(f, "it is `{status}` in AWS"),
             Self::InUse(by) => f.write_str(by),
         }

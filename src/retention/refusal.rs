@@ -38,6 +38,10 @@ pub enum RefusalCode {
     HoldsUnknown,
     /// Two servers write to the archive, each on a timeline of its own: what is old for one is all that the other has.
     TimelinesDiverged,
+    /// A rule of the bucket removes what the policy keeps.
+    LifecycleRemoves,
+    /// A rule of the bucket removes what protects backups.
+    LifecycleShortens,
 }
 
 impl RefusalCode {
@@ -55,12 +59,21 @@ impl RefusalCode {
             Self::ProofFailed => "proof-failed",
             Self::HoldsUnknown => "holds-unknown",
             Self::TimelinesDiverged => "timelines-diverged",
+            Self::LifecycleRemoves => "lifecycle-removes",
+            Self::LifecycleShortens => "lifecycle-shortens",
         }
     }
 
     /// Returns whether someone who has seen the plan may say that it is meant (`--confirm DIGEST`).
     pub fn can_be_confirmed(self) -> bool {
-        matches!(self, Self::LargeShare | Self::RulesChanged | Self::HoldsUnknown | Self::TimelinesDiverged)
+        matches!(
+            self,
+            Self::LargeShare
+                | Self::RulesChanged
+                | Self::HoldsUnknown
+                | Self::TimelinesDiverged
+                | Self::LifecycleShortens
+        )
     }
 }
 

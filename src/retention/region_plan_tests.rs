@@ -91,7 +91,12 @@ fn survey(manifests: impl IntoIterator<Item = i64>, regions: Vec<RegionHoldings>
 fn made(survey: &RetentionSurvey) -> RetentionPlan {
     let retention = Retention { rules: RULES, sources: vec![], copies: vec![] };
     let limit = (BackupKind::Snapshot, std::time::Duration::from_secs(2 * 86_400));
-    let policy = PlannedPolicy { retention: &retention, sources: vec![(source(), vec![limit])] };
+    let policy = PlannedPolicy {
+        system: &"shop".parse().unwrap(),
+        retention: &retention,
+        sources: vec![(source(), vec![limit])],
+        locks: vec![],
+    };
     plan(&policy, survey, now())
 }
 

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use super::holding::LeftAlone;
 use super::refusal::Refusal;
 use crate::model::{BackupId, Location, SourceName};
 use crate::repository::Unavailable;
@@ -26,9 +27,14 @@ pub struct ApplyReport {
     pub locked: Vec<LockedBackup>,
     /// The same of WAL.
     pub locked_wal: Vec<LockedWal>,
+    /// Backups that stay, and that the store keeps longer now.
+    pub extended: Vec<LockedBackup>,
+    pub failed_locks: Vec<FailedLock>,
     pub refused: Vec<RefusedSource>,
     /// Repositories and regions of which it is not known what they have, so that nothing could be planned there.
     pub skipped: Vec<SkippedLocation>,
+    /// Parts of regions that cannot be queried: what they have stays.
+    pub left: Vec<LeftAlone>,
     pub failed: Vec<FailedRemoval>,
     pub interrupted: bool,
     #[serde(skip)]
@@ -98,10 +104,24 @@ pub struct FailedRemoval {
     pub is_denied: bool,
 }
 
+/// A backup that stays, and that the store was to keep longer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FailedLock {
+    #[serde(flatten)]
+    pub location: Location,
+    pub backup: BackupId,
+    pub reason: String,
+}
+
 impl ApplyReport {
     /// Returns whether everything that the plan names was removed.
     pub fn is_complete(&self) -> bool {
-        self.refused.is_empty() && self.skipped.is_empty() && self.failed.is_empty() && !self.interrupted
+        self.refused.is_empty()
+            && self.skipped.is_empty()
+            && self.failed.is_empty()
+            && self.failed_locks.is_empty()
+            && !self.left.iter().any(|left| left.is_in_policy)
+            && !self.interrupted
     }
 
     pub fn removed_anything(&self) -> bool {
@@ -134,7 +154,11 @@ impl ApplyReport {
         let failed = self.failed.iter();
         let failed =
             failed.map(|failed| format!("{} in {}: {}", failed.what, failed.location, failed.reason));
-        let mut reasons: Vec<String> = refused.chain(skipped).chain(failed).collect();
+        let locks = self.failed_locks.iter();
+        let locks = locks.map(|failed| {
+            format!("{} in {} was not locked longer: {}", failed.backup, failed.location, failed.reason)
+        });
+        let mut reasons: Vec<String> = refused.chain(skipped).chain(failed).chain(locks).collect();
         if reasons.len() > REASONS {
             let more = reasons.len() - REASONS;
             reasons.truncate(REASONS);

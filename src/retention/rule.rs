@@ -1,7 +1,6 @@
 //! The rules that keep one backup of each period, as one table.
 
-use super::calendar::Period;
-use crate::model::Sha256Hex;
+use crate::model::{Period, Sha256Hex};
 use crate::policy::{CalendarSpan, Retention, Rules};
 
 /// Keeps one backup of each period for a while.
@@ -13,13 +12,7 @@ pub struct PeriodRule {
 
 /// Returns the rules of a policy that look at periods, the shortest periods first.
 pub fn period_rules(rules: &Rules) -> Vec<PeriodRule> {
-    let table = [
-        (Period::Day, rules.daily),
-        (Period::Week, rules.weekly),
-        (Period::Month, rules.monthly),
-        (Period::Year, rules.yearly),
-    ];
-    table.into_iter().filter_map(|(period, span)| Some(PeriodRule { period, span: span? })).collect()
+    rules.periods().map(|(period, span)| PeriodRule { period, span }).collect()
 }
 
 /// Returns rules in words: `daily 30d, weekly 27w, at least the last 3`.

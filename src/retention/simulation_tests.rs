@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::calendar::Period;
 use super::holding::*;
 use super::plan_tests::{RULES, base, dump, planned, time, wal};
 use super::simulate::{SimulatedKind, Simulation, apply, simulate};
 use super::source_plan::SourcePlan;
+use crate::model::Period;
 use crate::model::{
     Ancestor, BackupId, BackupKind, Segment, SegmentSize, SystemIdentifier, Timeline, WalName,
 };

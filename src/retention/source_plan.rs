@@ -8,16 +8,18 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
-use super::calendar::{Bucket, Period};
-use super::diverged::diverged;
-use super::holding::{HeldBackup, HeldScope, HeldWal, Hold, SnapshotQuota, SourceHoldings, WalFile};
+use super::holding::{
+    HeldBackup, HeldScope, HeldWal, Hold, LeftAlone, SnapshotQuota, SourceHoldings, WalFile,
+};
 use super::proof::{Proof, assess, good_backups, lost_time, reached};
 use super::reason::{KeepReason, ManifestFate, RemoveReason};
 use super::refusal::{Refusal, RefusalCode};
 use super::rule::period_rules;
 use super::wal_plan::{WalPlan, WalRule, plan_wal, window_bases};
 use super::wal_runs::WalRuns;
-use crate::model::{AssuranceLevel, BackupId, BackupKind, Location, SourceName, SystemIdentifier};
+use crate::model::{
+    AssuranceLevel, BackupId, BackupKind, Bucket, Location, Period, SourceName, SystemIdentifier,
+};
 use crate::policy::Rules;
 use crate::text::{count, format_duration, format_time};
 
@@ -55,6 +57,9 @@ pub struct SourcePlan {
     pub after: Proof,
     /// Why nothing of it is removed.
     pub refusals: Vec<Refusal>,
+    /// Parts of a region that cannot be queried: what they have stays.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<LeftAlone>,
     /// Of a region, where it has snapshots.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quota: Option<SnapshotQuota>,
@@ -220,11 +225,11 @@ pub(super) fn plan_source(
         before,
         after,
         refusals: holdings.refusals.clone(),
+        left: holdings.left.clone(),
         quota: None,
     };
     if plan.removed().any(|backup| is_planned(&backup.id.kind())) || plan.wal.iter().any(removes_wal) {
         plan.refusals.extend(refusals(&plan, context));
-        plan.refusals.extend(diverged(source, location, &holdings.wal, context.now));
     }
     plan
 }

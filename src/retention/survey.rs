@@ -12,7 +12,7 @@ use super::holding::{
 };
 use super::leftover::{Claim, Leftover, leftovers};
 use super::refusal::{Refusal, RefusalCode};
-use crate::catalog::{BackupEntry, BackupHistory};
+use crate::catalog::{BackupEntry, BackupHistory, UnknownRecord};
 use crate::model::{
     BackupId, Manifest, RepositoryName, RunId, SourceName, SystemIdentifier, SystemName, Timeline, WalName,
 };
@@ -22,7 +22,7 @@ use crate::repository::journal::JournalRecord;
 use crate::repository::{Repositories, Repository, layout, lease};
 use crate::store::{StoreError, require_admin};
 use crate::text::{error_chain, format_duration};
-use crate::wal::{Archive, cluster, tags};
+use crate::wal::{Archive, Provenance, checkpoint_segment, cluster, tags};
 
 /// A host whose clock differs by more from a store's does not know what day it is.
 const MOST_SKEW: TimeDelta = TimeDelta::minutes(5);
@@ -36,8 +36,8 @@ pub struct KnownBackups<'c> {
     pub runs: &'c [JournalRecord],
     /// Manifests that cannot be accepted.
     pub refused: &'c [(RepositoryName, BackupId)],
-    /// Records of the journal could not be read: there may be a tombstone, or what was applied last, among them.
-    pub is_journal_whole: bool,
+    /// Records of the journal that nobody can read: there may be a tombstone, or a check that found a copy bad, among them.
+    pub unknown_records: &'c [UnknownRecord],
 }
 
 /// A survey, and what it takes to carry out a plan that is made of it.
@@ -102,6 +102,8 @@ pub async fn survey(
             Err(why) => surveyed.survey.repositories.push(unlisted(name, &why)),
         }
     }
+    let took = known.entries.iter().map(|entry| entry.manifest.ended - entry.manifest.begun);
+    surveyed.survey.longest_backup = took.max().and_then(|took| took.to_std().ok());
     surveyed.survey.holds = holds.in_force().cloned().collect();
     // A hold that is in one repository counts in all.
     let unread: Vec<_> = names.iter().filter(|name| !orphans.iter().any(|(read, _)| read == name)).collect();
@@ -110,6 +112,8 @@ pub async fn survey(
         let claim = |id: &BackupId| match () {
             () if holds.in_force().any(|hold| hold.keeps(id)) => Claim::Held,
             () if history.taken.contains(id) || find(known.entries, id).is_some() => Claim::Committed,
+            // It may be the one that a record, which nobody can read, says was taken.
+            () if !known.unknown_records.is_empty() => Claim::Committed,
             () => Claim::None,
         };
         surveyed.leftovers.extend(leftovers(name, objects, known.runs, claim, now));
@@ -155,12 +159,19 @@ async fn survey_one(
     if skew.abs() > MOST_SKEW {
         refusals.push(clock_skew(name, skew));
     }
-    if !known.is_journal_whole {
-        refusals.push(Refusal::new(
+    let unknown = known.unknown_records.iter().filter(|record| record.repository == *name);
+    refusals.extend(unknown.map(|record| {
+        Refusal::new(
             RefusalCode::ListingIncomplete,
-            "a record of the journal could not be read",
-            "`drctl catalog rebuild` says which",
-        ));
+            format!("the record `{}` in `{name}` cannot be read: {}", record.key, record.reason),
+            "bring back an older version of it (`drctl copies undelete`), or copy it from a backup of the bucket; where drctl never wrote it, remove it",
+        )
+    }));
+    match require_admin(store).map_err(in_words)?.lifecycle().await {
+        Ok(rules) => {
+            surveyed.survey.lifecycle.insert(name.clone(), rules);
+        }
+        Err(error) => surveyed.survey.lifecycle_unknown.push((name.clone(), error_chain(&error))),
     }
     // Leases before backups: what ends meanwhile is listed, and what begins meanwhile builds on what is there.
     for (lease, holder) in lease::held(store, system).await.map_err(in_words)? {
@@ -183,6 +194,7 @@ async fn survey_one(
                 // An intact backup is never removed for one of damaged data.
                 let is_bad = lacks.is_some()
                     || entry.manifest.is_damaged()
+                    || is_of_other_history(repository, &entry.manifest).await.map_err(in_words)?
                     || copy.last_check.as_ref().is_some_and(|check| !check.is_good());
                 holdings.refusals.extend(lacks.map(|object| incomplete(id, name, object)));
                 holdings.backups.push(held_backup(&entry.manifest, copy.state, is_bad));
@@ -225,6 +237,16 @@ async fn survey_one(
     }
     listed.objects.retain(|id, _| !listed.manifests.contains(id));
     Ok((RepositoryHoldings { name: name.clone(), sources, refusals }, listed.objects))
+}
+
+/// Returns whether the WAL of a repository is of another server than the one that a base backup was taken from.
+async fn is_of_other_history(repository: &Repository, manifest: &Manifest) -> Result<bool, StoreError> {
+    let (Some(archive), Some(physical)) = (Archive::from_manifest(manifest), &manifest.physical) else {
+        return Ok(false);
+    };
+    let Some(segment) = checkpoint_segment(physical) else { return Ok(false) };
+    let found = tags(&*repository.store, &archive, WalName::Segment(segment)).await?;
+    Ok(matches!(Provenance::of(physical, found.as_ref()), Provenance::Other(_)))
 }
 
 fn find<'e>(entries: &'e [BackupEntry], id: &BackupId) -> Option<&'e BackupEntry> {

@@ -152,7 +152,7 @@ fn with_defects(mut place: LocationStatus, survey: &StatusSurvey, wants_base: bo
     let is_unmarked = survey.unmarked.iter().any(|name| place.location == Location::Repository(name.clone()));
     let defects = [
         (place.missing.iter().any(|missing| missing_counts(missing, &place)), Verdict::MissingCopy),
-        (place.bad > 0 || !place.damaged.is_empty(), Verdict::BadCopy),
+        (place.bad > 0 || !place.damaged.is_empty() || !place.other_history.is_empty(), Verdict::BadCopy),
         (is_unmarked, Verdict::NoMarker),
         (!survey.clocks.is_empty() || !place.future.is_empty(), Verdict::WrongClock),
         (place.newest_is_damaged(), Verdict::DamagedPages),
@@ -293,7 +293,9 @@ mod tests {
                 until: noon() + TimeDelta::minutes(minutes),
                 newest_commit: None,
                 gap: None,
+                branch: None,
                 damaged_at: None,
+                is_minimal: false,
             }),
             ..WalStatus::default()
         };
@@ -443,7 +445,9 @@ mod tests {
                 until: noon() + TimeDelta::minutes(39),
                 newest_commit: None,
                 gap: None,
+                branch: None,
                 damaged_at: None,
+                is_minimal: false,
             };
             let status = WalStatus { reach: Some(reach), ..WalStatus::default() };
             survey.wal.insert((source.clone(), name.parse().unwrap()), status);
@@ -471,7 +475,9 @@ mod tests {
                     until: noon() + TimeDelta::minutes(19),
                     newest_commit: None,
                     gap: None,
+                    branch: None,
                     damaged_at: None,
+                    is_minimal: false,
                 };
                 let damaged = vec![new.id().clone()];
                 let status = WalStatus { reach: Some(reach), damaged, ..WalStatus::default() };

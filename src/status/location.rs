@@ -70,6 +70,12 @@ pub struct LocationStatus {
     /// Backups that are missing there, newest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<MissingCopy>,
+    /// Newer base backups there that the archived WAL is not of, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub other_history: Vec<(BackupId, String)>,
+    /// Why it is not known whether the WAL is of the server that the base backup that counts was taken from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unproven: Option<String>,
     /// Newer base backups there that are not restorable yet, and why.
     pub waiting: Vec<(BackupId, String)>,
     /// What the server has and the newest restorable backup there lacks.
@@ -104,6 +110,8 @@ impl LocationStatus {
             damaged: vec![],
             future: vec![],
             missing: vec![],
+            other_history: vec![],
+            unproven: None,
             waiting: vec![],
             left_out: vec![],
         }
@@ -233,6 +241,8 @@ pub(super) fn in_repository(
         stranger: known.stranger,
         beside: known.beside,
         bad_log: known.bad,
+        other_history: known.other_history,
+        unproven: known.unproven,
         waiting: known.waiting,
         ..LocationStatus::new(recoverable, verdict, newest, objective)
     }

@@ -14,7 +14,7 @@ pub enum ObjectiveVerdict {
     /// It meets the objective, but a backup that was there, or should be there, is missing.
     MissingCopy,
     /// It meets the objective, but has backups that cannot be relied on: the last check found them damaged,
-    /// or they have damaged pages.
+    /// they have damaged pages, or the archived WAL is of another server.
     BadCopy,
     /// Its marker was removed: its contents can be restored, and no backup is written there.
     NoMarker,

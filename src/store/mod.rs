@@ -5,6 +5,7 @@
 //!
 //! *Not here.* Which objects a repository consists of ([`crate::repository`]).
 
+mod as_of;
 mod blocked;
 mod deadline;
 pub mod directory;
@@ -16,14 +17,15 @@ pub mod s3;
 pub mod testing;
 mod throttled;
 
+pub use as_of::{AsOf, list_versions};
 pub use blocked::Blocked;
 pub use deadline::Deadline;
 pub use error::{StoreError, StoreErrorKind};
 pub use object::{
-    DetachedMetadata, Lock, ObjectInfo, ObjectVersion, Page, Precondition, PutOptions, StoreProtection,
-    UploadInfo, Written,
+    DetachedMetadata, LifecycleRemoval, LifecycleRule, Lock, ObjectInfo, ObjectVersion, Page, Precondition,
+    PutOptions, StoreProtection, UploadInfo, VersionPage, Written,
 };
 pub use object_store::{
-    ChecksumSupport, MARKER, Store, StoreAdmin, Upload, delete_object, list_all, require_admin,
+    ChecksumSupport, MARKER, Store, StoreAdmin, Upload, VersionsByKey, delete_object, list_all, require_admin,
 };
 pub use throttled::Throttled;

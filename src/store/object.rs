@@ -99,6 +99,50 @@ pub struct ObjectVersion {
     /// `None` for a delete marker.
     pub size: Option<u64>,
     pub is_latest: bool,
+    /// Equal for equal bytes that were uploaded in the same way; empty for a delete marker, and where the store gives none.
+    pub etag: String,
+}
+
+impl ObjectVersion {
+    /// Returns whether this hides the object, instead of being one.
+    pub fn is_marker(&self) -> bool {
+        self.size.is_none()
+    }
+}
+
+/// A page of a listing of versions.
+#[derive(Clone, Debug, Default)]
+pub struct VersionPage {
+    /// With their keys; those of one key follow one another, newest first.
+    pub versions: Vec<(String, ObjectVersion)>,
+    /// Where the next page begins; `None` on the last one.
+    pub next: Option<(String, String)>,
+}
+
+/// A rule by which the store itself removes objects of the repository.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct LifecycleRule {
+    /// Its name in the bucket.
+    pub id: String,
+    /// What it reaches of the repository: keys that begin with this.
+    pub prefix: String,
+    /// It reaches only some objects below the prefix, by their tags or sizes.
+    pub is_partial: bool,
+    pub removes: LifecycleRemoval,
+}
+
+/// What a rule removes, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LifecycleRemoval {
+    /// Objects, so many days after they were written.
+    Objects { days: u32 },
+    /// Every object, from this time on.
+    AllObjects { from: DateTime<Utc> },
+    /// What was overwritten or deleted, so many days after that.
+    OldVersions { days: u32 },
+    /// Uploads that are not completed, so many days after they were begun.
+    Uploads { days: u32 },
 }
 
 /// The metadata of an earlier write of a key.

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,7 +10,8 @@ use chrono::{DateTime, Utc};
 use super::error::{StoreError, StoreErrorKind};
 use super::fault::StoreFault;
 use super::object::{
-    DetachedMetadata, ObjectInfo, ObjectVersion, Page, PutOptions, StoreProtection, UploadInfo, Written,
+    DetachedMetadata, LifecycleRule, Lock, ObjectInfo, ObjectVersion, Page, PutOptions, StoreProtection,
+    UploadInfo, VersionPage, Written,
 };
 
 /// The object that marks the root of a repository, the only one whose name stores know.
@@ -62,6 +64,9 @@ pub trait Store: Send + Sync + Debug {
     }
 }
 
+/// The versions of several objects, by key.
+pub type VersionsByKey = Vec<(String, Vec<ObjectVersion>)>;
+
 /// Operations that only some stores have. An unsupported call fails with [`StoreErrorKind::Unsupported`].
 #[async_trait]
 pub trait StoreAdmin: Send + Sync {
@@ -83,6 +88,22 @@ pub trait StoreAdmin: Send + Sync {
     /// deleted versions.
     async fn versions(&self, key: &str) -> Result<Vec<ObjectVersion>, StoreError>;
 
+    /// Returns the metadata of a version.
+    async fn head_version(&self, key: &str, _version: &str) -> Result<ObjectInfo, StoreError> {
+        Err(StoreFault::from(StoreErrorKind::Unsupported).at("look at", key, String::new()))
+    }
+
+    /// Returns a version: all of it, which is at most `limit` bytes, or exactly the requested ones.
+    async fn get_version(
+        &self,
+        key: &str,
+        _version: &str,
+        _range: Option<Range<u64>>,
+        _limit: u64,
+    ) -> Result<(Bytes, ObjectInfo), StoreError> {
+        Err(StoreFault::from(StoreErrorKind::Unsupported).at("read", key, String::new()))
+    }
+
     /// Deletes every version of these objects, and every mark that they were deleted, and says of each, in the order
     /// given, whether nothing of it is left. That there was nothing is a success; one that is locked is
     /// [`StoreErrorKind::Forbidden`]. For stores that keep versions: in others [`Store::delete`] is enough.
@@ -97,6 +118,45 @@ pub trait StoreAdmin: Send + Sync {
     /// Lets the newest version of an object not be deleted before `until`, in the mode it is locked in already. A lock
     /// is never shortened: asked for an earlier time, the store refuses or leaves it.
     async fn extend_lock(&self, key: &str, until: DateTime<Utc>) -> Result<(), StoreError>;
+
+    /// Lets the newest version of an object not be deleted before `lock.until`: in the mode it is locked in already, or in
+    /// `lock.mode`. A lock is never shortened.
+    async fn place_lock(&self, key: &str, _lock: Lock) -> Result<(), StoreError> {
+        Err(unsupported("lock", key))
+    }
+
+    /// Lists the versions and delete markers of every key that begins with `prefix`, by key; `after` is
+    /// [`VersionPage::next`].
+    async fn versions_below(
+        &self,
+        prefix: &str,
+        _after: Option<(String, String)>,
+    ) -> Result<VersionPage, StoreError> {
+        Err(unsupported("list the versions below", prefix))
+    }
+
+    /// Deletes one version of an object, or one delete marker; that it is gone already is a success. One that is locked
+    /// is [`StoreErrorKind::Forbidden`].
+    async fn delete_version(&self, key: &str, _version: &str) -> Result<(), StoreError> {
+        Err(unsupported("delete a version of", key))
+    }
+
+    /// Makes a version of `size` bytes the newest one, by a copy in the store with all that is kept with it. Replaces
+    /// nothing: what was newest stays as an older version.
+    async fn copy_version(
+        &self,
+        key: &str,
+        _version: &str,
+        _size: u64,
+        _lock: Option<Lock>,
+    ) -> Result<(), StoreError> {
+        Err(unsupported("copy a version of", key))
+    }
+
+    /// Lists the rules by which the store itself removes objects of the repository, where it has such.
+    async fn lifecycle(&self) -> Result<Vec<LifecycleRule>, StoreError> {
+        Ok(vec![])
+    }
 
     /// Sets or releases the legal hold of the newest version of an object, which prevents its deletion.
     async fn set_legal_hold(&self, key: &str, is_held: bool) -> Result<(), StoreError>;
@@ -169,6 +229,11 @@ pub async fn list_all(store: &dyn Store, prefix: &str) -> Result<Vec<ObjectInfo>
 /// Deletes one object; a missing object is a success.
 pub async fn delete_object(store: &dyn Store, key: &str) -> Result<(), StoreError> {
     store.delete(&[key.to_owned()]).await.into_iter().collect()
+}
+
+/// Returns the error of a call that the store does not have.
+fn unsupported(operation: &'static str, key: &str) -> StoreError {
+    StoreFault::from(StoreErrorKind::Unsupported).at(operation, key, "a store without versions".to_owned())
 }
 
 /// Returns [`Store::admin`] to callers that require it; fails as unsupported if the store has none.

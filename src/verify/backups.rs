@@ -14,6 +14,9 @@ use crate::repository::journal::Detail;
 use crate::repository::{Unavailable, layout};
 use crate::run::RunContext;
 
+/// The verb of the journal's records.
+pub const VERB: &str = "verify";
+
 #[derive(Debug)]
 pub struct VerifyReport {
     pub findings: Vec<VerifyFinding>,
@@ -45,7 +48,7 @@ pub async fn execute(
     identities: &Identities,
 ) -> VerifyReport {
     let mut findings = plan.found;
-    run.events.emit(&Event::RunBegan { run: run.id.clone(), verb: "verify" });
+    run.events.emit(&Event::RunBegan { run: run.id.clone(), verb: VERB });
     for item in plan.copies {
         if run.cancel.is_cancelled() {
             break;
@@ -109,7 +112,7 @@ pub async fn execute(
     let at = run.clock.now();
     let log_checks = logs.iter().filter_map(|(item, finding)| item.check(finding, at)).collect();
     let detail = Detail { checks, log_checks, reasons, ..Detail::default() };
-    let unrecorded = run.conclude("verify", outcome, detail).await;
+    let unrecorded = run.conclude(VERB, outcome, detail).await;
     VerifyReport { findings, logs, kept, interrupted, unrecorded }
 }
 

@@ -12,12 +12,13 @@ use crate::model::{BackupId, Lsn, Physical, RepositoryName, Segment, SourceName,
 use crate::pipeline::Identities;
 use crate::repository::{Repository, Unavailable};
 use crate::run::RunContext;
+use crate::store::StoreError;
 use crate::text::error_chain;
 use crate::wal::{
-    Archive, CheckedSegment, DamagedWal, ReplayEnd, ReplayPosition, ReplayRange, TimelineTarget, Unusable,
-    WalInventory,
+    Archive, CheckedSegment, DamagedWal, Provenance, ReplayEnd, ReplayPosition, ReplayRange, TimelineTarget,
+    Unusable, WalFault, WalInventory,
 };
-use crate::wal::{all_listed, check_segment, first_segment, moment};
+use crate::wal::{all_listed, check_segment, checkpoint_segment, damage, first_segment, moment, tags};
 
 /// Concurrent transfers: each may be a complete segment in memory.
 const AT_ONCE: usize = 4;
@@ -151,10 +152,25 @@ pub async fn read(run: &RunContext, item: &WalItem, identities: &Identities) -> 
     let tombstones = run.tombstones().await;
     let was_removed =
         |segment| tombstones.has_segment(&item.repository, &item.source, archive.cluster, segment);
+    let (item, others) = match of_this_history(repository, archive, item).await {
+        Ok(split) => split,
+        Err(error) => return WalFinding::unread(error_chain(&error)),
+    };
+    let item = &item;
     let (names, faults, newest) = files(item, &held, was_removed);
     finding.faults = faults;
+    finding.faults.extend(others);
     let damaged = read_all(run, (repository, archive), item, &names, identities, &mut finding).await;
     if let Some((from, reach)) = newest {
+        let mut damaged = damaged;
+        match damage(&*repository.store, archive, &reach.newest_segments()).await {
+            Ok(known) => damaged.extend(known.into_iter().filter_map(|(segment, found)| {
+                let (at, fault) = found.filter(|(_, fault)| *fault == WalFault::Minimal)?;
+                Some(DamagedWal { segment, at, fault })
+            })),
+            Err(error) => finding.unread.push(error_chain(&error)),
+        }
+        damaged.sort_by_key(|damaged| (damaged.segment, damaged.at));
         let reach = match reach.first_damage(damaged, from) {
             Some(damaged) => reach.until_damage(damaged),
             None => reach,
@@ -165,6 +181,26 @@ pub async fn read(run: &RunContext, item: &WalItem, identities: &Identities) -> 
         }
     }
     finding
+}
+
+/// Returns the item with only the base backups that the archived WAL is of, or may be of, and a fault for each other.
+async fn of_this_history(
+    repository: &Repository,
+    archive: &Archive,
+    item: &WalItem,
+) -> Result<(WalItem, Vec<String>), StoreError> {
+    let (mut bases, mut others) = (Vec::new(), Vec::new());
+    for (id, physical) in &item.bases {
+        let found = match checkpoint_segment(physical) {
+            Some(segment) => tags(&*repository.store, archive, WalName::Segment(segment)).await?,
+            None => None,
+        };
+        match Provenance::of(physical, found.as_ref()) {
+            Provenance::Other(other) => others.push(format!("{id}: {other}")),
+            Provenance::Same | Provenance::Unknown(_) => bases.push((id.clone(), physical.clone())),
+        }
+    }
+    Ok((WalItem { bases, ..item.clone() }, others))
 }
 
 /// The files that servers would ask for, what keeps them from coming to the end, and where the newest of the
@@ -212,9 +248,7 @@ fn fault(stop: &ReplayEnd) -> Option<String> {
         ReplayEnd::NoHistory(timeline) => {
             Some(format!("{}.history is missing or cannot be read", timeline.in_names()))
         }
-        ReplayEnd::Damaged(damaged) => {
-            Some(format!("segment {} is damaged at {}", damaged.segment, damaged.at))
-        }
+        ReplayEnd::Damaged(damaged) => Some(damaged.to_string()),
         // One of an abandoned timeline leads along that one.
         ReplayEnd::End | ReplayEnd::NotAChild(_) => None,
     }
@@ -249,7 +283,7 @@ async fn read_all(
             Ok(CheckedSegment::Nothing) => finding.unproven += 1,
             Err(error) if error.is_damage() || error.is_absence() => {
                 finding.bad.extend(error.is_damage().then_some(name));
-                damaged.extend(damage(name, &error));
+                damaged.extend(damage_in(name, &error));
                 finding.faults.push(error_chain(&error));
             }
             Err(error) => finding.unread.push(format!("{name}: {}", error_chain(&error))),
@@ -271,9 +305,9 @@ async fn read_all(
 
 /// Returns where recovery ends because of a fault; `None` also where nothing of the segment can be used, which
 /// begins with that.
-fn damage(name: WalName, error: &Unusable) -> Option<DamagedWal> {
+fn damage_in(name: WalName, error: &Unusable) -> Option<DamagedWal> {
     let (WalName::Segment(segment), Unusable::Damaged { at, .. }) = (name, error) else { return None };
-    Some(DamagedWal { segment, at: *at })
+    Some(DamagedWal { segment, at: *at, fault: WalFault::Damaged })
 }
 
 #[cfg(test)]

@@ -2,10 +2,12 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
+use super::WalFault;
 use crate::model::{
-    Ancestor, Digest, Lsn, Manifest, Sha256Hex, SourceName, SystemIdentifier, SystemName, Timeline, WalName,
+    Ancestor, Checkpoint, Digest, Lsn, Manifest, Sha256Hex, SourceName, SystemIdentifier, SystemName,
+    Timeline, WalName,
 };
-use crate::postgres::Notable;
+use crate::postgres::{Checkpoints, Notable};
 use crate::repository::layout;
 
 /// The suffixes of a file's key: files written before encryption was configured stay unencrypted.
@@ -64,6 +66,11 @@ pub struct SegmentTags {
     pub notable: Option<Notable>,
     /// For a segment: where it was damaged before it was archived, so that recovery ends there.
     pub damaged: Option<Lsn>,
+    /// For a segment: where WAL begins that was written with `wal_level = minimal`, so that recovery fails
+    /// there.
+    pub minimal: Option<Lsn>,
+    /// For a segment: the checkpoints in it. `None`: it was not inspected for them.
+    pub checkpoints: Option<Checkpoints>,
     /// For a history file: the timeline it forked from.
     pub parent: Option<Ancestor>,
 }
@@ -77,7 +84,13 @@ const COMPLETE_UNTIL: &str = "complete-until";
 const NEWEST_COMMIT: &str = "newest-commit";
 const NOTABLE: &str = "notable-records";
 const DAMAGED: &str = "damaged-at";
+const MINIMAL: &str = "minimal-at";
+const CHECKPOINTS: &str = "checkpoints";
 const PARENT: &str = "parent";
+
+/// The words of a list.
+const NONE: &str = "none";
+const MORE: &str = "more";
 
 /// The names of kinds of records.
 const TABLESPACE: &str = "tablespace";
@@ -93,10 +106,17 @@ impl SegmentTags {
     pub fn complete_until(&self) -> Option<DateTime<Utc>> {
         // A commit cannot be later than its file, unless the clocks differ.
         let newest = self.newest_commit.map(|newest| newest.min(self.completed));
-        if self.damaged.is_some() {
+        if self.fault().is_some() {
             return newest;
         }
         newest.max(self.witnessed.then_some(self.completed - WHILE_WRITTEN)).max(self.known_until)
+    }
+
+    /// Returns where recovery ends in a segment that is what was archived, and why.
+    pub fn fault(&self) -> Option<(Lsn, WalFault)> {
+        let damaged = self.damaged.map(|at| (at, WalFault::Damaged));
+        let minimal = self.minimal.map(|at| (at, WalFault::Minimal));
+        damaged.into_iter().chain(minimal).min_by_key(|(at, _)| *at)
     }
 
     pub fn to_metadata(&self) -> BTreeMap<String, String> {
@@ -112,6 +132,8 @@ impl SegmentTags {
             (NEWEST_COMMIT, self.newest_commit.map(time)),
             (NOTABLE, self.notable.map(in_words)),
             (DAMAGED, self.damaged.map(|at| at.to_string())),
+            (MINIMAL, self.minimal.map(|at| at.to_string())),
+            (CHECKPOINTS, self.checkpoints.as_ref().map(listed)),
             (PARENT, self.parent.map(parent)),
         ]
         .into_iter()
@@ -138,6 +160,8 @@ impl SegmentTags {
             newest_commit: metadata.get(NEWEST_COMMIT).and_then(|text| text.parse().ok()),
             notable: metadata.get(NOTABLE).map(|words| of_words(words)),
             damaged: metadata.get(DAMAGED).and_then(|text| text.parse().ok()),
+            minimal: metadata.get(MINIMAL).and_then(|text| text.parse().ok()),
+            checkpoints: metadata.get(CHECKPOINTS).and_then(|text| of_list(text)),
             parent: metadata.get(PARENT).and_then(parent),
         })
     }
@@ -150,7 +174,7 @@ fn in_words(notable: Notable) -> String {
         (notable.parameters, PARAMETERS),
     ];
     let words: Vec<_> = kinds.iter().filter(|(is_there, _)| *is_there).map(|(_, word)| *word).collect();
-    if words.is_empty() { "none".to_owned() } else { words.join(",") }
+    if words.is_empty() { NONE.to_owned() } else { words.join(",") }
 }
 
 fn of_words(words: &str) -> Notable {
@@ -158,9 +182,48 @@ fn of_words(words: &str) -> Notable {
     Notable { tablespace: has(TABLESPACE), restore_point: has(RESTORE_POINT), parameters: has(PARAMETERS) }
 }
 
+fn listed(checkpoints: &Checkpoints) -> String {
+    let each = checkpoints.newest.iter().map(|Checkpoint { at, redo, timeline, time }| {
+        format!("{at} {redo} {timeline} {}", time.timestamp())
+    });
+    let older = checkpoints.has_older.then(|| MORE.to_owned());
+    let words: Vec<_> = older.into_iter().chain(each).collect();
+    if words.is_empty() { NONE.to_owned() } else { words.join(",") }
+}
+
+/// Returns `None` where any of it is not understood: a checkpoint that is not listed counts as absent.
+fn of_list(text: &str) -> Option<Checkpoints> {
+    let mut checkpoints = Checkpoints::default();
+    for word in text.split(',') {
+        match word {
+            NONE => {}
+            MORE => checkpoints.has_older = true,
+            _ => {
+                let mut words = word.split(' ');
+                checkpoints.newest.push(Checkpoint {
+                    at: words.next()?.parse().ok()?,
+                    redo: words.next()?.parse().ok()?,
+                    timeline: words.next()?.parse().ok()?,
+                    time: DateTime::from_timestamp(words.next()?.parse().ok()?, 0)?,
+                });
+            }
+        }
+    }
+    Some(checkpoints)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn checkpoint(number: u64) -> Checkpoint {
+        Checkpoint {
+            at: Lsn(number << 24 | 0x60),
+            redo: Lsn(number << 24 | 0x28),
+            timeline: Timeline::FIRST,
+            time: "2026-11-20T12:00:00Z".parse().unwrap(),
+        }
+    }
 
     #[test]
     fn tags_are_read_back_as_they_were_written() {
@@ -173,6 +236,8 @@ mod tests {
             newest_commit: Some("2026-11-20T11:59:59.5Z".parse().unwrap()),
             notable: Some(Notable { tablespace: true, parameters: true, ..Notable::default() }),
             damaged: Some("0/3000060".parse().unwrap()),
+            minimal: Some("0/3000080".parse().unwrap()),
+            checkpoints: Some(Checkpoints { newest: vec![checkpoint(1), checkpoint(2)], has_older: true }),
             parent: Some(Ancestor { timeline: Timeline::FIRST, until: "0/3000060".parse().unwrap() }),
         };
         let bare = SegmentTags {
@@ -182,14 +247,24 @@ mod tests {
             newest_commit: None,
             notable: None,
             damaged: None,
+            minimal: None,
+            checkpoints: None,
             parent: None,
             ..full.clone()
         };
-        let none = SegmentTags { notable: Some(Notable::default()), ..bare.clone() };
+        let none = SegmentTags {
+            notable: Some(Notable::default()),
+            checkpoints: Some(Checkpoints::default()),
+            ..bare.clone()
+        };
         for tags in [full, bare, none] {
             assert_eq!(SegmentTags::from_metadata(&tags.to_metadata()), Some(tags));
         }
         assert_eq!(SegmentTags::from_metadata(&BTreeMap::new()), None);
+        // What is not understood is not taken for none.
+        for text in ["0/3000060", "0/3000060 0/3000028 1 soon", ""] {
+            assert_eq!(of_list(text), None, "{text}");
+        }
     }
 
     #[test]
@@ -204,6 +279,8 @@ mod tests {
             newest_commit,
             notable: None,
             damaged: None,
+            minimal: None,
+            checkpoints: None,
             parent: None,
         };
         let received =
@@ -214,5 +291,10 @@ mod tests {
         assert_eq!(tags(false, None).complete_until(), None);
         let damaged = SegmentTags { damaged: Some(Lsn(1)), ..tags(true, commit) };
         assert_eq!(damaged.complete_until(), commit);
+        let minimal = SegmentTags { minimal: Some(Lsn(1)), ..tags(true, commit) };
+        assert_eq!(minimal.complete_until(), commit);
+        assert_eq!(minimal.fault(), Some((Lsn(1), WalFault::Minimal)));
+        let both = SegmentTags { damaged: Some(Lsn(2)), ..minimal };
+        assert_eq!(both.fault(), Some((Lsn(1), WalFault::Minimal)));
     }
 }

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde::Serialize;
 
@@ -88,15 +89,42 @@ pub enum ReplayEnd {
     NoHistory(Timeline),
     /// The timeline forked before the position, or from another timeline.
     NotAChild(Timeline),
-    /// The WAL was damaged before it was archived, and later WAL exists.
+    /// The WAL was damaged before it was archived, or written with `wal_level = minimal`, and later WAL exists.
     Damaged(DamagedWal),
 }
 
-/// Where recovery ends early: no record from `at` on is readable.
+/// Where recovery ends early: no record from `at` on is replayed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DamagedWal {
     pub segment: Segment,
     pub at: Lsn,
+    pub fault: WalFault,
+}
+
+/// Why records are not replayed, although they are archived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WalFault {
+    /// They are not readable.
+    Damaged,
+    /// They were written with `wal_level = minimal`: changes are missing from them, and PostgreSQL refuses to
+    /// replay them.
+    Minimal,
+}
+
+impl fmt::Display for DamagedWal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { segment, at, fault } = self;
+        match fault {
+            WalFault::Damaged => write!(f, "segment {segment} is damaged at {at}"),
+            WalFault::Minimal => {
+                write!(
+                    f,
+                    "segment {segment} has WAL of `wal_level = minimal` from {at} on, which no server replays"
+                )
+            }
+        }
+    }
 }
 
 impl ReplayRange {
@@ -139,7 +167,11 @@ impl ReplayRange {
 
     /// Truncates it to the intact WAL.
     pub fn until_damage(mut self, damaged: DamagedWal) -> Self {
-        let DamagedWal { segment, at } = damaged;
+        let DamagedWal { segment, at, .. } = damaged;
+        if self.pieces.as_ref().is_some_and(|(of, _)| *of == segment) {
+            let end = ReplayPosition { timeline: segment.timeline, lsn: at };
+            return Self { end, stop: ReplayEnd::Damaged(damaged), ..self };
+        }
         let number = segment.number(self.size);
         let Some((n, number)) = self.stretches.iter().position(|stretch| stretch.has(segment)).zip(number)
         else {
@@ -157,6 +189,13 @@ impl ReplayRange {
         let lsn = if has_records { at } else { begin };
         let end = ReplayPosition { timeline: segment.timeline, lsn };
         Self { end, pieces: None, stop: ReplayEnd::Damaged(damaged), ..self }
+    }
+
+    /// Returns the segment from which the WAL at a position is replayed.
+    pub fn segment_holding(&self, lsn: Lsn) -> Option<Segment> {
+        let number = self.size.number_of(lsn);
+        let pieces = self.pieces.iter().map(|(segment, _)| *segment);
+        pieces.chain(self.backwards()).find(|segment| segment.number(self.size) == Some(number))
     }
 
     /// Returns the number of complete segments.
@@ -525,7 +564,11 @@ mod tests {
         let reach = held.reach(at(1, lsn(3, 100)), TimelineTarget::Latest);
         let until = |number: u64, offset: u64| {
             let segment = Segment::new(timeline(1), number, SIZE);
-            let cut = reach.clone().until_damage(DamagedWal { segment, at: lsn(number, offset) });
+            let cut = reach.clone().until_damage(DamagedWal {
+                segment,
+                at: lsn(number, offset),
+                fault: WalFault::Damaged,
+            });
             (cut.end.lsn, cut.segments(), cut.remaining_in().and_then(|segment| segment.number(SIZE)))
         };
         assert_eq!(until(6, 96), (lsn(6, 96), 4, Some(6)));

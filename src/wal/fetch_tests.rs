@@ -35,6 +35,8 @@ impl Kept {
                 newest_commit: None,
                 notable: None,
                 damaged: is_damaged.then_some(Lsn(3 * SIZE + 9000)),
+                minimal: None,
+                checkpoints: None,
                 parent: None,
             };
             let options = PutOptions { metadata: tags.to_metadata(), ..PutOptions::absent() };

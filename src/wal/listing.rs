@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::archive::SUFFIXES;
 use super::cluster::{self, ClusterError};
-use super::{Archive, ReplayRange, SegmentTags, WalInventory};
+use super::{Archive, ReplayRange, SegmentTags, WalFault, WalInventory};
 use crate::model::{Ancestor, Encoding, History, Lsn, Segment, Timeline, WalName};
 use crate::pipeline::{Identities, unseal};
 use crate::repository::layout;
@@ -147,18 +147,18 @@ pub async fn tags(
     Ok(None)
 }
 
-/// Returns where each of the segments was damaged before it was archived, by its metadata; `None`: nowhere.
+/// Returns where recovery ends in each of the segments, and why, by its metadata; `None`: nowhere.
 pub async fn damage(
     store: &dyn Store,
     archive: &Archive,
     segments: &[Segment],
-) -> Result<Vec<(Segment, Option<Lsn>)>, StoreError> {
+) -> Result<Vec<(Segment, Option<(Lsn, WalFault)>)>, StoreError> {
     let mut found = Vec::with_capacity(segments.len());
     for some in segments.chunks(AT_ONCE) {
         let asked = some.iter().map(|segment| tags(store, archive, WalName::Segment(*segment)));
         let tags = try_join_all(asked).await?;
         found.extend(
-            some.iter().zip(tags).map(|(segment, tags)| (*segment, tags.and_then(|tags| tags.damaged))),
+            some.iter().zip(tags).map(|(segment, tags)| (*segment, tags.and_then(|tags| tags.fault()))),
         );
     }
     Ok(found)

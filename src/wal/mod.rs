@@ -26,6 +26,7 @@ mod memory;
 mod multipart;
 mod partial_segment;
 mod prefetch;
+mod provenance;
 mod push;
 mod push_rejection;
 pub mod relay;
@@ -47,7 +48,8 @@ pub(crate) use crate::wal::archiver::server_host::is_this_host;
 pub use crate::wal::archiver::stall::Stall;
 pub use archive::{Archive, SegmentTags};
 pub use coverage::{
-    DamagedWal, Gap, ReplayEnd, ReplayPosition, ReplayRange, SegmentRange, TimelineTarget, WalInventory,
+    DamagedWal, Gap, ReplayEnd, ReplayPosition, ReplayRange, SegmentRange, TimelineTarget, WalFault,
+    WalInventory,
 };
 pub use decode::Unusable;
 pub use fetch::{FetchError, Fetched, Fetcher};
@@ -55,6 +57,7 @@ pub use flush_history::LsnTimeline;
 pub use idle_server::complete_until_by_server;
 pub use listing::{CommitTimes, ListError, all_listed, damage, holdings, modified, moment, tags};
 pub use memory::Memory;
+pub use provenance::{OtherHistory, Provenance, UnknownProvenance, checkpoint_segment};
 pub use push::{BacklogResult, PushError, PushResult, Pusher, SeenSegments};
 pub use required::{MissingRequiredWal, first_segment};
 pub use segment_check::{CheckedSegment, check_segment};

@@ -12,7 +12,9 @@ use super::archive::WHILE_WRITTEN;
 use super::cluster::{self, ClusterError};
 use super::multipart;
 use super::push_rejection::PushRejection;
-use super::{Archive, Backlog, FileError, LsnTimeline, Memory, SealedFile, SegmentTags, WalFile, WalOrigin};
+use super::{
+    Archive, Backlog, FileError, LsnTimeline, Memory, SealedFile, SegmentTags, WalFault, WalFile, WalOrigin,
+};
 use crate::model::{Digest, Lsn, RepositoryName, SourceName, SystemIdentifier, SystemName, WalName};
 use crate::pipeline::Recipe;
 use crate::platform::{CancellationToken, Clock};
@@ -133,8 +135,8 @@ pub struct PushResult {
     pub stood: Vec<RepositoryName>,
     /// Optional repositories that do not have it.
     pub behind: Vec<Unavailable>,
-    /// Where its WAL is damaged, if it was read by this call.
-    pub damaged: Option<Lsn>,
+    /// Where recovery ends in it, and why, if it was read by this call.
+    pub fault: Option<(Lsn, WalFault)>,
 }
 
 /// The result of archiving the backlog.
@@ -144,8 +146,8 @@ pub struct BacklogResult {
     pub archived: usize,
     /// Why others failed; PostgreSQL will call for them again.
     pub failed: Vec<PushError>,
-    /// Segments whose WAL is damaged, and where.
-    pub damaged: Vec<(WalName, Lsn)>,
+    /// Segments in which recovery ends, where, and why.
+    pub faults: Vec<(WalName, Lsn, WalFault)>,
 }
 
 impl Pusher {
@@ -234,7 +236,7 @@ impl Pusher {
             match running.join_next().await {
                 Some(Ok(Ok(pushed))) => {
                     drained.archived += 1;
-                    drained.damaged.extend(pushed.damaged.map(|at| (pushed.name, at)));
+                    drained.faults.extend(pushed.fault.map(|(at, fault)| (pushed.name, at, fault)));
                 }
                 Some(Ok(Err(error))) => drained.failed.push(error),
                 Some(Err(error)) => drained.failed.push(PushError::Worker(error)),
@@ -365,7 +367,7 @@ impl Pusher {
         let (name, tags) = prepared.name_and_tags_mut();
         let until =
             self.horizon.as_ref().and_then(|horizon| horizon.complete_until(name, whose.segment_size));
-        ledger.damaged = tags.damaged;
+        ledger.fault = tags.fault();
         tags.known_until = until.map(|until| until - WHILE_WRITTEN);
         let put = async |repository: &Repository| self.put(repository, archive, &prepared).await;
         let outcomes = join_all(wanting.iter().zip(asked).map(async |(repository, asked)| {
@@ -459,7 +461,7 @@ impl Pusher {
     }
 
     fn settle(&self, name: WalName, whose: WalOrigin, ledger: PushProgress) -> Result<PushResult, PushError> {
-        let PushProgress { stored, stood, lost, damaged } = ledger;
+        let PushProgress { stored, stood, lost, fault } = ledger;
         let (behind, lost): (Vec<_>, Vec<_>) =
             lost.into_iter().partition(|lost| self.optional_repositories.contains(&lost.name));
         let held: Vec<_> = stored.iter().chain(&stood).cloned().collect();
@@ -468,7 +470,7 @@ impl Pusher {
             let lost = lost.into_iter().chain(behind).collect();
             return Err(PushError::NotEverywhere { name, held, lost });
         }
-        Ok(PushResult { name, whose, stored, stood, behind, damaged })
+        Ok(PushResult { name, whose, stored, stood, behind, fault })
     }
 }
 
@@ -477,7 +479,7 @@ struct PushProgress {
     stored: Vec<RepositoryName>,
     stood: Vec<RepositoryName>,
     lost: Vec<Unavailable>,
-    damaged: Option<Lsn>,
+    fault: Option<(Lsn, WalFault)>,
 }
 
 enum UploadRequest {
@@ -488,7 +490,7 @@ enum UploadRequest {
 
 impl PushProgress {
     fn new(repositories: &Repositories) -> Self {
-        Self { stored: vec![], stood: vec![], lost: repositories.lost_to_writers(), damaged: None }
+        Self { stored: vec![], stood: vec![], lost: repositories.lost_to_writers(), fault: None }
     }
 
     fn enter(&mut self, repository: &Repository, outcome: Result<UploadRequest, PushRejection>) {

@@ -269,6 +269,8 @@ impl<'f> SourceReader<'f> {
             newest_commit: self.commits.as_ref().and_then(CommitScan::newest),
             notable: self.commits.as_ref().map(CommitScan::notable),
             damaged: self.commits.as_ref().and_then(CommitScan::damaged),
+            minimal: self.commits.as_ref().and_then(CommitScan::minimal),
+            checkpoints: self.commits.as_ref().and_then(CommitScan::checkpoints).cloned(),
             parent: parent(self.of, &self.text)?,
         })
     }

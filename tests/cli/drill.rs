@@ -98,6 +98,24 @@ async fn drills_are_listed_with_what_a_recovery_would_take() -> Outcome<()> {
 }
 
 #[tokio::test]
+async fn status_warns_of_a_recovery_that_comes_near_its_objective() -> Outcome<()> {
+    let shop = Shop::new().await?;
+    shop.system.append(&MONTHLY.replace("schedule = \"0 5 1 * *\"\n", ""))?;
+    shop.backup(2, &["primary", "west"]).await?;
+    three(&shop).await?;
+    let far = shop.system.expect(0, &["status"]).await?;
+    assert!(!far.stderr.contains("A recovery today would take"), "{far:?}");
+    // By the drills it takes 2h 10m.
+    shop.system.rewrite("rto = \"4h\"", "rto = \"150m\"")?;
+    shop.system.expect(0, &["status"]).await?.says("of the objective of 2h 30m")?;
+    let document = shop.json(0, &["status"]).await?;
+    assert_eq!(document["forecasts"][0]["forecast"]["standing"], "near", "{document:#}");
+    shop.system.rewrite("rto = \"150m\"", "rto = \"2h\"")?;
+    shop.system.expect(0, &["status"]).await?.says("The objective is missed now.")?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_drill_that_was_not_run_is_overdue() -> Outcome<()> {
     let shop = shop().await?;
     write(&shop, &["primary", "west"], [drills::at(days_ago(70), None, 100)?]).await?;
@@ -265,6 +283,28 @@ async fn several_systems_are_in_one_report() -> Outcome<()> {
         "Of 4 drills that were due in January to February 2026: 2 passed in time, 1 passed late, 1 missed.",
     )?;
     report.says("2 systems")?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_drill_that_was_due_before_the_first_backup_is_not_missed() -> Outcome<()> {
+    use drctl::model::{Outcome as Ended, RunId};
+    use drctl::repository::journal::{Detail, JournalRecord};
+    use drctl::store::PutOptions;
+
+    let shop = shop().await?;
+    let report = ["drill", "report", "--from", "2026-01", "--through", "2026-03"];
+    shop.system.expect(0, &report).await?.says("3 missed")?;
+    let begun = time("2026-02-10T01:00:00Z")?;
+    let backups = vec!["20260210T010000Z-database-logical-2222".parse()?];
+    let detail = Detail { backups, ..Detail::default() };
+    let run =
+        JournalRecord::new(&RunId::new(begun, 3), "backup", (begun, begun), "a", Ended::Succeeded, detail);
+    let key = layout::journal_record(&"shop".parse()?, &run.run);
+    shop.store("west").put(&key, serde_json::to_vec(&run)?.into(), &PutOptions::absent()).await?;
+    let said = shop.system.expect(0, &report).await?;
+    said.says("Of 1 drill that were due in January to March 2026: 1 missed.")?;
+    said.says("2 times of the schedule came before the first backup")?;
     Ok(())
 }
 

@@ -16,6 +16,7 @@ mod repositories;
 mod restore;
 mod runbook;
 mod sandbox;
+mod schedule;
 mod shop;
 mod status;
 mod verify;

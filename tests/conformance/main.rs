@@ -13,4 +13,5 @@ mod in_process;
 mod leases;
 mod memory;
 mod probes;
+mod protection;
 mod suite;

@@ -95,10 +95,17 @@ async fn a_checksum_that_is_refused_is_named_with_one_that_is_not() -> Outcome<(
 
 /// Overwrites although asked not to, as some S3 servers do.
 #[derive(Debug)]
-struct Careless(Arc<dyn Store>);
+pub(crate) struct Careless(Arc<dyn Store>);
 
+impl Careless {
+    pub(crate) fn of(store: S3Store) -> Self {
+        Self(Arc::new(store))
+    }
+}
+
+/// Nor does it keep what it said it locked.
 fn careless(options: &PutOptions) -> PutOptions {
-    PutOptions { precondition: Precondition::None, ..options.clone() }
+    PutOptions { precondition: Precondition::None, lock: None, ..options.clone() }
 }
 
 #[async_trait]
@@ -154,6 +161,9 @@ impl StoreAdmin for Careless {
     }
     async fn set_legal_hold(&self, key: &str, is_held: bool) -> Result<(), StoreError> {
         require_admin(&*self.0)?.set_legal_hold(key, is_held).await
+    }
+    async fn delete_version(&self, key: &str, version: &str) -> Result<(), StoreError> {
+        require_admin(&*self.0)?.delete_version(key, version).await
     }
     /// And compares nothing.
     fn checksums(&self) -> Vec<ChecksumSupport> {

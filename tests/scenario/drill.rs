@@ -85,7 +85,8 @@ async fn a_dump_comes_back_from_the_copy_and_the_evidence_is_chained_in_every_re
     is(&first, "pass", "", "");
     assert_eq!(first["sample"]["repository"], "west", "{first:#}");
     assert_eq!(first["environment"]["isolation"], "network namespace", "{first:#}");
-    assert_eq!(first["results"]["checks"].as_array().map(Vec::len), Some(2), "{first:#}");
+    assert_eq!(first["results"]["checks"].as_array().map(Vec::len), Some(3), "{first:#}");
+    assert_eq!(check_of(&first, "amcheck")["outcome"], "pass", "{first:#}");
     let rto = first["results"]["rto_seconds"].as_f64().ok_or("no RTO")?;
     assert!((900.0..1000.0).contains(&rto), "the allowances are part of it: {rto}");
     let rpo = first["results"]["rpo_seconds"].as_f64().ok_or("no RPO")?;
@@ -268,6 +269,7 @@ async fn a_cluster_comes_back_by_wal_without_a_network_and_production_hears_noth
     is(&record, "pass", "", "");
     assert_eq!(record["sample"]["kind"], "base", "{record:#}");
     assert_eq!(record["environment"]["isolation"], "network namespace", "{record:#}");
+    assert_eq!(check_of(&record, "amcheck")["outcome"], "pass", "{record:#}");
     let record = as_server(&archiving, 0, &["--scenario", "region-loss"]).await?;
     assert_eq!(record["sample"]["repository"], "west", "{record:#}");
 
@@ -278,6 +280,25 @@ async fn a_cluster_comes_back_by_wal_without_a_network_and_production_hears_noth
     is(&record, "fail", "backup", "check-failed");
     let connected = publisher.log_tail().matches("START_REPLICATION").count();
     assert!(connected <= before, "{}", publisher.log_tail());
+
+    // An index that does not have what its table has.
+    cluster
+        .execute(
+            "postgres",
+            &[
+                "CREATE FUNCTION shown(bigint) RETURNS bigint IMMUTABLE LANGUAGE sql AS 'SELECT $1'",
+                "CREATE INDEX spoiled ON ledger (shown(n))",
+                "CREATE OR REPLACE FUNCTION shown(bigint) RETURNS bigint IMMUTABLE LANGUAGE sql AS 'SELECT $1 + 1'",
+            ],
+        )
+        .await?;
+    archiving.write(1).await?;
+    archiving.settle().await?;
+    let record = as_server(&archiving, 20, &["--scenario", "newest"]).await?;
+    is(&record, "fail", "backup", "check-failed");
+    assert_eq!(check_of(&record, "amcheck")["outcome"], "fail", "{record:#}");
+    assert!(!record.to_string().contains("spoiled"), "{record:#}");
+    cluster.execute("postgres", &["DROP INDEX spoiled"]).await?;
 
     // The copy lacks segments that the primary has: what is restored comes from the copy alone.
     let moment = crate::recovery::now(&archiving).await?.to_rfc3339();
@@ -293,6 +314,11 @@ async fn a_cluster_comes_back_by_wal_without_a_network_and_production_hears_noth
     is(&record, "pass", "", "");
     assert_eq!(record["sample"]["repository"], "primary", "{record:#}");
     Ok(())
+}
+
+fn check_of(record: &Value, name: &str) -> Value {
+    let checks = record["results"]["checks"].as_array().cloned().unwrap_or_default();
+    checks.into_iter().find(|check| check["check"] == name).unwrap_or_default()
 }
 
 async fn as_server(archiving: &Archiving, code: i32, options: &[&str]) -> Outcome<Value> {
@@ -442,6 +468,7 @@ async fn the_drills_of_the_reference_policies_pass_as_they_are_written() -> Outc
         "insightshop",
         "personal-assistant-tdah",
     ];
+    let (mut systems, mut copies) = (Vec::new(), Vec::new());
     for (number, policy) in policies.iter().enumerate() {
         let drill = drill_of(policy)?;
         let table = drill.split("select count(*) from ").nth(1).and_then(|rest| rest.split('"').next());
@@ -453,6 +480,7 @@ async fn the_drills_of_the_reference_policies_pass_as_they_are_written() -> Outc
             .psql(&database, &format!("CREATE TABLE {table} AS SELECT generate_series(1, 9) AS id"))
             .await?;
         let system = System::new(&cluster.url(&database), &TWO)?;
+        system.rewrite("name = \"shop\"", &format!("name = \"{policy}\""))?;
         system.rewrite("[repository.copies.west]", &format!("[repository.copies.{copy}]"))?;
         system.append(&drill)?;
         system.rewrite("file:/etc/drctl/drill.key", &format!("file:{}", system.operational.display()))?;
@@ -462,13 +490,34 @@ async fn the_drills_of_the_reference_policies_pass_as_they_are_written() -> Outc
             &format!("source = \"database\"\ndirectory = \"{}\"", directory.display()),
         )?;
         system.expect(0, &["backup"]).await?;
-        let run = system.expect(0, &["drill", "run", "--scheduled", "--output", "json"]).await?;
-        let record = run.document()?["record"].clone();
-        is(&record, "pass", "", "");
-        assert_eq!(record["sample"]["repository"], copy, "{policy}: {record:#}");
+        systems.push(system);
+        copies.push(copy.to_owned());
+    }
+    // All of them in one command, as a calendar would run it, and on one page.
+    let others: Vec<String> =
+        systems[1..].iter().map(|system| system.policy().to_string_lossy().into_owned()).collect();
+    let also: Vec<&str> = others.iter().flat_map(|path| ["--also", path]).collect();
+    let words = ["drill", "run", "--scheduled", "--output", "json"];
+    let run = systems[0].expect(0, &[&words[..], &also].concat()).await?;
+    let lines = run.stdout.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let records: Vec<Value> =
+        lines.filter(|line| line["kind"] == "drill").map(|line| line["record"].clone()).collect();
+    assert_eq!(records.len(), policies.len(), "{run:#?}");
+    for ((record, policy), copy) in records.iter().zip(policies).zip(&copies) {
+        is(record, "pass", "", "");
+        assert_eq!(record["identity"]["system"], policy, "{record:#}");
+        assert_eq!(record["sample"]["repository"], copy.as_str(), "{policy}: {record:#}");
         assert_eq!(record["identity"]["trigger"], "schedule", "{policy}");
         assert!(record["identity"]["occurrence"].is_string(), "{policy}: {record:#}");
     }
+    let month = (drctl::platform::Clock::now(&drctl::platform::SystemClock) - chrono::TimeDelta::days(31))
+        .format("%Y-%m")
+        .to_string();
+    let page = systems[0].path().join("all.html");
+    let to = page.to_string_lossy();
+    systems[0].expect(0, &[&["drill", "report", "--from", &month, "--to", &to][..], &also].concat()).await?;
+    let page = std::fs::read_to_string(&page)?;
+    assert!(page.contains("5 systems") && policies.iter().all(|policy| page.contains(policy)), "{page}");
     Ok(())
 }
 
@@ -493,6 +542,11 @@ async fn an_instance_of_rds_is_made_checked_and_deleted_again() -> Outcome<()> {
         "source = \"instance\"\n[[",
         "source = \"instance\"\ndanger_unverified_isolation = true\n[[",
     )?;
+
+    // What it would make and cost is shown first, and nothing is made.
+    let plan = ["drill", "run", "--scenario", "rds-snapshot", "--plan", "-i", &identity];
+    board.system.expect(0, &plan).await?.says("drctl-drill-")?;
+    assert_eq!(instances(), before);
 
     let record = run(0, "rds-snapshot").await?;
     is(&record, "pass", "", "");

@@ -141,3 +141,41 @@ async fn what_root_restores_for_another_user_starts_with_its_tablespaces() -> Ou
     assert_eq!((beside.uid(), beside.mode() & 0o777), (user, 0o700));
     Ok(())
 }
+
+/// From PostgreSQL 17 on a trigger may run whenever somebody logs in. Its indexes were sorted by another version of a
+/// library than this host has.
+#[tokio::test(flavor = "multi_thread")]
+async fn checks_of_a_restored_copy_run_no_trigger_and_see_what_is_sorted_otherwise() -> Outcome<()> {
+    let archiving = Archiving::start(&TWO, "", options(17)).await?;
+    archiving.base("")?;
+    archiving.system.append(
+        "[drill]\nsource = \"database\"\n[[drill.checks]]\nname = \"rows\"\nsql = \"SELECT count(*) FROM ledger\"\nat_least = 1",
+    )?;
+    let cluster = &archiving.cluster;
+    Ledger::create(cluster).await?;
+    let trigger = "CREATE TABLE logins (at timestamptz DEFAULT clock_timestamp(), by text);
+        CREATE FUNCTION note_login() RETURNS event_trigger LANGUAGE plpgsql AS $$
+          BEGIN INSERT INTO public.logins (by) VALUES (current_setting('application_name')); END $$;
+        CREATE EVENT TRIGGER note_login ON login EXECUTE FUNCTION note_login();
+        ALTER EVENT TRIGGER note_login ENABLE ALWAYS;";
+    cluster.psql("postgres", trigger).await?;
+    let sorted = "CREATE COLLATION other (provider = icu, locale = 'de');
+        CREATE TABLE sorted (t text COLLATE other PRIMARY KEY);
+        SET allow_system_table_mods = on;
+        UPDATE pg_collation SET collversion = '0' WHERE collname = 'other';";
+    cluster.psql("postgres", sorted).await?;
+    archiving.backup(0, &[]).await?;
+    archiving.settle().await?;
+    let run = archiving.recover("copy", &["--latest", "--start", "--output", "json"]).await?;
+    assert_eq!(run.code, Some(22), "{run:#?}");
+    let restored = Restored::of(archiving.system.path().join("copy"), run.document()?)?;
+    run.says("sorted with version 0 of a collation")?.says("REINDEX DATABASE")?;
+    assert!(restored.report["checks"].to_string().contains("rows"), "{:#}", restored.report);
+    let since = "SELECT count(*) FROM logins WHERE at > pg_postmaster_start_time() AND by";
+    assert_eq!(restored.text(&format!("{since} LIKE 'drctl%'")).await?, "0");
+    // Those of the application run again.
+    assert_ne!(restored.text(&format!("{since} NOT LIKE 'drctl%'")).await?, "0");
+    let auto = std::fs::read_to_string(restored.to.join("postgresql.auto.conf"))?;
+    assert!(!auto.contains("event_triggers"), "{auto}");
+    Ok(())
+}

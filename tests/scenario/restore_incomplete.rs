@@ -122,3 +122,53 @@ async fn what_loads_whole_gets_its_own_name_with_continue_too() -> Outcome<()> {
     assert_eq!(databases(&cluster).await?, "new1 new2 wrong_incomplete");
     Ok(())
 }
+
+#[tokio::test]
+async fn a_view_over_a_server_that_is_away_stays_empty_and_takes_nothing_along() -> Outcome<()> {
+    let cluster = Cluster::start(15).await?;
+    let port = cluster.port();
+    let script = format!(
+        "CREATE TABLE orders (id int PRIMARY KEY);
+        INSERT INTO orders SELECT g FROM generate_series(1, 1000) g;
+        CREATE EXTENSION postgres_fdw;
+        CREATE SERVER away FOREIGN DATA WRAPPER postgres_fdw
+            OPTIONS (host '127.0.0.1', port '{port}', dbname 'origin');
+        CREATE USER MAPPING FOR PUBLIC SERVER away OPTIONS (user 'postgres');
+        CREATE FOREIGN TABLE far (id int) SERVER away OPTIONS (table_name 'orders');
+        CREATE MATERIALIZED VIEW mirror AS SELECT id FROM far;
+        CREATE UNIQUE INDEX ON mirror (id);
+        CREATE MATERIALIZED VIEW summary AS SELECT count(*) FROM mirror;
+        CREATE MATERIALIZED VIEW near AS SELECT id FROM orders;
+        ALTER SERVER away OPTIONS (SET port '1');"
+    );
+    let system = origin(&cluster, &script, &[Place::Directory]).await?;
+    system.expect(0, &["backup"]).await?;
+    let planned = system.restore(0, &["--to", "new", "--jobs", "2", "--plan"]).await?;
+    planned.says("filled by their queries")?.says("public.mirror")?;
+    let run = system.restore(22, &["--to", "new", "--jobs", "2"]).await?;
+    run.says("materialised view public.mirror is not filled")?;
+    run.says(r#"`REFRESH MATERIALIZED VIEW "public"."summary"` does it once that is there"#)?;
+    assert_eq!(databases(&cluster).await?, "new");
+    let counted = "SELECT (SELECT count(*) FROM orders) || ' ' || (SELECT count(*) FROM near)";
+    assert_eq!(cluster.text("new", counted).await?, "1000 1000");
+    let there = format!("ALTER SERVER away OPTIONS (SET port '{port}')");
+    let refresh =
+        [r#"REFRESH MATERIALIZED VIEW "public"."mirror""#, r#"REFRESH MATERIALIZED VIEW "public"."summary""#];
+    cluster.execute("new", &[&there, refresh[0], refresh[1]]).await?;
+    assert_eq!(cluster.text("new", "SELECT count FROM summary").await?, "1000");
+
+    // What is wrong with a view itself is still everything or nothing.
+    let broken = [
+        "ALTER TABLE orders ADD d int DEFAULT 1",
+        "CREATE MATERIALIZED VIEW odd AS SELECT 1 / d FROM orders",
+        "UPDATE orders SET d = 0 WHERE id = 7",
+    ];
+    cluster.execute("origin", &broken).await?;
+    system.expect(0, &["backup"]).await?;
+    system
+        .restore(1, &["--to", "other", "--jobs", "2"])
+        .await?
+        .says("division by zero")?
+        .says("was dropped")?;
+    Ok(())
+}

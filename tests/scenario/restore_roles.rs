@@ -53,6 +53,7 @@ const NAMES: &str = r#"
     CREATE ROLE replication LOGIN REPLICATION PASSWORD 'NOSUPERUSER'; CREATE ROLE granted; CREATE ROLE password LOGIN;
     CREATE ROLE superuser CREATEDB BYPASSRLS; CREATE ROLE "in" CREATEROLE; CREATE ROLE "a ""b"" 'c'; \" LOGIN;
     CREATE ROLE """quoted"""; CREATE ROLE tablespace; CREATE ROLE parameter;
+    CREATE ROLE U&"line\000Abreak";
     ALTER ROLE "in" SET search_path TO 'x', "y z"; ALTER ROLE "a ""b"" 'c'; \" SET application_name TO 'it''s; \';
     ALTER ROLE granted SET log_statement TO 'ddl'; ALTER ROLE password IN DATABASE origin SET work_mem TO '7MB';
     COMMENT ON ROLE """quoted""" IS E'; \' -- "';
@@ -76,13 +77,16 @@ async fn roles_of_any_name_come_back_as_they_were_and_what_is_lost_is_said() -> 
     cluster.execute("postgres", &["CREATE DATABASE origin"]).await?;
     cluster.psql("origin", NAMES).await?;
     let script = r#"CREATE TABLE t (a int) TABLESPACE "fa st"; ALTER TABLE t OWNER TO password;
-        GRANT SELECT ON t TO """quoted""", replication; ALTER DATABASE origin OWNER TO password;"#;
+        GRANT SELECT ON t TO """quoted""", replication, U&"line\000Abreak"; ALTER DATABASE origin OWNER TO password;"#;
     cluster.psql("origin", script).await?;
     let system = System::new(&cluster.url("origin"), &[Place::Directory])?;
     system.append(&format!("tools = \"{}\"", cluster.programs().display()))?;
     system.expect(0, &["backup"]).await?;
 
     let without = ["--globals", "--no-tablespaces", "--to"];
+    // A name is no line of its own.
+    let planned = restore(&system, 0, &[&without[..], &[&target.url("new"), "--plan"]].concat()).await?;
+    assert!(planned.stdout.contains(r"role line\nbreak"), "{planned:?}");
     restore(&system, 0, &[&without[..], &[&target.url("new")]].concat()).await?;
     let missing = |line: &String| line.contains("IN DATABASE");
     let (mut before, mut after) = (globals(&cluster)?, globals(&target)?);

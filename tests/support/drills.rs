@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use drctl::drill::evidence::{self, DrillHistory};
 use drctl::drill::{DrillRecord, Trigger};
-use drctl::model::{RunId, SystemName};
+use drctl::model::{Cause, Judgement, RunId, SystemName};
 use drctl::repository::{Repositories, Repository};
 
 use super::Outcome;
@@ -46,8 +46,8 @@ pub(crate) fn at(
 
 /// Makes it a drill whose backup did not load.
 pub(crate) fn failed(mut record: DrillRecord) -> DrillRecord {
-    record.verdict.outcome = "fail".to_owned();
-    record.verdict.cause = Some("backup".to_owned());
+    record.verdict.outcome = Judgement::Fail;
+    record.verdict.cause = Some(Cause::Backup);
     record.verdict.code = Some("not-loaded".to_owned());
     record.verdict.sentence = "The newest backup in west does not load: table orders is damaged.".to_owned();
     record.results.rto_seconds = None;

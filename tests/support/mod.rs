@@ -27,6 +27,7 @@ pub(crate) mod scratch;
 pub(crate) mod secrets_manager;
 pub(crate) mod shop;
 pub(crate) mod sink;
+pub(crate) mod slow_proxy;
 pub(crate) mod stores;
 pub(crate) mod system;
 pub(crate) mod usage;

@@ -117,6 +117,18 @@ impl Moto {
         aws_sdk_backup::Client::from_conf(config.build())
     }
 
+    pub(crate) fn s3(&self) -> aws_sdk_s3::Client {
+        use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
+        let config = aws_sdk_s3::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::new(ACCESS_KEY, "secret", None, None, "test"))
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .force_path_style(true)
+            .endpoint_url(self.url());
+        aws_sdk_s3::Client::from_conf(config.build())
+    }
+
     /// The subnets of the default VPC, which it has in every region.
     pub(crate) async fn subnets(&self, region: &str) -> Outcome<Vec<String>> {
         let form = "application/x-www-form-urlencoded";

@@ -1,7 +1,5 @@
 //! What the verbs begin with: the records of the drills in every repository, put together.
 
-use std::collections::BTreeSet;
-
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
@@ -11,7 +9,7 @@ use crate::cli::catalog_view::{brought_up, recall, warn_lost};
 use crate::cli::error::CommandError;
 use crate::cli::exit::Exit;
 use crate::drill::evidence::{self, StoredDrill, StoredDrills};
-use crate::drill::forecast::{DrillPath, Forecast, forecast};
+use crate::drill::forecast::{DrillPath, Forecast, forecast, forecasts};
 use crate::drill::integrity::{Evidence, JournaledDrill, RepositoryDrills, combine};
 use crate::drill::population::{DrillSchedule, Overdue, overdue};
 use crate::drill::{Acknowledgement, DrillRecord};
@@ -29,6 +27,8 @@ pub(super) struct DrillView {
     read: Vec<RepositoryDrills>,
     /// The repositories that were not read, and why.
     pub(super) unread: Vec<(RepositoryName, String)>,
+    /// When the drilled source was first backed up, as far as is known.
+    pub(super) first_backup: Option<DateTime<Utc>>,
 }
 
 impl DrillView {
@@ -48,9 +48,10 @@ impl DrillView {
             Ok(journal) => journal,
             Err(error) => {
                 context.output.warn(format!("records that were removed may go unnoticed: {error}"));
-                vec![]
+                (vec![], None)
             }
         };
+        let (journal, first_backup) = journal;
         let mut read = Vec::new();
         for repository in repositories.iter() {
             let name = repository.name.clone();
@@ -69,7 +70,11 @@ impl DrillView {
         for damage in &evidence.damage {
             context.output.warn(damage.to_string());
         }
-        Self { policy, repositories, evidence, read, unread }
+        // What was restored had been backed up.
+        let restored =
+            evidence.history.drills.iter().filter_map(|drill| drill.record.sample.recovery_point).min();
+        let first_backup = first_backup.map(|first| restored.map_or(first, |restored| first.min(restored)));
+        Self { policy, repositories, evidence, read, unread, first_backup }
     }
 
     /// Returns the drills, the oldest first.
@@ -93,7 +98,7 @@ impl DrillView {
     }
 
     pub(super) fn overdue(&self, now: DateTime<Utc>) -> Option<Overdue> {
-        overdue(&self.schedule()?, &self.evidence.history, now)
+        overdue(&self.schedule()?, &self.evidence.history, self.first_backup, now)
     }
 
     /// Finds the drill with this id or prefix; the newest where none is given.
@@ -158,8 +163,8 @@ impl DrillView {
 
     /// Returns the forecast of every path that drills took, by the policy's objective.
     pub(super) fn forecasts(&self, now: DateTime<Utc>) -> Vec<(DrillPath, Forecast)> {
-        let paths: BTreeSet<DrillPath> = self.sound().filter_map(DrillPath::of).collect();
-        paths.into_iter().map(|path| (path.clone(), self.forecast(&path, now))).collect()
+        let records: Vec<&DrillRecord> = self.sound().collect();
+        forecasts(&records, self.policy.objectives.rto.as_secs_f64(), now)
     }
 
     fn forecast(&self, path: &DrillPath, now: DateTime<Utc>) -> Forecast {
@@ -212,17 +217,22 @@ impl DrillView {
     }
 }
 
-/// Returns the records of drills that the journal names: the catalog's, and what is new in the repositories.
+/// Returns the records of drills that the journal names, the catalog's and what is new in the repositories, and when the
+/// first backup of the drilled source was taken.
 async fn journaled(
     context: &Context,
     policy: &Policy,
     catalog: Option<Catalog>,
     repositories: &Repositories,
-) -> Result<Vec<JournaledDrill>, CommandError> {
+) -> Result<(Vec<JournaledDrill>, Option<DateTime<Utc>>), CommandError> {
     let (catalog, _) = brought_up(context, policy, catalog, repositories).await?;
     let runs = catalog.drill_runs().await;
+    let first = match &policy.drill {
+        Some(drill) => catalog.first_backup(&drill.source).await,
+        None => Ok(None),
+    };
     catalog.close().await;
-    Ok(runs?.iter().filter_map(JournaledDrill::of).collect())
+    Ok((runs?.iter().filter_map(JournaledDrill::of).collect(), first?))
 }
 
 pub(super) fn id(drill: &StoredDrill) -> &RunId {

@@ -95,10 +95,9 @@ fn show(context: &Context, view: &DrillView, shown: &[&StoredDrill]) {
     let time = |seconds: Option<f64>| Cell::new(seconds.map_or_else(|| "-".to_owned(), lasting)).right();
     for drill in shown {
         let record = &drill.record;
-        let outcome = &record.verdict.outcome;
+        let outcome = record.verdict.outcome;
         let verdict = match view.damage_of(id(drill)).is_empty() {
-            true => Cell::new(plain(outcome_word(outcome)).to_lowercase())
-                .style(tone_style(outcome_tone(outcome))),
+            true => Cell::new(outcome_word(outcome).to_lowercase()).style(tone_style(outcome_tone(outcome))),
             false => Cell::new("record does not hold").style(style::BAD),
         };
         table.row([

@@ -1,11 +1,13 @@
 //! `drctl drill`: runs drills, and shows what they found and whether one is overdue.
 
 mod ack;
+mod drill_request;
 mod known_drills;
 mod lines;
 mod list;
 mod report;
 mod run;
+mod several;
 mod show;
 mod view;
 

@@ -226,6 +226,7 @@ fn system(
         period,
         grace: GRACE_IN_WORDS,
         asked_at: now,
+        first_backup: view.first_backup,
         repositories: view.counts(),
         unread: view.unread.clone(),
     };

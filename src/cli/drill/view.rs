@@ -92,7 +92,7 @@ pub(super) fn record(
         let mut table = TextTable::head(["CHECK", "OUTCOME", "FOUND"].map(Cell::new));
         for check in &record.results.checks {
             let found = check.found.clone().unwrap_or_default();
-            table.row([check.check.clone(), check.outcome.clone(), found].map(Cell::new));
+            table.row([check.check.clone(), check.outcome.to_string(), found].map(Cell::new));
         }
         output.line("");
         table.lines().iter().for_each(|row| output.line(row));

@@ -131,7 +131,7 @@ fn place(place: &RepositoryLocation) -> String {
         }
     }
     if let Some(lock) = &place.object_lock {
-        text.push_str(&format!(", locked for {} ({})", format_duration(lock.retain), lock.mode.as_str()));
+        text.push_str(&format!(", locked {} ({})", lock.retain, lock.mode.as_str()));
     }
     text
 }

@@ -1,4 +1,5 @@
-//! The human-readable plan and report of a restore, for any method.
+//! The human-readable plan and report of a restore, for any method. Names of roles and objects may have line breaks:
+//! each text is shown in one line.
 
 use super::super::output::Output;
 use super::super::style;
@@ -6,7 +7,7 @@ use super::duration::seconds;
 use crate::event::Phase;
 use crate::model::{Judgement, Reason};
 use crate::restore::{PreparedRestore, RestoreReport, Restorer};
-use crate::text::approximate_duration;
+use crate::text::{approximate_duration, visible};
 
 /// The maximum number of reasons shown to a person.
 const REASONS: usize = 200;
@@ -37,7 +38,7 @@ pub(crate) fn show_plan<M: Render>(output: &Output, prepared: &PreparedRestore<'
     rows.insert(at, ("Steps", steps));
     let width = rows.iter().map(|(label, _)| label.len()).max().unwrap_or_default().max(12);
     for (label, text) in rows {
-        let line = format!("{}{label:>width$}{:#} {text}", style::NAME, style::NAME);
+        let line = format!("{}{label:>width$}{:#} {}", style::NAME, style::NAME, visible(&text));
         if is_result { output.line(line) } else { output.note(line) }
     }
 }
@@ -65,7 +66,7 @@ pub(crate) fn show_report<M: Render>(output: &Output, report: &RestoreReport<M::
     lines.iter().for_each(|line| output.line(line));
     for check in &report.checks {
         if check.has_passed() {
-            let found = check.found.as_deref().unwrap_or_default();
+            let found = visible(check.found.as_deref().unwrap_or_default());
             output.line(format!("         check `{}` passed: {found}", check.check));
         }
         show_reasons(output, &check.verdict.reasons);
@@ -79,12 +80,12 @@ pub(crate) fn show_report<M: Render>(output: &Output, report: &RestoreReport<M::
     }
     output.line(format!("{:>16}  {}", "in all", approximate_duration(seconds(report.seconds))));
     for text in &report.left_out {
-        output.warn(format!("not restored: {text}"));
+        output.warn(format!("not restored: {}", visible(text)));
     }
     for text in &report.notes {
-        output.note(format!("{}note:{:#} {text}", style::NAME, style::NAME));
+        output.note(format!("{}note:{:#} {}", style::NAME, style::NAME, visible(text)));
     }
-    M::warnings(report).iter().for_each(|text| output.warn(text));
+    M::warnings(report).iter().for_each(|text| output.warn(visible(text)));
 }
 
 fn show_reasons(output: &Output, reasons: &[Reason]) {
@@ -94,7 +95,7 @@ fn show_reasons(output: &Output, reasons: &[Reason]) {
             "not-loaded" | "different" => "missing or different: ",
             _ => "",
         };
-        output.line(format!("         {what}{}", reason.message));
+        output.line(format!("         {what}{}", visible(&reason.message)));
     }
     if reasons.len() > REASONS {
         let more = reasons.len() - REASONS;

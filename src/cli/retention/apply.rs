@@ -15,7 +15,7 @@ use crate::model::{RunId, SourceName};
 use crate::platform::{CancellationToken, seed};
 use crate::repository::lease::{self, Acquired, Lease};
 use crate::repository::{Repositories, layout};
-use crate::retention::{ApplyParts, ApplyReport, RefusalCode, RefusedSource, execute};
+use crate::retention::{ApplyParts, ApplyReport, LeftAlone, RefusalCode, RefusedSource, execute};
 use crate::run::RunContext;
 use crate::text::{count, error_chain, format_size, format_time};
 
@@ -221,12 +221,24 @@ fn show(output: &Output, report: &ApplyReport) {
             locked.location
         ));
     }
+    for locked in &report.extended {
+        let until = locked.until.map(|until| format!(" until {}", format_time(until))).unwrap_or_default();
+        output.line(format!("{good}locked{good:#} {} in {}{until}", locked.backup, locked.location));
+    }
+    for failed in &report.failed_locks {
+        let (backup, location) = (&failed.backup, &failed.location);
+        output.line(format!("{bad}not locked{bad:#} {backup} in {location} for longer: {}", failed.reason));
+    }
     for failed in &report.failed {
         output.line(format!("{bad}failed{bad:#} {} in {}: {}", failed.what, failed.location, failed.reason));
     }
     for RefusedSource { location, source, refusals } in &report.refused {
         output.line(format!("{source} in {location}: nothing was removed"));
         refusals.iter().for_each(|refusal| show_refusal(output, refusal));
+    }
+    for LeftAlone { what, why, is_in_policy } in &report.left {
+        let named = if *is_in_policy { "" } else { ", which the policy does not name any more" };
+        output.line(format!("left alone: {what}{named}: {why}"));
     }
     for skipped in &report.skipped {
         output.line(format!("{}: nothing was removed", skipped.location));
@@ -257,7 +269,11 @@ fn reasons(report: &ApplyReport) -> Vec<String> {
         .failed
         .iter()
         .map(|failed| format!("{} was not removed from {}: {}", failed.what, failed.location, failed.reason));
-    refused.chain(skipped).chain(failed).collect()
+    let locks = report.failed_locks.iter();
+    let locks = locks.map(|failed| {
+        format!("{} in {} was not locked longer: {}", failed.backup, failed.location, failed.reason)
+    });
+    refused.chain(skipped).chain(failed).chain(locks).collect()
 }
 
 fn exit(report: &ApplyReport) -> Exit {

@@ -3,14 +3,16 @@ use std::collections::BTreeSet;
 use super::calendar;
 use super::view::RetentionView;
 use crate::cli::Context;
+use crate::cli::catalog_view::lock_words;
 use crate::cli::error::CommandError;
 use crate::cli::exit::Exit;
 use crate::cli::output::Output;
 use crate::cli::style;
 use crate::cli::table::{Cell, TextTable};
-use crate::model::{BackupKind, RunId};
+use crate::model::{BackupKind, RepositoryName, RunId, SourceName};
 use crate::platform::seed;
-use crate::retention::{Fate, Leftover, Proof, Refusal, RefusalCode, RetentionPlan, SourcePlan};
+use crate::recoverability::immutability::Immutability;
+use crate::retention::{Fate, LeftAlone, Leftover, Proof, Refusal, RefusalCode, RetentionPlan, SourcePlan};
 use crate::text::{count, format_size, format_time};
 
 /// Lines of what goes that are shown; programs get all of them.
@@ -23,6 +25,8 @@ pub(super) async fn run(context: &Context) -> Result<Exit, CommandError> {
     if output.is_json() {
         output.document("retention-plan", &document(&view));
     } else {
+        show_locks(output, plan, &view.immutability);
+        show_costs(output, &view);
         show(output, plan, &view.surveyed.leftovers);
     }
     view.catalog.close().await;
@@ -42,18 +46,76 @@ pub(super) async fn run(context: &Context) -> Result<Exit, CommandError> {
     Ok(Exit::Done)
 }
 
+#[derive(serde::Serialize)]
+struct MonthlyCost<'a> {
+    source: &'a SourceName,
+    repository: &'a RepositoryName,
+    before: f64,
+    after: f64,
+    currency: &'a str,
+}
+
+/// Shows what each repository costs a month, as far as the policy has prices.
+fn show_costs(output: &Output, view: &RetentionView) {
+    let Some(prices) = &view.policy.prices else { return };
+    for repository in &view.policy.repositories {
+        let of_it = view.plan.sources.iter();
+        let of_it = of_it.filter(|source| source.location.repository() == Some(&repository.name));
+        let (before, after) = of_it.fold((0, 0), |(before, after), source| {
+            (before + source.before.bytes, after + source.after.bytes)
+        });
+        let cost = |bytes| prices.stored(&repository.name, bytes);
+        if let Some((before, after)) = cost(before).zip(cost(after)) {
+            let (name, currency, as_of) = (&repository.name, &prices.currency, prices.as_of);
+            output.line(format!(
+                "{name}: {before:.2} {currency} a month before, {after:.2} after (prices of {as_of})"
+            ));
+        }
+    }
+}
+
 fn document(view: &RetentionView) -> impl serde::Serialize + '_ {
     #[derive(serde::Serialize)]
     struct PlanDocument<'a> {
         removes_anything: bool,
+        /// Estimated, a month, by the policy's prices.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        costs: Vec<MonthlyCost<'a>>,
         #[serde(flatten)]
         plan: &'a RetentionPlan,
         leftovers: &'a [Leftover],
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        immutability: &'a [Immutability],
     }
+    let costs = view.plan.sources.iter().filter_map(|source| {
+        let repository = source.location.repository()?;
+        let prices = view.policy.prices.as_ref()?;
+        Some(MonthlyCost {
+            source: &source.source,
+            repository,
+            before: prices.stored(repository, source.before.bytes)?,
+            after: prices.stored(repository, source.after.bytes)?,
+            currency: &prices.currency,
+        })
+    });
     PlanDocument {
+        costs: costs.collect(),
         removes_anything: view.plan.removes_anything(),
         plan: &view.plan,
         leftovers: &view.surveyed.leftovers,
+        immutability: &view.immutability,
+    }
+}
+
+/// What is known of the locks, and how many the next `apply` extends or looks at.
+fn show_locks(output: &Output, plan: &RetentionPlan, known: &[Immutability]) {
+    for Immutability { repository, state } in known {
+        let follow = plan.locks.iter().filter(|lock| lock.repository == *repository).count() as u64;
+        let follow = match follow {
+            0 => String::new(),
+            number => format!("; {} locked as long as the rules keep it", count(number, "backup")),
+        };
+        output.line(format!("{repository}: {}{follow}", lock_words(state)));
     }
 }
 
@@ -63,6 +125,10 @@ pub(super) fn show(output: &Output, plan: &RetentionPlan, leftovers: &[Leftover]
         show_source(output, source);
     }
     show_leftovers(output, leftovers);
+    for (name, why) in &plan.lifecycle_unknown {
+        output
+            .note(format!("note: by which rules the bucket of `{name}` removes objects is not known: {why}"));
+    }
     for (_, refusals) in &plan.repositories {
         refusals.iter().for_each(|refusal| show_refusal(output, refusal));
     }
@@ -111,6 +177,12 @@ fn show_source(output: &Output, plan: &SourcePlan) {
         table.lines().iter().for_each(|line| output.line(line));
     }
     show_quota(output, plan);
+    for LeftAlone { what, why, is_in_policy } in &plan.left {
+        let named = if *is_in_policy { "" } else { ", which the policy does not name any more" };
+        let warn = style::WARN;
+        output.line(format!("  {warn}left alone{warn:#}: {what}{named}: {why}"));
+        output.line("    hint: the permissions are those of `drctl iam show retention`; what is there stays, and is not counted");
+    }
     plan.refusals.iter().for_each(|refusal| show_refusal(output, refusal));
     output.line("");
 }

@@ -1,3 +1,5 @@
+use std::path::{Path, PathBuf};
+
 use chrono::{DateTime, Datelike as _, NaiveDate, TimeDelta, Utc};
 use serde::Serialize;
 
@@ -6,11 +8,13 @@ use super::view::RetentionView;
 use crate::cli::Context;
 use crate::cli::error::CommandError;
 use crate::cli::exit::Exit;
+use crate::cli::path_arg;
 use crate::cli::style;
 use crate::cli::table::{Cell, TextTable};
 use crate::model::{BackupKind, Location, RunId, SourceName};
 use crate::platform::seed;
-use crate::policy::{Policy, Source, firings};
+use crate::policy::{Policy, Prices, Source, firings};
+use crate::report::{SimulatedSource, html_page, markdown, simulation_page};
 use crate::retention::{Hold, Simulated, SimulatedDay, SimulatedKind, Simulation, SourceHoldings, simulate};
 use crate::text::{format_size, format_time};
 
@@ -19,6 +23,9 @@ pub(super) struct SimulateArgs {
     /// How many days are played forward
     #[arg(long, value_name = "N", default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..=4000))]
     days: u32,
+    /// Also write it as one page that needs nothing else, with calendars and curves: `.html`, or `.md` for Markdown
+    #[arg(long, value_name = "FILE", value_parser = path_arg::path())]
+    to: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -63,6 +70,11 @@ pub(super) async fn run(args: SimulateArgs, context: &Context) -> Result<Exit, C
             without.push(&source.name);
         }
     }
+    if let Some(file) = &args.to {
+        write_page(file, &view, &simulated, &without, now)?;
+        output.note(format!("wrote {}", file.display()));
+    }
+    let prices = view.policy.prices.as_ref();
     if output.is_json() {
         let rows = simulated.iter();
         let rows = rows.map(|(source, location, done)| SimulatedRow { source, location, days: &done.days });
@@ -71,7 +83,7 @@ pub(super) async fn run(args: SimulateArgs, context: &Context) -> Result<Exit, C
         output.document("retention-simulation", &document);
     } else {
         for (source, location, done) in &simulated {
-            show(context, source, location, done);
+            show(context, source, location, done, prices);
         }
         for source in without {
             output.note(format!("note: {source} is not simulated: no cron line of `[schedule]` backs it up"));
@@ -83,6 +95,30 @@ pub(super) async fn run(args: SimulateArgs, context: &Context) -> Result<Exit, C
             .hint("Give the sources cron lines in `[schedule.sources]`: they say when backups are taken."));
     }
     Ok(Exit::Done)
+}
+
+fn write_page(
+    file: &Path,
+    view: &RetentionView,
+    simulated: &[(SourceName, Location, Simulated)],
+    without: &[&SourceName],
+    now: DateTime<Utc>,
+) -> Result<(), CommandError> {
+    let is_markdown = match file.extension().and_then(|ending| ending.to_str()) {
+        Some("html" | "htm") => false,
+        Some("md" | "markdown") => true,
+        _ => {
+            return Err(CommandError::usage(format!("`{}` does not say what it is to be", file.display()))
+                .hint("Let its name end with `.html`, or with `.md`."));
+        }
+    };
+    let rows = simulated.iter();
+    let rows = rows.map(|(source, location, simulated)| SimulatedSource { source, location, simulated });
+    let (system, prices) = (&view.policy.system, view.policy.prices.as_ref());
+    let page = simulation_page(system, &rows.collect::<Vec<_>>(), without, prices, now);
+    let text = if is_markdown { markdown(&page) } else { html_page(&page) };
+    std::fs::write(file, text)
+        .map_err(|error| CommandError::failed(format!("failed to write `{}`: {error}", file.display())))
 }
 
 /// How a source goes on in a repository or region, by the policy's cron lines and with the sizes there are. `None`: no cron line
@@ -149,23 +185,37 @@ fn shown(days: &[SimulatedDay]) -> impl Iterator<Item = &SimulatedDay> {
     days.iter().filter(move |day| day.date.day() == 1 || Some(day.date) == last || Some(day.date) == first)
 }
 
-fn show(context: &Context, source: &SourceName, location: &Location, done: &Simulated) {
+fn show(
+    context: &Context,
+    source: &SourceName,
+    location: &Location,
+    done: &Simulated,
+    prices: Option<&Prices>,
+) {
     let (output, strong, faint) = (&context.output, style::STRONG, style::FAINT);
     let rules = done.last.rules.as_deref().unwrap_or_default();
     output.line(format!("{strong}{source} in {location}{strong:#}  {faint}{rules}{faint:#}"));
     let head = ["DAY", "BACKUPS", "WAL FILES", "SIZE", "OLDEST", "ANY TIME FROM"].map(Cell::new);
     let [day, backups, wal, size, oldest, from] = head;
-    let mut table = TextTable::head([day, backups.right(), wal.right(), size.right(), oldest, from]);
+    let cost = |bytes: u64| {
+        let (prices, repository) = prices.zip(location.repository())?;
+        Some(format!("{:.2} {}", prices.stored(repository, bytes)?, prices.currency))
+    };
+    let mut head = vec![day, backups.right(), wal.right(), size.right(), oldest, from];
+    head.extend(cost(0).map(|_| Cell::new("A MONTH").right()));
+    let mut table = TextTable::head(head);
     let time = |time: Option<DateTime<Utc>>| time.map(format_time).unwrap_or_default();
     for day in shown(&done.days) {
-        table.row([
+        let mut row = vec![
             Cell::new(day.date.to_string()),
             Cell::new(day.backups.to_string()).right(),
             Cell::new(day.wal_files.to_string()).right(),
             Cell::new(format_size(day.bytes)).right(),
             Cell::new(time(day.oldest_point)),
             Cell::new(time(day.window_from)),
-        ]);
+        ];
+        row.extend(cost(day.bytes).map(|cost| Cell::new(cost).right()));
+        table.row(row);
     }
     table.lines().iter().for_each(|line| output.line(line));
     let kinds: std::collections::BTreeSet<BackupKind> =
@@ -179,7 +229,6 @@ fn show(context: &Context, source: &SourceName, location: &Location, done: &Simu
 #[cfg(test)]
 mod tests {
     use std::fmt::Write as _;
-    use std::path::Path;
 
     use super::*;
     use crate::policy::load;

@@ -6,6 +6,7 @@ use crate::cli::catalog_view::{brought_up, recall, warn};
 use crate::cli::error::CommandError;
 use crate::model::{BackupId, RepositoryName, RunId};
 use crate::policy::Policy;
+use crate::recoverability::immutability::{Immutability, immutability};
 use crate::repository::Repositories;
 use crate::retention::{
     CloudRegion, KnownBackups, RetentionPlan, Surveyed, inspect_removals, open_regions, plan, planned_policy,
@@ -22,6 +23,8 @@ pub(super) struct RetentionView {
     /// The regions that have, or had, something of what AWS keeps.
     pub(super) regions: Vec<Box<dyn CloudRegion>>,
     pub(super) plan: RetentionPlan,
+    /// Of the repositories that are to lock their objects.
+    pub(super) immutability: Vec<Immutability>,
 }
 
 impl RetentionView {
@@ -44,7 +47,7 @@ impl RetentionView {
             entries: &all,
             runs: &runs,
             refused: &refused,
-            is_journal_whole: refreshed.unread.is_empty(),
+            unknown_records: &refreshed.unknown_records,
         };
         let names: Vec<RepositoryName> =
             policy.repositories.iter().map(|config| config.name.clone()).collect();
@@ -59,7 +62,8 @@ impl RetentionView {
         if inspect_removals(&regions, &all, &made, &mut surveyed.survey).await {
             made = plan(&planned, &surveyed.survey, now);
         }
+        let immutability = immutability(&policy.repositories, &runs);
         let entries = all.into_iter().filter(BackupEntry::is_held).collect();
-        Ok(Self { policy, repositories, catalog, entries, surveyed, regions, plan: made })
+        Ok(Self { policy, repositories, catalog, entries, surveyed, regions, plan: made, immutability })
     }
 }

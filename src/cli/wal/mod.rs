@@ -18,7 +18,7 @@ use crate::catalog::Catalog;
 use crate::model::SourceName;
 use crate::pipeline::Recipe;
 use crate::platform::{CancellationToken, Clock as _, SystemClock};
-use crate::policy::{Policy, WalArchiving};
+use crate::policy::{Policy, RuleTerms, WalArchiving};
 use crate::repository::{Repositories, write_options};
 use crate::wal::{Memory, Pusher};
 
@@ -84,7 +84,10 @@ async fn pusher(
         system: policy.system.clone(),
         source: source.clone(),
         repositories: context.repositories_with(policy, patience()).await,
-        options: write_options(&policy.repositories, context.clock.now()),
+        options: {
+            let (terms, now) = (RuleTerms::new(policy, source), context.clock.now());
+            write_options(&policy.repositories, now, |name| terms.of_wal(name, now))
+        },
         optional_repositories: archiving.optional_repositories.clone(),
         recipe: Recipe::new(policy.compression, &policy.encryption).map_err(CommandError::usage)?,
         parallel: archiving.parallel,

@@ -7,7 +7,7 @@ use super::super::error::CommandError;
 use super::super::exit::Exit;
 use crate::model::{Lsn, SourceName, WalName};
 use crate::text::{approximate_duration, count, format_size};
-use crate::wal::{Backlog, PushError, PushResult};
+use crate::wal::{Backlog, PushError, PushResult, WalFault};
 
 /// The time during which further files are started after the requested one.
 const BACKLOG_TIME: Duration = Duration::from_secs(30);
@@ -53,7 +53,7 @@ pub(super) async fn run(args: PushArgs, context: &Context) -> Result<Exit, Comma
         if drained.archived > 0 {
             tracing::info!("{} more archived", count(drained.archived as u64, "file"));
         }
-        warn_of_damage(context, drained.damaged);
+        warn_of_faults(context, drained.faults);
         for error in drained.failed {
             tracing::info!("{}", crate::text::error_chain(&error));
         }
@@ -69,7 +69,7 @@ pub(super) async fn run(args: PushArgs, context: &Context) -> Result<Exit, Comma
 }
 
 fn said(context: &Context, pushed: &PushResult) {
-    warn_of_damage(context, pushed.damaged.map(|at| (pushed.name, at)));
+    warn_of_faults(context, pushed.fault.map(|(at, fault)| (pushed.name, at, fault)));
     for lost in &pushed.behind {
         let words = format!("`{}` is not in `{}`: {}", pushed.name, lost.name, lost.reason());
         context.output.warn(words);
@@ -83,13 +83,18 @@ fn said(context: &Context, pushed: &PushResult) {
     }
 }
 
-/// Warns of damaged WAL. The server archives it nevertheless: keeping it back would fill its disk, and the
-/// WAL before the damage is needed.
-fn warn_of_damage(context: &Context, damaged: impl IntoIterator<Item = (WalName, Lsn)>) {
-    for (name, at) in damaged {
-        context.output.warn(format!(
-            "WAL in `{name}` is damaged at {at}, and was archived as it is: recovery ends there; take a base backup (`drctl backup --kind base`) and check the server's storage"
-        ));
+/// Warns of WAL in which recovery ends. The server archives it nevertheless: keeping it back would fill its disk,
+/// and the WAL before that is needed.
+fn warn_of_faults(context: &Context, faults: impl IntoIterator<Item = (WalName, Lsn, WalFault)>) {
+    for (name, at, fault) in faults {
+        context.output.warn(match fault {
+            WalFault::Damaged => format!(
+                "WAL in `{name}` is damaged at {at}, and was archived as it is: recovery ends there; take a base backup (`drctl backup --kind base`) and check the server's storage"
+            ),
+            WalFault::Minimal => format!(
+                "WAL in `{name}` was written with `wal_level = minimal` from {at} on: recovery from any base backup there is ends there; take a new one (`drctl backup --kind base`)"
+            ),
+        });
     }
 }
 

@@ -14,7 +14,7 @@ use crate::policy::{Policy, WalMethod};
 use crate::recoverability::archive::ArchiveStatus;
 use crate::status::archive::{ArchiveHealth, ArchiveReport, RepositoryArchive, UnknownCluster, ask_server};
 use crate::text::{approximate_duration, count, format_size, format_time};
-use crate::wal::{ArchiverFacts, CommandVerdict, DamagedWal, Gap, PushTarget, judge};
+use crate::wal::{ArchiverFacts, CommandVerdict, DamagedWal, Gap, PushTarget, WalFault, judge};
 
 const LOST: &str = "\
 hint: Where `archive_command` says so without archiving, `drctl wal configure` has the right one. Then take a base
@@ -141,8 +141,12 @@ fn details(place: &RepositoryArchive, standing: &ArchiveStatus) -> Vec<String> {
     }
     for damaged in &standing.damaged {
         let bad = style::BAD;
+        let what = match damaged.fault {
+            WalFault::Damaged => "damaged",
+            WalFault::Minimal => "`wal_level = minimal`",
+        };
         lines.push(format!(
-            "  {}: {bad}damaged{bad:#} {} at {}: recovery from before it ends there",
+            "  {}: {bad}{what}{bad:#} {} at {}: recovery from before it ends there",
             place.name, damaged.segment, damaged.at
         ));
     }
@@ -263,7 +267,7 @@ fn row_document(place: &RepositoryArchive, now: DateTime<Utc>) -> Value {
         Err(why) => return json!({ "repository": place.name, "verdict": verdict, "error": why }),
     };
     let gap = |gap: &Gap| json!({ "first": gap.first.to_string(), "last": gap.last.to_string(), "segments": gap.count });
-    let damaged = |damaged: &DamagedWal| json!({ "segment": damaged.segment.to_string(), "at": damaged.at });
+    let damaged = |damaged: &DamagedWal| json!({ "segment": damaged.segment.to_string(), "at": damaged.at, "fault": damaged.fault });
     let timelines = standing.timelines.iter().map(|timeline| {
         json!({
             "timeline": timeline.timeline, "segments": timeline.segments,

@@ -5,7 +5,7 @@ use super::super::error::CommandError;
 use super::super::exit::Exit;
 use crate::model::SourceName;
 use crate::platform::{CancellationToken, state_directory};
-use crate::policy::{Source, WalMethod};
+use crate::policy::{RuleTerms, Source, WalMethod};
 use crate::postgres::ConnectionParameters;
 use crate::wal::stream::{StreamError, WalStream};
 
@@ -52,6 +52,7 @@ pub(super) async fn run(args: StreamArgs, context: &Context) -> Result<Exit, Com
         directory,
         pusher,
         repositories: policy.repositories.clone(),
+        terms: RuleTerms::new(&policy, source),
         every: Duration::from_secs(args.every),
         events: context.output.events(),
     };

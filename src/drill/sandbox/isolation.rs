@@ -11,6 +11,8 @@ use crate::postgres::shell;
 use crate::text::error_chain;
 
 const PROBED_WITHIN: Duration = Duration::from_secs(20);
+/// Where programs make their sockets.
+const COMMON: [&str; 3] = ["/run", "/var/run", "/tmp"];
 /// Prints the network namespace and its routes.
 const PROBE: &str = "readlink /proc/self/ns/net && echo routes && cat /proc/self/net/route && echo routes6 && { cat /proc/self/net/ipv6_route || true; }";
 
@@ -27,15 +29,35 @@ impl Isolation {
     /// Finds out how this host isolates. `is_root`: this process may make namespaces itself; `own`: the directory whose
     /// sockets the server needs.
     pub(in crate::drill) async fn find(is_root: bool, own: &Path, cancel: &CancellationToken) -> Self {
+        let common = COMMON.iter().filter_map(|path| Path::new(path).canonicalize().ok());
+        let common: Vec<PathBuf> = common.collect::<BTreeSet<_>>().into_iter().collect();
+        Self::find_with(is_root, own, &common, cancel).await
+    }
+
+    /// `common`: directories that are emptied, since a socket may be made in them at any time.
+    async fn find_with(is_root: bool, own: &Path, common: &[PathBuf], cancel: &CancellationToken) -> Self {
         let unproven = |why: String| Self { launcher: vec![], probes: vec![why] };
         let sockets = match listening_sockets(own) {
             Ok(sockets) => sockets,
             Err(why) => return unproven(format!("the sockets of this host cannot be hidden: {why}")),
         };
-        let words = launcher(is_root, &sockets, own);
-        match probe(&words, cancel).await {
+        let emptied: Vec<PathBuf> = common.iter().filter(|folder| !is_needed(folder, own)).cloned().collect();
+        let mut words = launcher(is_root, &sockets, &emptied, own);
+        let mut probed = probe(&words, cancel).await;
+        let mut said = format!("{} sockets of this host are hidden", sockets.len());
+        if !emptied.is_empty() {
+            let named: Vec<String> = emptied.iter().map(|folder| folder.display().to_string()).collect();
+            said.push_str(&format!("; emptied: {}", named.join(", ")));
+        }
+        // Where nothing has to be hidden, no right to mount is needed.
+        if probed.is_err() && sockets.is_empty() && !emptied.is_empty() {
+            words = launcher(is_root, &sockets, &[], own);
+            probed = probe(&words, cancel).await;
+            said = "no socket of this host was there; one that is made later can be reached".to_owned();
+        }
+        match probed {
             Ok(mut probes) => {
-                probes.push(format!("{} sockets of this host are hidden", sockets.len()));
+                probes.push(said);
                 Self { launcher: words, probes }
             }
             Err(why) => unproven(format!("`unshare` does not isolate: {why}")),
@@ -51,15 +73,22 @@ impl Isolation {
     }
 }
 
-/// Returns the words that run a program without a network and without these sockets. Only mounting needs rights, and they
+/// Whether something that the sandbox needs is in a directory.
+fn is_needed(folder: &Path, own: &Path) -> bool {
+    let exe = std::env::current_exe().unwrap_or_default();
+    let current = std::env::current_dir().unwrap_or_default();
+    [own, &exe, &current, Path::new("/usr")].iter().any(|path| path.starts_with(folder))
+}
+
+/// Returns the words that run a program without a network, without these sockets, and with these directories empty. Only mounting needs rights, and they
 /// are given up before the program runs.
-fn launcher(is_root: bool, hidden: &[PathBuf], own: &Path) -> Vec<OsString> {
+fn launcher(is_root: bool, hidden: &[PathBuf], emptied: &[PathBuf], own: &Path) -> Vec<OsString> {
     let mut words: Vec<&str> = vec!["unshare"];
     if !is_root {
         words.extend(["--user", "--map-current-user"]);
     }
     words.push("--net");
-    if hidden.is_empty() {
+    if hidden.is_empty() && emptied.is_empty() {
         words.push("--");
         return words.into_iter().map(OsString::from).collect();
     }
@@ -69,19 +98,20 @@ fn launcher(is_root: bool, hidden: &[PathBuf], own: &Path) -> Vec<OsString> {
     }
     words.extend(["--", "sh", "-c"]);
     let drop = if is_root { "" } else { "setpriv --inh-caps=-all --ambient-caps=-all -- " };
-    let script = format!("{}exec {drop}\"$@\"", hiding(hidden, own));
+    let script = format!("{}exec {drop}\"$@\"", hiding(hidden, emptied, own));
     let words = words.into_iter().map(OsString::from);
     words.chain([OsString::from(script), OsString::from("drctl")]).collect()
 }
 
 /// Returns the commands that hide sockets. A restarted server creates a new socket, so that its directory is
 /// hidden where nothing else in it is needed.
-fn hiding(hidden: &[PathBuf], own: &Path) -> String {
-    let exe = std::env::current_exe().unwrap_or_default();
-    let is_needed =
-        |folder: &Path| [own, &exe, Path::new("/usr")].iter().any(|path| path.starts_with(folder));
+fn hiding(hidden: &[PathBuf], emptied: &[PathBuf], own: &Path) -> String {
     let of_servers = hidden.iter().filter(|path| is_of_server(path)).filter_map(|path| path.parent());
-    let folders: BTreeSet<&Path> = of_servers.filter(|folder| !is_needed(folder)).collect();
+    let of_servers = of_servers.filter(|folder| !is_needed(folder, own));
+    let is_inside =
+        |folder: &&Path| !emptied.iter().any(|outer| folder.starts_with(outer) && *folder != outer.as_path());
+    let folders: BTreeSet<&Path> =
+        of_servers.chain(emptied.iter().map(PathBuf::as_path)).filter(is_inside).collect();
     let mut script = String::new();
     for path in hidden.iter().filter(|path| !folders.iter().any(|folder| path.starts_with(folder))) {
         let path = shell(&path.to_string_lossy());
@@ -243,10 +273,38 @@ mod tests {
     fn the_directory_of_a_server_is_hidden_unless_something_in_it_is_needed() {
         let sockets =
             ["/run/postgresql/.s.PGSQL.5432", "/run/docker.sock", "/var/tmp/.s.PGSQL.1"].map(PathBuf::from);
-        let script = hiding(&sockets, Path::new("/var/tmp/drills"));
+        let emptied = ["/run", "/tmp"].map(PathBuf::from);
+        let script = hiding(&sockets, &emptied, Path::new("/var/tmp/drills"));
+        // What is below one that is emptied is gone with it.
+        assert_eq!(script.matches("mount -t tmpfs -o ro none").count(), 2, "{script}");
+        assert!(!script.contains("docker.sock"), "{script}");
+        let script = hiding(&sockets, &[], Path::new("/var/tmp/drills"));
         assert!(script.contains("mount -t tmpfs -o ro none /run/postgresql"), "{script}");
         assert!(script.contains("mount --bind /dev/null /run/docker.sock"), "{script}");
         assert!(script.contains("mount --bind /dev/null /var/tmp/.s.PGSQL.1"), "{script}");
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_is_made_later_is_not_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let common = [folder.path().canonicalize().unwrap()];
+        let is_root = rustix::process::geteuid().is_root();
+        let cancel = CancellationToken::new();
+        let isolation = Isolation::find_with(is_root, Path::new("/nowhere"), &common, &cancel).await;
+        if !isolation.is_proven() {
+            assert!(!isolation.probes.is_empty());
+            return;
+        }
+        assert!(isolation.probes.iter().any(|probe| probe.contains("emptied")), "{:?}", isolation.probes);
+        let socket = common[0].join("later.sock");
+        let seen = format!("sleep 1; [ ! -e {} ]", socket.display());
+        let mut words = isolation.launcher.iter();
+        let inside = Program::new(words.next().unwrap()).args(words).args(["bash", "-c", &seen]);
+        let (ended, _listening) = tokio::join!(inside.run(PROBED_WITHIN, &cancel), async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            std::os::unix::net::UnixListener::bind(&socket).unwrap()
+        });
+        ended.unwrap();
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Sandbox, SandboxError};
 use crate::platform::{CancellationToken, ProcessError};
-use crate::postgres::{ConnectionParameters, ServerPrograms, Tools, shell};
+use crate::postgres::{ConnectionParameters, ServerPrograms, Tools, shell, without_event_triggers};
 use crate::text::error_chain;
 
 const INITIALIZED_WITHIN: Duration = Duration::from_secs(180);
@@ -55,7 +55,7 @@ impl SandboxServer {
         let tools = newer.ok_or(SandboxError::NoServer { major })?;
         let programs = sandbox.programs(tools.directory.clone());
         initialize(&programs, sandbox, cancel).await?;
-        begin(&programs, sandbox, cancel).await?;
+        begin(&programs, sandbox, tools.major, cancel).await?;
         let directory = sandbox.socket_directory();
         let login = ConnectionParameters::by_socket(&directory, PORT, SUPERUSER, "postgres")
             .map_err(SandboxError::Reach)?;
@@ -86,6 +86,7 @@ async fn initialize(
 async fn begin(
     programs: &ServerPrograms,
     sandbox: &Sandbox,
+    major: u32,
     cancel: &CancellationToken,
 ) -> Result<(), SandboxError> {
     let confined = sandbox.confined();
@@ -98,7 +99,8 @@ async fn begin(
         ("maintenance_work_mem", "256MB".to_owned()),
         ("lc_messages", "C".to_owned()),
     ];
-    let settings = own.into_iter().chain(confined.settings);
+    let triggers = without_event_triggers(major).map(|(name, value)| (name, value.to_owned()));
+    let settings = own.into_iter().chain(triggers).chain(confined.settings);
     let options: Vec<String> =
         settings.map(|(name, value)| format!("-c {}", shell(&format!("{name}={value}")))).collect();
     let log = sandbox.data().join("drctl.log");

@@ -47,6 +47,13 @@ pub(super) fn policy(table: PolicyTable, path: &Path, log: &mut Diagnostics<'_>)
         objectives,
     };
     let retention = table.retention.as_ref().map(|table| retention::retention(table, &context, log));
+    if let (Some(repositories), Some(table)) = (&repositories, &table.repository) {
+        repository::lock_terms(table, repositories, retention.as_ref(), log);
+    }
+    let priced = table.prices.iter().flat_map(|prices| &prices.stored).flat_map(|stored| &stored.0);
+    for (name, _) in priced {
+        repository::known(name, places, log);
+    }
     let schedule = table.schedule.as_ref().map(|table| automation::schedule(table, &context, log));
     let drill = table.drill.as_ref().map(|table| automation::drill(table, &context, base, log));
     let notify = table.notify.as_ref().map(|table| notify::notify(table, base, log));
@@ -123,12 +130,14 @@ fn number<const MIN: i64, const MAX: i64, N: TryFrom<i64>>(
 }
 
 fn prices(table: &PricesTable) -> Option<Prices> {
+    let stored = table.stored.iter().flat_map(|stored| &stored.0);
     let classes = table.classes.iter().flat_map(|classes| &classes.0);
     Some(Prices {
         as_of: table.as_of.as_ref()?.0,
         currency: table.currency.as_deref()?.clone(),
         classes: classes.map(|(class, price)| (class.value.clone(), price.0)).collect(),
         storage: table.storage.as_ref().map(|price| price.0),
+        stored: stored.map(|(name, price)| (name.value.clone(), price.0)).collect(),
     })
 }
 

@@ -4,13 +4,16 @@ use super::ResolveBase;
 use crate::model::RepositoryName;
 use crate::policy::credentials::Credentials;
 use crate::policy::decode::{Diagnostics, KeyLocation, Spanned, TomlTable as _};
+use crate::policy::retention::{Retention, Rules};
 use crate::policy::schema::{CredentialsTable, RepositoriesTable, RepositoryTable, SseWord};
 use crate::policy::settings::{
-    Checksum, ObjectLock, RepositoryConfig, RepositoryLocation, S3Location, ServerSideEncryption,
+    Checksum, LockTerm, ObjectLock, RepositoryConfig, RepositoryLocation, S3Location, ServerSideEncryption,
 };
 use crate::text::suggest;
 
 const PRIMARY: &str = "primary";
+/// Ten years.
+const MOST_LOCKED_DAYS: u64 = 3_653;
 
 /// Storage classes of AWS that can be read immediately.
 const AWS_CLASSES: [&str; 7] = [
@@ -210,14 +213,43 @@ fn bucket_settings(
     };
     let lock = table.object_lock.as_ref().and_then(|lock| {
         let retain = lock.retain.as_ref()?;
-        let ten_years = std::time::Duration::from_secs(3_653 * 24 * 3600);
-        if retain.0 > ten_years {
+        let ten_years = std::time::Duration::from_secs(MOST_LOCKED_DAYS * 24 * 3600);
+        if matches!(retain.0, LockTerm::For(retain) if retain > ten_years) {
             let hint = "a compliance lock cannot be removed: drctl accepts at most ten years";
             log.fault(&retain.spot, "is more than ten years", hint);
         }
         Some(ObjectLock { mode: lock.mode.as_ref()?.value, retain: retain.0 })
     });
     (encryption, lock)
+}
+
+/// Reports locks that follow the rules of retention where there are none that say how long.
+pub(super) fn lock_terms(
+    table: &RepositoriesTable,
+    repositories: &[RepositoryConfig],
+    retention: Option<&Retention>,
+    log: &mut Diagnostics<'_>,
+) {
+    let follows = |name: &RepositoryName| {
+        let config = repositories.iter().find(|config| config.name == *name);
+        let lock = config.and_then(|config| config.place.object_lock());
+        lock.is_some_and(|lock| lock.retain == LockTerm::Rules)
+    };
+    let primary = PRIMARY.parse().ok().zip(table.primary.as_ref());
+    let copies = table.copies.iter().flat_map(|copies| copies.0.iter());
+    let copies = copies.map(|(name, table)| (name.value.clone(), table));
+    for (name, table) in primary.into_iter().chain(copies).filter(|(name, _)| follows(name)) {
+        let Some(retain) = table.object_lock.as_ref().and_then(|lock| lock.retain.as_ref()) else { continue };
+        let all: Vec<&Rules> = retention.iter().flat_map(|retention| retention.all_for(&name)).collect();
+        let days: Vec<Option<u64>> = all.iter().map(|rules| rules.longest_days()).collect();
+        if days.is_empty() || days.contains(&None) {
+            let hint = "write a duration, like `35d`, or say under `[retention]` for how long";
+            log.fault(&retain.spot, "no rule of `[retention]` says for how long backups are kept", hint);
+        } else if days.iter().flatten().any(|days| *days > MOST_LOCKED_DAYS) {
+            let hint = "a compliance lock cannot be removed: drctl accepts at most ten years";
+            log.fault(&retain.spot, "a rule of `[retention]` keeps backups for more than ten years", hint);
+        }
+    }
 }
 
 /// Resolves credentials: the SDK's chain, or exactly one of a profile, a role and a key pair.

@@ -101,7 +101,7 @@ table! {
 }
 
 table! {
-    /// Times of recurring jobs. Checked now, used by a later version.
+    /// When `drctl run-due` does what recurs.
     ScheduleTable {
         required {}
         optional {
@@ -110,7 +110,7 @@ table! {
             /// When each source is backed up: cron lines, or cron lines for each of its methods, like
             /// `{ logical = "15 * * * *", base = "0 2 * * *" }`.
             sources: KeyedTable<SourceName, ScheduleEntry>,
-            /// When stored backups are read again and compared.
+            /// When the newest backup of each source and kind is read again and compared.
             verify: OneOrMany<CronLine>,
             /// When `retention` is applied.
             retention: OneOrMany<CronLine>,

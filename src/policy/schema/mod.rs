@@ -56,8 +56,7 @@ table! {
             /// How long backups are kept. Nothing is ever removed without this table, and nothing but by
             /// `drctl retention apply`.
             retention: RetentionTable,
-            /// When backups are taken. Checked now, used by a later version: until then, let cron or a
-            /// systemd timer run `drctl backup`.
+            /// When backups are taken and verified, and retention is applied, by `drctl run-due`.
             schedule: ScheduleTable,
             /// What `drctl drill run` restores, and its checks.
             drill: DrillTable,
@@ -125,6 +124,8 @@ table! {
             classes: KeyedTable<String, Quantity>,
             /// A GiB of an instance's storage for a month, in one zone.
             storage: Quantity,
+            /// A GiB that is stored for a month, by repository: `{ primary = 0.023, west = 0.0125 }`.
+            stored: KeyedTable<RepositoryName, Quantity>,
         }
     }
 }

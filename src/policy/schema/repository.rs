@@ -7,7 +7,7 @@ use crate::platform::SecretRef;
 use crate::policy::address::{Arn, ObjectUrl, Region, S3Endpoint};
 use crate::policy::decode::{Decode, Diagnostics, KeyedTable, Node, Spanned};
 use crate::policy::macros::{table, words};
-use crate::policy::value::{Period, RecipientKey};
+use crate::policy::value::{LockPeriod, RecipientKey};
 use crate::policy::{Checksum, LockMode};
 
 table! {
@@ -99,8 +99,8 @@ table! {
         required {
             /// Who may lift it early.
             mode: LockMode,
-            /// For how long, like `35d`.
-            retain: Period,
+            /// For how long, like `35d`, from the upload on; or `rules`: as long as the rules of `[retention]` keep it.
+            retain: LockPeriod,
         }
         optional {}
     }

@@ -22,6 +22,7 @@ pub(super) fn sample(record: &DrillRecord) -> Section {
         ),
         ("Target", sample.target.map(|at| Cell::text(utc(at)))),
         ("Read from", sample.repository.as_ref().map(|name| Cell::text(name.as_str()))),
+        ("As it was at", sample.as_of.map(|at| Cell::text(utc(at)))),
         ("System identifier", sample.system_identifier.map(|id| Cell::code(id.to_string()))),
         ("Opened with", sample.key_fingerprint.as_ref().map(|print| Cell::code(format!("SHA-256 {print}")))),
         ("Key holder", record.people.key_holder.as_ref().map(Cell::text)),

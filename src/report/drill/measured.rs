@@ -2,7 +2,7 @@
 
 use super::facts;
 use crate::drill::{CheckEvidence, DrillRecord};
-use crate::report::figures::{against, lasting, lasting_or, outcome_tone};
+use crate::report::figures::{against, lasting, lasting_or, outcome_tone, outcome_word};
 use crate::report::page::{Block, Budget, BudgetPart, Cell, Column, PhaseBar, Section, Table, Tone, utc};
 use crate::text::format_size;
 
@@ -95,12 +95,8 @@ pub(super) fn checks(record: &DrillRecord) -> Section {
 }
 
 fn outcome(found: &CheckEvidence) -> Cell {
-    let word = match found.outcome.as_str() {
-        "pass" => "passed",
-        "fail" => "failed",
-        other => other,
-    };
+    let word = outcome_word(found.outcome).to_lowercase();
     let reasons = found.reasons.join("; ");
-    let text = if reasons.is_empty() { word.to_owned() } else { format!("{word}: {reasons}") };
-    Cell::text(text).tone(outcome_tone(&found.outcome))
+    let text = if reasons.is_empty() { word } else { format!("{word}: {reasons}") };
+    Cell::text(text).tone(outcome_tone(found.outcome))
 }

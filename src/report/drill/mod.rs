@@ -12,7 +12,7 @@ use super::page::{Block, Cell, Column, Figure, Headline, Page, Section, Table, T
 use crate::drill::DrillRecord;
 use crate::drill::evidence::StoredDrill;
 use crate::drill::forecast::Forecast;
-use crate::model::RepositoryName;
+use crate::model::{Judgement, RepositoryName};
 use crate::text::format_size;
 
 pub use record::repeat_command;
@@ -71,8 +71,8 @@ fn headline(report: &DrillReport<'_>) -> Headline {
         };
     }
     Headline {
-        tone: outcome_tone(&verdict.outcome),
-        word: outcome_word(&verdict.outcome).to_owned(),
+        tone: outcome_tone(verdict.outcome),
+        word: outcome_word(verdict.outcome).to_owned(),
         sentence: verdict.sentence.clone(),
     }
 }
@@ -113,7 +113,7 @@ fn figures(record: &DrillRecord) -> Vec<Figure> {
     };
     let passed = record.criteria.checks.iter().filter(|criterion| {
         let found = results.checks.iter().find(|found| found.check == criterion.check);
-        found.is_some_and(|found| found.outcome == "pass")
+        found.is_some_and(|found| found.outcome == Judgement::Pass)
     });
     let (passed, all) = (passed.count(), criteria.checks.len());
     let checks = Figure {
@@ -122,7 +122,7 @@ fn figures(record: &DrillRecord) -> Vec<Figure> {
         note: if all == 0 { "the policy has none".to_owned() } else { "passed".to_owned() },
         tone: match passed == all {
             true if all > 0 => Tone::Good,
-            _ if results.checks.iter().any(|found| found.outcome == "fail") => Tone::Bad,
+            _ if results.checks.iter().any(|found| found.outcome == Judgement::Fail) => Tone::Bad,
             _ => Tone::Warning,
         },
     };
@@ -143,7 +143,7 @@ fn reasons(record: &DrillRecord) -> Option<Section> {
     let reasons = &record.verdict.reasons;
     if !reasons.is_empty() {
         let rows = reasons.iter().map(|reason| {
-            vec![Cell::text(&reason.message), Cell::text(&reason.cause), Cell::code(&reason.code)]
+            vec![Cell::text(&reason.message), Cell::text(reason.cause.as_str()), Cell::code(&reason.code)]
         });
         let head = vec![Column::text("Reason"), Column::text("Cause"), Column::text("Code")];
         blocks.push(Block::Table(Table { head, rows: rows.collect() }));

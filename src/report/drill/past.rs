@@ -26,7 +26,7 @@ pub(super) fn trend(report: &DrillReport<'_>) -> Section {
     let scale = record.criteria.rto_seconds.max(1.0);
     let rows = shown.iter().rev().map(|drill| {
         let past = &drill.record;
-        let outcome = &past.verdict.outcome;
+        let outcome = past.verdict.outcome;
         let bytes = past.sample.artifacts.iter().map(|artifact| artifact.bytes).sum();
         let is_this = past.identity.drill == record.identity.drill;
         let day = past.begun.format("%Y-%m-%d");

@@ -38,7 +38,8 @@ pub fn repeat_command(record: &DrillRecord) -> String {
         (None, None, Some(seed)) => format!(" --seed {seed}"),
         (None, None, None) => String::new(),
     };
-    format!("drctl drill run --scenario {} --source {}{what}", identity.scenario, identity.source)
+    let as_of = sample.as_of.map(|time| format!(" --as-of {}", format_time(time))).unwrap_or_default();
+    format!("drctl drill run --scenario {} --source {}{what}{as_of}", identity.scenario, identity.source)
 }
 
 pub(super) fn repeat(record: &DrillRecord) -> Section {

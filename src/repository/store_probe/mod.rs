@@ -3,3 +3,4 @@
 mod answer;
 pub mod capability;
 pub mod checksum;
+pub mod lock;

@@ -9,6 +9,9 @@ use super::selection::SelectedEntries;
 use crate::model::{DatabaseFacts, SequenceBound, SequenceState, TableFacts, TableKind};
 use crate::text::count;
 
+/// The code of a table that has other contents than were dumped.
+pub const OTHER_CONTENTS: &str = "other-contents";
+
 /// A difference between the restored database and the dumped one.
 #[derive(Clone, Debug, Error, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
@@ -34,6 +37,10 @@ pub struct Compared {
     /// Tables whose rows were counted on both sides.
     pub counted: u64,
     pub rows: u64,
+    /// Tables whose contents were summed on both sides.
+    pub summed: u64,
+    /// Tables with as many rows as were dumped, and others.
+    pub other_contents: Vec<String>,
     pub sequences: u64,
     /// Absent where only some tables or schemas were restored.
     pub extensions: Option<u64>,
@@ -52,13 +59,14 @@ pub struct Compared {
 impl Compared {
     /// Describes the equal parts for a person.
     pub(super) fn words(&self) -> String {
-        let Self { tables, counted, rows, sequences, .. } = self;
+        let Self { tables, counted, rows, summed, sequences, .. } = self;
         let compared = |number: Option<u64>, noun: &str| match number {
             Some(number) => count(number, noun),
             None => format!("{noun}s not compared"),
         };
+        let contents = if *summed > 0 { format!(", {summed} by content") } else { String::new() };
         let mut words = format!(
-            "{} ({counted} counted, {}), {}, {}, {}",
+            "{} ({counted} counted{contents}, {}), {}, {}, {}",
             count(*tables, "table"),
             count(*rows, "row"),
             count(*sequences, "sequence"),
@@ -103,6 +111,14 @@ pub(super) fn compare(
             Some(counted) if counted == rows => {
                 compared.counted += 1;
                 compared.rows += rows;
+                if let (Some(recorded), Some(found)) = (&table.content, &restored.content)
+                    && recorded.scope == found.scope
+                {
+                    compared.summed += 1;
+                    if recorded != found {
+                        compared.other_contents.push(name());
+                    }
+                }
             }
             // It was rebuilt from its query, and need not have been up to date when it was dumped.
             Some(counted) if table.kind == TableKind::MaterializedView => compared.notes.push(format!(
@@ -227,6 +243,7 @@ mod tests {
             kind: TableKind::Table,
             rows,
             belongings: vec![],
+            content: None,
         };
         let extension =
             Extension { name: "hstore".to_owned(), version: "1.8".to_owned(), schema: "public".to_owned() };
@@ -255,6 +272,24 @@ mod tests {
         let mut found = facts();
         change(&mut found);
         compare(&facts(), &found, None, &BTreeSet::new()).err().unwrap_or_default()
+    }
+
+    #[test]
+    fn a_table_with_as_many_rows_and_others_is_named_and_one_that_was_not_summed_is_not() {
+        use crate::model::{ContentSum, SumScope};
+        let with = |scope, sum: &str| {
+            let mut facts = facts();
+            facts.tables[0].content = Some(ContentSum { scope, rows: 3, sum: sum.to_owned() });
+            facts
+        };
+        let compared = |found: &DatabaseFacts| {
+            let compared = compare(&with(SumScope::All, "7"), found, None, &BTreeSet::new()).unwrap();
+            (compared.summed, compared.other_contents.join(" "))
+        };
+        assert_eq!(compared(&with(SumScope::All, "7")), (1, String::new()));
+        assert_eq!(compared(&with(SumScope::All, "8")), (1, "public.a".to_owned()));
+        assert_eq!(compared(&with(SumScope::Ends, "8")), (0, String::new()));
+        assert_eq!(compared(&facts()), (0, String::new()));
     }
 
     #[test]

@@ -1,10 +1,11 @@
+use super::compare::OTHER_CONTENTS;
 use super::database;
 use super::fetch::{Scratch, lost, to_scratch};
 use super::inactive_jobs;
 use super::inspect::inspect;
 use super::load::{self, StreamFailure};
 use super::loading::{DumpTransfer, LoadsInto};
-use super::pg_restore_errors::NotLoaded;
+use super::pg_restore_errors::{NotLoaded, UnfilledView};
 use super::plan::DumpRestorePlan;
 use super::progress::LoadProgress;
 use super::publish::{Publication, drop_replaced, publish};
@@ -206,7 +207,8 @@ async fn load_file(
                 notes.extend(loaded.missing);
                 notes.extend(loaded.passed_over.remarks.iter().cloned());
                 let passed_over = loaded.passed_over.not_loaded(scratch.entries());
-                return Ok(Loaded { watch, repository, chosen, passed_over, notes });
+                let unfilled = loaded.unfilled;
+                return Ok(Loaded { watch, repository, chosen, passed_over, unfilled, notes });
             }
             Err(error) => {
                 watch.end().await;
@@ -233,7 +235,7 @@ async fn load_stream(
                 let notes = passed_over.remarks.clone();
                 let passed_over = passed_over.not_loaded(plan.steps.entries.as_deref());
                 let repository = name.clone();
-                return Ok(Loaded { watch, repository, chosen: None, passed_over, notes });
+                return Ok(Loaded { watch, repository, chosen: None, passed_over, unfilled: vec![], notes });
             }
             Err(StreamFailure::Load(error)) => {
                 watch.end().await;
@@ -264,11 +266,22 @@ async fn finish(
         run.events.warning(format!("not loaded: {text}"));
         finished.verdict.add(Judgement::Fail, *cause, "not-loaded", text);
     }
+    for view in &loaded.unfilled {
+        let text = format!(
+            "materialised view {}.{} is not filled: {}; `{}` does it once that is there",
+            view.schema,
+            view.name,
+            view.reason,
+            view.refresh()
+        );
+        run.events.warning(text.clone());
+        finished.verdict.add(Judgement::Undetermined, Cause::Environment, "not-refreshed", text);
+    }
     finished.inactive_jobs = inactive_jobs::deactivate(plan).await?;
     progress.begin(Phase::Analyze);
     finished.notes.extend(load::analyze(run, plan, &loaded.watch).await?);
     progress.begin(Phase::Compare);
-    match inspect(run, plan, loaded.chosen.as_ref()).await {
+    match inspect(run, plan, loaded.chosen.as_ref(), &loaded.unfilled).await {
         Ok(compared) => {
             for text in &compared.undetermined {
                 finished.verdict.add(Judgement::Undetermined, Cause::Environment, "not-compared", text);
@@ -276,6 +289,10 @@ async fn finish(
             for text in &compared.dangling {
                 let code = "large-objects-left-out";
                 finished.verdict.add(Judgement::Undetermined, Cause::Objective, code, text);
+            }
+            for table in &compared.other_contents {
+                let message = format!("table {table} has as many rows as were dumped, and other contents");
+                finished.verdict.add(Judgement::Fail, Cause::Backup, OTHER_CONTENTS, message);
             }
             finished.compared = Some(compared);
         }
@@ -344,6 +361,8 @@ struct Loaded {
     chosen: Option<SelectedEntries>,
     /// What did not load.
     passed_over: Vec<NotLoaded>,
+    /// Materialised views that were not filled, for want of what the target does not reach.
+    unfilled: Vec<UnfilledView>,
     /// Notes for the operator on the load.
     notes: Vec<String>,
 }

@@ -7,23 +7,25 @@ use sqlx::PgConnection;
 use super::compare::compare;
 use super::database::execute;
 use super::large_objects::dangling;
+use super::pg_restore_errors::UnfilledView;
 use super::plan::DumpRestorePlan;
 use super::query::ask;
 use super::selection::SelectedEntries;
 use super::{Compared, DumpRestoreError};
 use crate::model::{DatabaseFacts, TableFacts};
-use crate::postgres::{close, count_rows, qualified, read_facts};
+use crate::postgres::{SumRequest, close, count_rows, qualified, read_facts, sum_contents};
 use crate::run::RunContext;
 use crate::source::{Unreadable, unreadable};
 
-/// Counts and compares.
+/// Counts and compares. `unfilled`: materialised views that are reported, and not compared.
 pub(super) async fn inspect(
     run: &RunContext,
     plan: &DumpRestorePlan,
     chosen: Option<&SelectedEntries>,
+    unfilled: &[UnfilledView],
 ) -> Result<Compared, DumpRestoreError> {
     tokio::select! {
-        compared = read_and_compare(plan, chosen) => compared,
+        compared = read_and_compare(plan, chosen, unfilled) => compared,
         () = run.cancel.cancelled() => Err(DumpRestoreError::Interrupted),
     }
 }
@@ -31,6 +33,7 @@ pub(super) async fn inspect(
 async fn read_and_compare(
     plan: &DumpRestorePlan,
     chosen: Option<&SelectedEntries>,
+    unfilled: &[UnfilledView],
 ) -> Result<Compared, DumpRestoreError> {
     let mut connection = plan.inside().connect().await.map_err(DumpRestoreError::Connect)?;
     // Counting is all it does, and it may use the resources of the load.
@@ -41,6 +44,11 @@ async fn read_and_compare(
     execute(&mut connection, "prepare to count", parallel).await?;
     let mut found = read_facts(&mut connection).await.map_err(DumpRestoreError::TargetFacts)?;
     let mut recorded = plan.steps.recorded.clone();
+    // A view that is not filled is not among what can be read.
+    let is_unfilled = |table: &TableFacts| {
+        unfilled.iter().any(|view| (&view.schema, &view.name) == (&table.schema, &table.name))
+    };
+    recorded.tables.retain(|table| !is_unfilled(table));
     let unreadable = unreadable(&mut connection, plan.steps.target_major);
     let unreadable = ask(unreadable).await?;
     let undetermined = set_aside(&mut recorded, &unreadable, chosen);
@@ -58,6 +66,10 @@ async fn read_and_compare(
     let (mut wanted, others): (Vec<TableFacts>, Vec<TableFacts>) =
         found.tables.into_iter().partition(is_wanted);
     let uncounted = count_rows(&mut connection, &mut wanted).await.map_err(DumpRestoreError::TargetFacts)?;
+    // In another version or encoding the same value may have another text.
+    if recorded.major == found.major && recorded.encoding == found.encoding {
+        sum_contents(&mut connection, &mut wanted, SumRequest::Same(&recorded.tables)).await;
+    }
     for table in &mut recorded.tables {
         if uncounted.contains(&qualified(&table.schema, &table.name)) {
             table.rows = None;

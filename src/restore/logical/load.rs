@@ -13,7 +13,7 @@ use super::foreseen::choose_from;
 use super::loading::DumpTransfer;
 use super::passes::{PassKind, passes};
 use super::pg_restore_errors;
-use super::pg_restore_errors::{PassedOver, STDERR_LINES};
+use super::pg_restore_errors::{PassedOver, STDERR_LINES, UnfilledView};
 use super::plan::DumpRestorePlan;
 use super::progress::{LOST_AFTER, LoadProgress};
 use super::query::ask;
@@ -50,12 +50,14 @@ async fn pg_restore(plan: &DumpRestorePlan, kind: PassKind) -> Result<Program, D
         program = program
             .keep_stderr_where(pg_restore_errors::is_account)
             .accept_failure(pg_restore_errors::went_to_its_end);
+    } else if kind == PassKind::Refresh {
+        program = program.accept_failure(pg_restore_errors::filled_what_it_could);
     } else if plan.steps.tolerates_settings || is_tolerant {
         program = program.accept_failure(pg_restore_errors::only_tolerated);
     } else {
         program = match kind {
             PassKind::Strict => program.arg("--exit-on-error"),
-            PassKind::Extensions | PassKind::ExtensionComments => {
+            PassKind::Extensions | PassKind::ExtensionComments | PassKind::Refresh => {
                 program.accept_failure(pg_restore_errors::only_tolerated)
             }
         };
@@ -117,6 +119,7 @@ pub(super) struct FileLoad {
     pub(super) passed_over: PassedOver,
     /// Extensions that the target did not create and that nothing is known to need, as text.
     pub(super) missing: Vec<String>,
+    pub(super) unfilled: Vec<UnfilledView>,
 }
 
 /// Loads from the file, with the given number of connections.
@@ -128,7 +131,7 @@ pub(super) async fn from_scratch(
     (watch, jobs): (&LoadProgress, u32),
 ) -> Result<FileLoad, DumpRestoreError> {
     let entries = scratch.entries();
-    let mut loaded = FileLoad { passed_over: PassedOver::default(), missing: vec![] };
+    let mut loaded = FileLoad { passed_over: PassedOver::default(), missing: vec![], unfilled: vec![] };
     for pass in passes(entries, chosen, jobs, plan.steps.comments_apart) {
         let mut program = pg_restore(plan, pass.kind).await?.arg(format!("--jobs={}", pass.jobs));
         let list = pass.ids.as_ref().map(|ids| list(plan, ids)).transpose()?;
@@ -154,7 +157,11 @@ pub(super) async fn from_scratch(
                 .extend(judged.map(|passed_over| passed_over.remarks).unwrap_or_default());
             continue;
         }
-        loaded.passed_over.add(judged?);
+        let mut passed_over = judged?;
+        if pass.kind == PassKind::Refresh {
+            loaded.unfilled = passed_over.take_unfilled(entries);
+        }
+        loaded.passed_over.add(passed_over);
     }
     Ok(loaded)
 }

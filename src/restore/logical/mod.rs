@@ -72,7 +72,7 @@ use chrono::{DateTime, Utc};
 use super::{CreatedObject, Executed, Method, Refusal, RestoreProgress, Restorer};
 use crate::run::RunContext;
 
-pub use compare::{Compared, Difference};
+pub use compare::{Compared, Difference, OTHER_CONTENTS};
 pub use contents::ArchiveSummary;
 pub use error::DumpRestoreError;
 pub use estimate::{LoadCost, Rates};
@@ -167,6 +167,7 @@ mod tests {
             kind: TableKind::Table,
             rows: Some(rows),
             belongings: vec![],
+            content: None,
         };
         let hstore =
             Extension { name: "hstore".to_owned(), version: "1.8".to_owned(), schema: "public".to_owned() };

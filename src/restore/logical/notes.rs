@@ -1,12 +1,13 @@
 //! Notes for the operator before a restore begins.
 
+use super::archive_toc::one_line;
 use super::foreseen::Foreseen;
 use super::large_objects;
 use super::loading::{LoadsInto, loads_into, standing};
 use super::properties::Properties;
 use super::scheduled_jobs;
 use super::{DumpRestoreRequest, DumpSurvey, GlobalsPlan, ServerDirectory};
-use crate::model::{Extension, TableKind};
+use crate::model::{Extension, TableFacts, TableKind};
 
 pub(super) fn notes(
     request: &DumpRestoreRequest,
@@ -156,6 +157,7 @@ fn of_contents(request: &DumpRestoreRequest, situation: &DumpSurvey, foreseen: &
             .collect();
         notes.push(format!("every extension comes along, where the target has it: {}", names.join(", ")));
     }
+    notes.extend(of_views(situation, foreseen));
     if recorded.large_objects > 0 && request.leaves_out_large_objects() {
         notes.push(large_objects::note(recorded.large_objects, foreseen.pointers.as_deref()));
     }
@@ -166,4 +168,31 @@ fn of_contents(request: &DumpRestoreRequest, situation: &DumpSurvey, foreseen: &
         ));
     }
     notes
+}
+
+/// Views that a note names.
+const NAMED: usize = 5;
+
+/// Returns a note on the queries that fill materialised views: they run in the load, and reach what they name.
+fn of_views(situation: &DumpSurvey, foreseen: &Foreseen) -> Option<String> {
+    let chosen = foreseen.chosen.as_ref();
+    let is_filled = |table: &&TableFacts| {
+        let key = (table.schema.clone(), table.name.clone());
+        table.kind == TableKind::MaterializedView && chosen.is_none_or(|chosen| chosen.loaded.contains(&key))
+    };
+    let names: Vec<String> = situation
+        .recorded
+        .tables
+        .iter()
+        .filter(is_filled)
+        .map(|table| one_line(&format!("{}.{}", table.schema, table.name)))
+        .collect();
+    let more = names.len().saturating_sub(NAMED);
+    let named = names.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let named = if more > 0 { format!("{named} and {more} more") } else { named };
+    (!names.is_empty()).then(|| {
+        format!(
+            "materialised views are filled by their queries, which may reach other servers from the target (dblink, foreign tables): {named}; one whose server is not reached stays empty, and is reported"
+        )
+    })
 }

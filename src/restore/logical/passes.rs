@@ -23,11 +23,18 @@ pub(super) enum PassKind {
     Extensions,
     /// Comments on extensions, which only their owners may set.
     ExtensionComments,
+    /// Materialised views, which are filled by their queries: these may need what the target does not reach.
+    Refresh,
 }
 
 /// Returns whether an entry is a comment on an extension.
 pub(super) fn is_extension_comment(entry: &TocEntry) -> bool {
     entry.kind == "COMMENT" && entry.name.starts_with("EXTENSION ")
+}
+
+/// Returns whether an entry fills a materialised view by its query.
+pub(super) fn is_refresh(entry: &TocEntry) -> bool {
+    entry.kind == "MATERIALIZED VIEW DATA"
 }
 
 /// Decides on the passes, by the archive's entries where they could be read.
@@ -36,7 +43,10 @@ pub(super) fn is_extension_comment(entry: &TocEntry) -> bool {
 /// dump has them in a working order, which several jobs would not keep to: a data entry depends on its table
 /// alone. So these rows go first, one table after the other.
 ///
-/// `comments_apart`: comments on extensions go last, since the restoring role may not be allowed to set them.
+/// Materialised views are filled last, as in the dump's own order.
+///
+/// `comments_apart`: comments on extensions go after what they need, since the restoring role may not be allowed to
+/// set them.
 pub(super) fn passes(
     entries: Option<&[TocEntry]>,
     chosen: Option<&SelectedEntries>,
@@ -55,6 +65,8 @@ pub(super) fn passes(
         .iter()
         .filter(|entry| is_taken(entry.id))
         .partition(|entry| comments_apart && is_extension_comment(entry));
+    let (refreshed, entries): (Vec<&TocEntry>, Vec<&TocEntry>) =
+        entries.into_iter().partition(|entry| is_refresh(entry));
     let ids = |entries: Vec<&TocEntry>| Some(entries.into_iter().map(|entry| entry.id).collect::<Vec<u32>>());
     let in_order = rows_of_extensions(&entries);
     if jobs > 1 && in_order.len() > 1 {
@@ -63,13 +75,16 @@ pub(super) fn passes(
             entries.iter().partition(|entry| goes_first(entry));
         passes.push(strict(ids(first), 1));
         passes.push(strict(ids(rest), jobs));
-    } else if comments.is_empty() {
+    } else if comments.is_empty() && refreshed.is_empty() {
         passes.push(strict(chosen.map(|chosen| chosen.ids.clone()), jobs));
     } else {
         passes.push(strict(ids(entries), jobs));
     }
     if !comments.is_empty() {
         passes.push(Pass { ids: ids(comments), jobs: 1, kind: PassKind::ExtensionComments });
+    }
+    if !refreshed.is_empty() {
+        passes.push(Pass { ids: ids(refreshed), jobs, kind: PassKind::Refresh });
     }
     passes
 }
@@ -140,6 +155,25 @@ mod tests {
             found.iter().map(ids).collect::<Vec<_>>(),
             [(&[1][..], 1, false), (&[2, 4, 6], 1, true), (&[5], 2, true)]
         );
+    }
+
+    #[test]
+    fn materialised_views_are_filled_last() {
+        let mut entries = entries();
+        entries.insert(5, entry(8, "MATERIALIZED VIEW DATA", "m"));
+        let found = passes(Some(&entries), None, 1, false);
+        assert_eq!(
+            found.iter().map(ids).collect::<Vec<_>>(),
+            [(&[1, 2, 3, 4, 5, 6, 7][..], 1, true), (&[8], 1, false)]
+        );
+        assert_eq!(found[1].kind, PassKind::Refresh);
+        let found = passes(Some(&entries), None, 4, false);
+        assert_eq!(
+            found.iter().map(ids).collect::<Vec<_>>(),
+            [(&[1, 2, 4, 6][..], 1, true), (&[3, 5, 7], 4, true), (&[8], 4, false)]
+        );
+        let chosen = SelectedEntries { ids: vec![2, 5], ..SelectedEntries::default() };
+        assert_eq!(passes(Some(&entries), Some(&chosen), 1, false).len(), 1, "it is not chosen");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::archive_toc::{TocEntry, one_line};
 use super::error_cause::{cause_of, is_of_something_missing};
 use crate::model::Cause;
+use crate::postgres::qualified;
 
 /// Lines of stderr that are kept; the last ones.
 pub(super) const STDERR_LINES: usize = 20_000;
@@ -94,6 +95,24 @@ impl Complaint {
         text.strip_prefix("COMMENT EXTENSION ").map(str::trim_end)
     }
 
+    /// Returns whether it is about the query of a materialised view.
+    fn is_of_refresh(&self) -> bool {
+        self.entry.as_ref().is_some_and(|named| named.text.starts_with("MATERIALIZED VIEW DATA "))
+    }
+
+    /// Returns whether the query of a materialised view failed because of its environment: by the server's own
+    /// message, since a lost connection to the target itself is another failure.
+    fn is_of_unreached(&self) -> bool {
+        self.is_of_refresh()
+            && self.message.contains("ERROR:  ")
+            && cause_of(&self.message) == Some(Cause::Environment)
+    }
+
+    /// Returns whether it reads another materialised view that was not filled.
+    fn is_of_unfilled(&self) -> bool {
+        self.is_of_refresh() && self.message.contains("has not been populated")
+    }
+
     fn is_tolerated(&self) -> bool {
         self.is_of_setting() || self.extension_commented_on().is_some()
     }
@@ -134,6 +153,25 @@ impl PassedOver {
         self.complaints.extend(other.complaints);
         self.untold += other.untold;
         self.remarks.extend(other.remarks);
+    }
+
+    /// Takes out the materialised views that were not filled because of what the target does not reach.
+    pub(super) fn take_unfilled(&mut self, entries: Option<&[TocEntry]>) -> Vec<UnfilledView> {
+        if !self.complaints.iter().any(Complaint::is_of_unreached) {
+            return vec![];
+        }
+        let mut unfilled = Vec::new();
+        self.complaints.retain(|complaint| {
+            let is_one = complaint.is_of_unreached() || complaint.is_of_unfilled();
+            let Some(entry) = complaint.entry(entries).filter(|_| is_one) else { return true };
+            unfilled.push(UnfilledView {
+                schema: entry.schema.clone().unwrap_or_default(),
+                name: entry.name.clone(),
+                reason: complaint.message.clone(),
+            });
+            false
+        });
+        unfilled
     }
 
     /// Applies [`may_be_of_order`] to what was skipped.
@@ -225,6 +263,40 @@ pub(super) fn only_tolerated(stderr: &[String]) -> bool {
     is_all_there
         && complaints.iter().all(Complaint::is_tolerated)
         && number.is_some_and(|number| (1..=complaints.len()).contains(&number))
+}
+
+/// Returns whether it ran to its end, and failed only to fill materialised views from what the target does not reach
+/// or does not allow.
+fn only_unreached(stderr: &[String]) -> bool {
+    let complaints = complaints(stderr);
+    let is_all_there = stderr.len() < STDERR_LINES;
+    let is_accepted = |complaint: &Complaint| {
+        complaint.is_of_unreached() || complaint.is_of_unfilled() || complaint.is_of_setting()
+    };
+    is_all_there
+        && said(stderr).is_some()
+        && complaints.iter().any(Complaint::is_of_unreached)
+        && complaints.iter().all(is_accepted)
+}
+
+/// Returns whether a pass that fills materialised views did all that the target lets it do.
+pub(super) fn filled_what_it_could(stderr: &[String]) -> bool {
+    only_unreached(stderr) || only_tolerated(stderr)
+}
+
+/// A materialised view that was not filled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct UnfilledView {
+    pub(super) schema: String,
+    pub(super) name: String,
+    pub(super) reason: String,
+}
+
+impl UnfilledView {
+    /// Returns the statement that fills it.
+    pub(super) fn refresh(&self) -> String {
+        format!("REFRESH MATERIALIZED VIEW {}", qualified(&self.schema, &self.name))
+    }
 }
 
 /// Parses the errors of a load that ran to its end; without the one setting where that is tolerated.
@@ -320,6 +392,44 @@ pg_restore: from TOC entry 2; 3079 16399 EXTENSION postgis
 pg_restore: error: could not execute query: ERROR:  no such extension
 pg_restore: error: could not execute query: FEHLER:  noch etwas
 pg_restore: warning: errors ignored on restore: 5";
+
+    #[test]
+    fn views_that_cannot_be_filled_for_want_of_another_server_are_taken_out() {
+        const UNREACHED: &str = "\
+pg_restore: while PROCESSING TOC:
+pg_restore: from TOC entry 3450; 0 16400 MATERIALIZED VIEW DATA mirror postgres
+pg_restore: error: could not execute query: ERROR:  could not establish connection
+DETAIL:  connection to server at \"10.0.0.1\", port 5432 failed: Connection refused
+Command was: REFRESH MATERIALIZED VIEW public.mirror;
+pg_restore: from TOC entry 3451; 0 16401 MATERIALIZED VIEW DATA summary postgres
+pg_restore: error: could not execute query: ERROR:  materialized view \"mirror\" has not been populated
+pg_restore: warning: errors ignored on restore: 2";
+        let said = lines(UNREACHED);
+        assert!(filled_what_it_could(&said));
+        // What is wrong with the view itself, and a lost connection to the target, end the load.
+        for other in ["ERROR:  division by zero", "server closed the connection unexpectedly"] {
+            let said = lines(&UNREACHED.replace("ERROR:  could not establish connection", other));
+            let said: Vec<_> = said.into_iter().filter(|line| !line.starts_with("DETAIL")).collect();
+            assert!(!filled_what_it_could(&said), "{other}");
+        }
+        assert!(!filled_what_it_could(&lines(ACCOUNT)), "it failed at more");
+        let entries = [
+            TocEntry::for_test(3450, "MATERIALIZED VIEW DATA", "public", "mirror", &[]),
+            TocEntry::for_test(3451, "MATERIALIZED VIEW DATA", "public", "summary", &[3450]),
+        ]
+        .map(|entry| TocEntry { owner: "postgres".to_owned(), ..entry });
+        let mut account = passed_over(&said, 1, false, Some(&entries));
+        let unfilled = account.take_unfilled(Some(&entries));
+        let names: Vec<_> = unfilled.iter().map(|view| view.refresh()).collect();
+        assert_eq!(
+            names,
+            [
+                r#"REFRESH MATERIALIZED VIEW "public"."mirror""#,
+                r#"REFRESH MATERIALIZED VIEW "public"."summary""#
+            ]
+        );
+        assert!(unfilled[0].reason.contains("10.0.0.1") && account.is_nothing(), "{account:?}");
+    }
 
     #[test]
     fn everything_that_was_passed_over_is_told_with_its_object() {

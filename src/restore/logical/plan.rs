@@ -19,16 +19,13 @@ use super::{
 };
 use crate::event::Phase;
 use crate::model::{Artifact, BackupId, DatabaseFacts, Manifest, RepositoryName, SourceName};
-use crate::postgres::{ConnectionParameters, Tools};
+use crate::postgres::{ConnectionParameters, Tools, without_event_triggers};
 use crate::restore::scheduled_jobs::JobScheduler;
 use crate::restore::{PlanSummary, Refusal, RestorePlan};
 use crate::source::postgres_dump::capture::DATABASE;
 
 /// From this version on pg_restore begins every session with a setting that older servers do not know.
 const FIRST_WITH_TRANSACTION_TIMEOUT: u32 = 17;
-/// The first version with the setting that turns event triggers off; login event triggers exist from it on,
-/// too.
-const FIRST_WITH_EVENT_TRIGGERS: u32 = 17;
 
 /// What will be done, in every detail that an operator may want to know first.
 #[derive(Clone, Debug, Serialize)]
@@ -253,9 +250,8 @@ fn session(target: &DatabaseServerFacts) -> Vec<(&'static str, String)> {
     if target.superuser {
         settings.push(("lc_messages", "C".to_owned()));
     }
-    if target.superuser && target.major >= FIRST_WITH_EVENT_TRIGGERS {
-        settings.push(("event_triggers", "off".to_owned()));
-    }
+    let triggers = without_event_triggers(target.major).filter(|_| target.superuser);
+    settings.extend(triggers.map(|(name, value)| (name, value.to_owned())));
     settings
 }
 

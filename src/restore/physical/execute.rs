@@ -25,8 +25,8 @@ use super::tablespaces::beside;
 use super::unpack::{UnpackError, UnpackMode, Unpacked, Unpacker};
 use super::{
     DirectoryCleanup, PhysicalDetails, PhysicalRestoreError, PhysicalRestoreRequest, RecoveryTarget,
-    ServerState, Started, TablespacePlan, combine_incrementals, delta, manual_restore, preload, release,
-    resume, settings, start,
+    ServerState, Started, TablespacePlan, collation, combine_incrementals, delta, manual_restore, preload,
+    release, resume, settings, start,
 };
 use crate::checks::CheckResult;
 use crate::event::{Event, Phase};
@@ -77,7 +77,18 @@ pub(super) async fn execute(
     if let Some(started) = &started {
         let found = format!("{} on timeline {}", started.ended_at, started.timeline);
         progress.checks.push(CheckResult::passed("reached-target", found));
-        progress.validate(ways_in(plan, started).await, recovery_point).await;
+        let ways = ways_in(plan, started).await;
+        if let Ok(ways) = &ways
+            && let Some(check) = collation::check(ways, plan.major).await
+        {
+            check.verdict.reasons.iter().for_each(|reason| run.events.warning(reason.message.clone()));
+            progress.checks.push(check);
+        }
+        progress.validate(ways, recovery_point).await;
+        if let Some(note) = start::release_event_triggers(plan).await {
+            run.events.warning(note.clone());
+            state.notes.push(note);
+        }
     }
     Ok(Restored {
         to: plan.to.display().to_string(),

@@ -25,6 +25,7 @@
 //! *Not here.* Restoring dumps ([`crate::restore::logical`]); the inventory of WAL ([`crate::wal`]).
 
 mod ambiguous_target;
+mod collation;
 mod combine_incrementals;
 mod configured;
 mod delta;

@@ -21,7 +21,7 @@ use crate::model::{
 use crate::policy::PostgresSource;
 use crate::postgres::{Tools, identifier};
 use crate::restore::{PlanSummary, Refusal, RestorePlan};
-use crate::wal::{DamagedWal, ReplayEnd, ReplayPosition};
+use crate::wal::{DamagedWal, ReplayEnd, ReplayPosition, WalFault};
 
 /// Where PostgreSQL is configured to stop.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -353,13 +353,16 @@ fn goal(
 
 /// Recovery would end where the WAL is damaged, or fail, and only on arriving there.
 fn damaged_wal(target: &str, damaged: DamagedWal, situation: &PhysicalSurvey) -> Refusal {
-    let DamagedWal { segment, at } = damaged;
     let last = situation.moment.newest_commit.unwrap_or_default().max(situation.base.manifest.recovery_point);
     let last = shown(last);
+    let (code, everywhere) = match damaged.fault {
+        WalFault::Damaged => ("damaged-wal", " in every repository that has it"),
+        WalFault::Minimal => ("minimal-wal", ""),
+    };
     let message = format!(
-        "the WAL does not lead to {target}: segment {segment} is damaged at {at} in every repository that has it, and everything until {last} is before that"
+        "the WAL does not lead to {target}: {damaged}{everywhere}, and everything until {last} is before that"
     );
-    Refusal::nothing("damaged-wal", message).with("at", at).with("last", last)
+    Refusal::nothing(code, message).with("at", damaged.at).with("last", last)
 }
 
 /// Returns the repositories that the restored server reads from; empty where it may use all: one that cannot
@@ -455,12 +458,12 @@ fn notes(
     notes
 }
 
-/// Warns what dropping a restored subscription would do to the original's replication slot.
+/// Warns what a restored subscription does to the original's replication slot once it is released or dropped.
 fn slot_note(subscription: &SubscriptionFacts) -> String {
     let SubscriptionFacts { database, name, slot } = subscription;
     let quoted = identifier(name);
     format!(
-        "subscription `{name}` in database `{database}` has the replication slot `{slot}` of production on its publisher, and DROP SUBSCRIPTION drops that: in the copy run `ALTER SUBSCRIPTION {quoted} DISABLE; ALTER SUBSCRIPTION {quoted} SET (slot_name = NONE)` first"
+        "subscription `{name}` in database `{database}` has the replication slot `{slot}` of production on its publisher: once the copy is released and restarted, it connects there and takes changes that production then lacks, and DROP SUBSCRIPTION drops the slot; in the copy run `ALTER SUBSCRIPTION {quoted} DISABLE; ALTER SUBSCRIPTION {quoted} SET (slot_name = NONE)` first"
     )
 }
 
@@ -468,6 +471,11 @@ fn slot_note(subscription: &SubscriptionFacts) -> String {
 fn on_the_way(request: &PhysicalRestoreRequest, situation: &PhysicalSurvey) -> Vec<String> {
     let way = &situation.way;
     let mut notes = Vec::new();
+    if let Some(why) = situation.unproven {
+        notes.push(format!(
+            "whether the archived WAL is of the server that the backup was taken from is not known ({why}): where it is not, recovery does not begin"
+        ));
+    }
     if way.unread > 0 {
         notes.push(format!(
             "{} segments were archived without a note of their records, and are not read before: if one of them creates a tablespace, recovery stops before it, and the same command resumes",

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::configured::{configured, setting_in};
 use super::layout::{AUTO_CONFIGURATION, CONTROL, MANUAL_RESTORE, RESTORED};
-use super::release_jobs::{self, JobsError};
+use super::release_jobs::{self, JobsError, JobsFailed};
 use super::{preload, resume};
 use crate::restore::scheduled_jobs::{InactiveJob, PG_CRON};
 use crate::text::error_chain;
@@ -41,7 +41,12 @@ pub enum ReleaseError {
     #[error("failed to write `{path}`")]
     Write { path: PathBuf, source: io::Error },
     #[error("failed to set the jobs of pg_cron inactive, and nothing was removed")]
-    Jobs(#[source] JobsError),
+    Jobs {
+        #[source]
+        source: JobsError,
+        /// Those that were set inactive before it failed, and stay so.
+        done: Vec<InactiveJob>,
+    },
 }
 
 /// Marks the other settings as drctl's where ALTER SYSTEM has dropped the comments around them: any server
@@ -77,6 +82,9 @@ pub enum ReleasedJobs {
     AsTheyAre,
     /// These were active, and are set inactive with the release.
     Inactive(Vec<InactiveJob>),
+    /// They stay active, and its library is not among those that are loaded again: a server that is started with it, as
+    /// on its command line, runs them.
+    Active(Vec<InactiveJob>),
     /// They will be set inactive; which they are is unknown, and why.
     Unknown(String),
 }
@@ -97,9 +105,15 @@ pub async fn release(directory: &Path, apply: bool, active_jobs: bool) -> Result
     if !active_jobs && planned.job_libraries.iter().any(|library| library == PG_CRON.extension) {
         planned.jobs = match release_jobs::deactivate(directory, apply).await {
             Ok(jobs) => ReleasedJobs::Inactive(jobs),
-            Err(error) if !apply => ReleasedJobs::Unknown(error_chain(&error)),
-            Err(source) => return Err(ReleaseError::Jobs(source)),
+            Err(failed) if !apply => ReleasedJobs::Unknown(error_chain(&failed.error)),
+            Err(JobsFailed { error: source, done }) => return Err(ReleaseError::Jobs { source, done }),
         };
+    } else if !active_jobs {
+        // A server that does not run, or lets nobody in, is not asked.
+        let found = release_jobs::deactivate(directory, false).await.unwrap_or_default();
+        if !found.is_empty() {
+            planned.jobs = ReleasedJobs::Active(found);
+        }
     }
     match apply {
         true => Ok(Release { jobs: planned.jobs, ..remove(true).await? }),
@@ -238,7 +252,8 @@ fn without(
 fn is_recovery(name: &str, value: &str, _preloaded: &str) -> bool {
     name.starts_with("recovery_target")
         || (name == "restore_command" && value.contains(" wal fetch "))
-        || [("hot_standby", "off"), ("recovery_prefetch", "off")].contains(&(name, value))
+        || [("hot_standby", "off"), ("recovery_prefetch", "off"), ("event_triggers", "off")]
+            .contains(&(name, value))
 }
 
 /// `preloaded`: the list of libraries that drctl wrote; any other one is not drctl's.
@@ -336,7 +351,10 @@ mod tests {
         assert_eq!(shown.job_libraries, ["pg_cron", "pg_task"]);
         assert!(matches!(&shown.jobs, ReleasedJobs::Unknown(why) if why.contains("does not run")));
         let refused = release(directory, true, false).await;
-        assert!(matches!(refused, Err(ReleaseError::Jobs(JobsError::NotRunning(_)))), "{refused:?}");
+        assert!(
+            matches!(refused, Err(ReleaseError::Jobs { source: JobsError::NotRunning(_), .. })),
+            "{refused:?}"
+        );
         let text = fs::read_to_string(directory.join(AUTO_CONFIGURATION)).unwrap();
         assert!(text.contains(APART[0]), "nothing is removed: {text}");
         let released = release(directory, true, true).await.unwrap();

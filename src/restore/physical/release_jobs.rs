@@ -9,7 +9,7 @@ use sqlx::{Connection as _, PgConnection};
 use thiserror::Error;
 
 use crate::platform::{CancellationToken, Program};
-use crate::postgres::{ConnectError, ConnectionParameters, close};
+use crate::postgres::{ConnectError, ConnectionParameters, close, without_event_triggers};
 use crate::restore::scheduled_jobs::{InactiveJob, PG_CRON};
 
 const WITHIN: Duration = Duration::from_secs(60);
@@ -41,22 +41,35 @@ pub enum JobsError {
     Silent,
 }
 
+/// Jobs that were not all set inactive.
+#[derive(Debug)]
+pub(super) struct JobsFailed {
+    pub(super) error: JobsError,
+    /// Those that were, in other databases.
+    pub(super) done: Vec<InactiveJob>,
+}
+
 /// Returns the active jobs of pg_cron in all databases of the server that runs in the directory; with `apply`
 /// they are set inactive. pg_cron itself must not be loaded.
-pub(super) async fn deactivate(directory: &Path, apply: bool) -> Result<Vec<InactiveJob>, JobsError> {
-    match tokio::time::timeout(WITHIN, in_every_database(directory, apply)).await {
-        Ok(done) => done,
-        Err(_) => Err(JobsError::Silent),
+pub(super) async fn deactivate(directory: &Path, apply: bool) -> Result<Vec<InactiveJob>, JobsFailed> {
+    let mut jobs = Vec::new();
+    let done = tokio::time::timeout(WITHIN, in_every_database(directory, apply, &mut jobs)).await;
+    match done.unwrap_or(Err(JobsError::Silent)) {
+        Ok(()) => Ok(jobs),
+        Err(error) => Err(JobsFailed { error, done: if apply { jobs } else { vec![] } }),
     }
 }
 
-async fn in_every_database(directory: &Path, apply: bool) -> Result<Vec<InactiveJob>, JobsError> {
+async fn in_every_database(
+    directory: &Path,
+    apply: bool,
+    jobs: &mut Vec<InactiveJob>,
+) -> Result<(), JobsError> {
     let (server, mut connection) = log_in(directory).await?;
     let query = "SELECT datname::text FROM pg_catalog.pg_database WHERE datallowconn AND datconnlimit <> -2 ORDER BY 1";
     let databases: Result<Vec<String>, _> = sqlx::query_scalar(query).fetch_all(&mut connection).await;
     close(connection).await;
     let change = |database: &str, source| JobsError::Change { database: database.to_owned(), source };
-    let mut jobs = Vec::new();
     for database in databases.map_err(|error| change(&server.database, error))? {
         let connected = server.with_database(&database).connect().await;
         let mut connection =
@@ -65,7 +78,7 @@ async fn in_every_database(directory: &Path, apply: bool) -> Result<Vec<Inactive
         close(connection).await;
         jobs.extend(found?);
     }
-    Ok(jobs)
+    Ok(())
 }
 
 async fn in_database(connection: &mut PgConnection, apply: bool) -> Result<Vec<InactiveJob>, sqlx::Error> {
@@ -90,7 +103,10 @@ async fn log_in(directory: &Path) -> Result<(ConnectionParameters, PgConnection)
     let (host, port) = address(directory).ok_or_else(|| JobsError::NotRunning(directory.to_owned()))?;
     let failed = |source| JobsError::LogIn { directory: directory.to_owned(), source };
     let any = "postgres:///postgres".parse().map_err(|_| failed(ConnectError::NoDatabase))?;
-    let own = ConnectionParameters::from_url(&any).map_err(failed)?.locally(&host, port);
+    let mut own = ConnectionParameters::from_url(&any).map_err(failed)?.locally(&host, port);
+    // What a login runs is for the application's logins.
+    let off = major(directory).and_then(without_event_triggers);
+    own.settings.extend(off.map(|(name, value)| (name, value.to_owned())));
     let mut users = vec![own.user.clone()];
     users.extend(owner(directory).await.filter(|owner| *owner != own.user));
     let mut last = ConnectError::NoDatabase;
@@ -112,6 +128,10 @@ async fn log_in(directory: &Path) -> Result<(ConnectionParameters, PgConnection)
         }
     }
     Err(failed(last))
+}
+
+fn major(directory: &Path) -> Option<u32> {
+    fs::read_to_string(directory.join("PG_VERSION")).ok()?.trim().parse().ok()
 }
 
 /// Whether the server's data directory is this one, and not another of the same name.

@@ -39,6 +39,8 @@ pub(super) struct ReplayEffects {
     /// Segments that were not inspected.
     pub(super) unread: usize,
     pub(super) set_back: Option<SetBack>,
+    /// Where WAL begins that was written with `wal_level = minimal`, before recovery stops.
+    pub(super) minimal: Option<Lsn>,
     /// For a named target: the positions on the path that have this name.
     pub(super) named: Vec<Lsn>,
 }
@@ -211,6 +213,9 @@ impl Visibility<'_> {
                 self.way.across.push(made.at);
             }
             if self.stopped { self.way.behind.push(made.at) } else { self.way.tablespaces.push(made) }
+        }
+        if record.is_minimal() && !self.stopped {
+            self.way.minimal = self.way.minimal.or(Some(record.begins));
         }
         // A value logged later than the target does no harm.
         for (name, value) in record.parameters().into_iter().flatten() {
@@ -437,6 +442,8 @@ mod tests {
             newest_commit: minute.map(at),
             notable,
             damaged: None,
+            minimal: None,
+            checkpoints: None,
             parent: None,
         };
         WalFileSource { segment, names: vec![WalName::Segment(segment)], tags: Some(tags) }

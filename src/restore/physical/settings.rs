@@ -9,7 +9,7 @@ use super::preload::{self, PreloadLibrary};
 use super::target::shown;
 use super::{RestoreCommand, release};
 use crate::model::{ClusterFacts, ConfigurationFile, Lsn, RepositoryName, SourceName};
-use crate::postgres::shell;
+use crate::postgres::{shell, without_event_triggers};
 
 /// Recovery ends unless these are at least as high as on the server that wrote the WAL.
 const DEMANDED: [&str; 5] = [
@@ -88,6 +88,12 @@ pub(super) fn recovery(
     if plan.major >= 15 && plan.goal != ResolvedTarget::End {
         lines.push("# It would ask for WAL behind the target, which need not be there.".to_owned());
         lines.push(setting("recovery_prefetch", "off"));
+    }
+    if plan.steps.start.is_some()
+        && let Some((name, value)) = without_event_triggers(plan.major)
+    {
+        lines.push("# drctl logs in to check what was restored, which is to change nothing.".to_owned());
+        lines.push(setting(name, value));
     }
     lines.push(release::RECOVERY[1].to_owned());
     lines.push("# As on the server that wrote the WAL, since recovery needs them so.".to_owned());

@@ -15,7 +15,7 @@ use super::server_log::{ReplayResult, prove};
 use super::{ConfinedStart, PhysicalRestoreError};
 use crate::model::{History, Lsn, Timeline};
 use crate::platform::{CancellationToken, Program, is_alive};
-use crate::postgres::{ServerPrograms, shell};
+use crate::postgres::{ServerPrograms, shell, without_event_triggers};
 use crate::restore::RestoreError as _;
 use crate::run::RunContext;
 use crate::text::{error_chain, format_duration};
@@ -110,6 +110,24 @@ pub(super) async fn stop(programs: &ServerPrograms, directory: &Path, mode: &str
         Ok(()) => ServerState::Stopped,
         Err(error) => ServerState::MayRun(error_chain(&error)),
     }
+}
+
+/// Lets event triggers run again, which were off for drctl's own sessions. Returns a note where that failed.
+pub(super) async fn release_event_triggers(plan: &PhysicalRestorePlan) -> Option<String> {
+    let is_confined = plan.steps.start.as_ref().is_some_and(|start| start.confined.is_some());
+    let was_off = without_event_triggers(plan.major).is_some() && !is_confined;
+    let tools = plan.steps.server.as_ref().filter(|_| was_off)?;
+    let programs = ServerPrograms {
+        directory: tools.directory.clone(),
+        owner: plan.steps.owner,
+        launcher: vec![],
+        clears_environment: false,
+    };
+    let error = programs.reload(&plan.to).await.err()?;
+    Some(format!(
+        "event triggers were off while drctl checked what was restored, and stay off until the server reads its configuration again ({}): `SELECT pg_reload_conf()`",
+        error_chain(&error)
+    ))
 }
 
 struct ScratchServer<'p> {
@@ -211,11 +229,15 @@ impl<'p> ScratchServer<'p> {
         let tls = self.without_tls.then(|| ("ssl", "off".to_owned()));
         let hba =
             self.confined().map(|confined| ("hba_file", confined.hba_file.to_string_lossy().into_owned()));
+        // Nobody but drctl logs in there.
+        let triggers = without_event_triggers(self.plan.major).filter(|_| self.confined().is_some());
+        let triggers = triggers.map(|(name, value)| (name, value.to_owned()));
         let of_sandbox = self.confined().map(|confined| confined.settings.clone()).unwrap_or_default();
         let options = settings
             .iter()
             .chain(&tls)
             .chain(&hba)
+            .chain(&triggers)
             .chain(&of_sandbox)
             .map(|(name, value)| format!("-c {}", shell(&format!("{name}={value}"))));
         options.collect::<Vec<_>>().join(" ")

@@ -1,5 +1,6 @@
 //! Collects everything a plan needs, and changes nothing.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -29,7 +30,10 @@ use crate::restore::refusal::in_repository;
 use crate::run::RunContext;
 use crate::source::postgres_base::DETAILS;
 use crate::text::{error_chain, quoted_list};
-use crate::wal::{Archive, CommitTimes, DamagedWal, ListError, ReplayEnd, ReplayRange, WalInventory};
+use crate::wal::{
+    Archive, CommitTimes, DamagedWal, ListError, Provenance, ReplayEnd, ReplayRange, UnknownProvenance,
+    WalFault, WalInventory,
+};
 
 /// All facts that the decision needs.
 #[derive(Clone, Debug)]
@@ -61,6 +65,8 @@ pub struct PhysicalSurvey {
     pub(super) way: ReplayEffects,
     /// All tablespaces of the result: those of the backup, and those created during replay.
     pub(super) tablespaces: Vec<Tablespace>,
+    /// Why it is not known whether the WAL is of the server that the backup was taken from.
+    pub(super) unproven: Option<UnknownProvenance>,
     /// The target exists on two timelines.
     pub(super) parted: Option<Refusal>,
     pub(super) here: HostFacts,
@@ -152,7 +158,8 @@ pub(super) async fn survey(
             format!("{target} is before the end of every base backup there is{}", restorable(&windows));
         return Err(refused(Refusal::nothing(code, message)));
     }
-    let (mut passed, mut not_good) = (Vec::new(), Vec::new());
+    let (mut passed, mut not_good, mut others) = (Vec::new(), Vec::new(), Vec::new());
+    let mut unproven: BTreeMap<BackupId, UnknownProvenance> = BTreeMap::new();
     let (mut chosen, mut damaged, mut doubted) = (None, None, None);
     let fitting = nearest_to_name(run, request, fitting, timeline, &log).await?;
     let mut fitting = fitting.into_iter().peekable();
@@ -166,6 +173,14 @@ pub(super) async fn survey(
             continue;
         }
         let parents = parents(&base, bases.iter());
+        let built_on = parents.as_ref().map(Vec::as_slice).unwrap_or_default();
+        let (other, unknown) = provenance_of(run, &log, &base, built_on).await?;
+        unproven.extend(unknown.map(|unknown| (base.manifest.id.clone(), unknown)));
+        if let Some(other) = other {
+            passed.push((base.manifest.id.clone(), other.clone()));
+            others.push((base.manifest.id.clone(), other));
+            continue;
+        }
         match parents.and_then(|parents| Ok((parents, replay_from(&base, timeline, &log.together)?))) {
             // A name may be before the gap or after it, and one that is before it is not found from here:
             // PostgreSQL reports so, and nothing is started.
@@ -212,6 +227,9 @@ pub(super) async fn survey(
     for (id, why) in not_good.iter().filter(|_| chosen.is_some()) {
         run.events.warning(format!("{id} is not used: {why}; `--backup {id}` restores it all the same"));
     }
+    for (id, why) in &others {
+        run.events.warning(format!("{id} is not used: {why}"));
+    }
     if let (None, Some((base, ..))) = (&chosen, &damaged) {
         run.events.warning(format!(
             "{} is used, although it, or one that it builds on, holds data that was damaged when it was copied: nothing else leads there",
@@ -237,35 +255,44 @@ pub(super) async fn survey(
         });
         return Err(PhysicalRestoreError::Refused(unusable.collect()));
     };
-    let reach = match log.damage(&reach, base.physical.start).await? {
+    let mut reach = match log.damage(&reach, base.physical.start).await? {
         Some(damaged) if damaged.at < base.physical.stop => {
             return Err(refused(damaged_backup(&base, damaged, &windows)));
         }
         Some(damaged) => reach.until_damage(damaged),
         None => reach,
     };
-    let is_damaged = matches!(reach.stop, ReplayEnd::Damaged(_));
     let time = match &request.target {
         // An exclusive target stops at a commit of exactly that time.
         RecoveryTarget::Time(time) if request.exclusive => Some(*time - TimeDelta::microseconds(1)),
         RecoveryTarget::Time(time) => Some(*time),
         _ => None,
     };
-    let mut found = match time {
-        Some(time) => log.find(&reach, time).await?,
-        None => CommitSearch { after: None, moment: log.moment(&reach).await?, unsaid: vec![] },
-    };
-    if let Some(time) = time.filter(|_| found.after.is_none()) {
-        if found.unsaid.len() > MANY {
-            run.events.notice(format!(
-                "scanning {} segments for the recovery target, which takes a while: what was kept with them is lost",
-                found.unsaid.len()
-            ));
+    let (found, way) = loop {
+        let mut found = match time {
+            Some(time) => log.find(&reach, time).await?,
+            None => CommitSearch { after: None, moment: log.moment(&reach).await?, unsaid: vec![] },
+        };
+        if let Some(time) = time.filter(|_| found.after.is_none()) {
+            if found.unsaid.len() > MANY {
+                run.events.notice(format!(
+                    "scanning {} segments for the recovery target, which takes a while: what was kept with them is lost",
+                    found.unsaid.len()
+                ));
+            }
+            found.after = wal_scan::commit_after(run, &log, &reach, &found.unsaid, time).await?;
         }
-        found.after = wal_scan::commit_after(run, &log, &reach, &found.unsaid, time).await?;
-    }
-    let (way, after) = replay_effects::look(run, request, &log, &base, &reach, found.after, time).await?;
-    found.after = after;
+        let (way, after) = replay_effects::look(run, request, &log, &base, &reach, found.after, time).await?;
+        found.after = after;
+        let minimal = way.minimal.filter(|at| *at < reach.end.lsn);
+        let Some((at, segment)) = minimal.and_then(|at| Some((at, reach.segment_holding(at)?))) else {
+            break (found, way);
+        };
+        // It was archived without a note of that.
+        reach = reach.until_damage(DamagedWal { segment, at, fault: WalFault::Minimal });
+    };
+    let mut found = found;
+    let is_damaged = matches!(reach.stop, ReplayEnd::Damaged(_));
     let parted = match request.timeline {
         Some(_) => None,
         None => ambiguous_target::two_have_it(run, &log, (&base, &reach), timeline, &request.target).await?,
@@ -291,6 +318,7 @@ pub(super) async fn survey(
     let alone = log.holders.iter().filter_map(|(repository, held)| {
         Some((repository.name.clone(), replay_from(&base, timeline, held).ok()?))
     });
+    let unproven = unproven.remove(&base.manifest.id);
     let facts = facts(run, &base).await?;
     let combined_by = base.manifest.server.as_ref().map(|server| server.major);
     let combined_by = combined_by.filter(|_| !parents.is_empty());
@@ -312,12 +340,49 @@ pub(super) async fn survey(
         way,
         tablespaces,
         parted,
+        unproven,
         here: HostFacts::look(request, &directories, combined_by).await?,
         parents,
         log: log.together,
         passed,
         base,
     })
+}
+
+/// Returns why the WAL is not of the server that a base backup, or one that it builds on, was taken from; or why that is
+/// not known of the backup itself.
+async fn provenance_of(
+    run: &RunContext,
+    log: &WalArchives,
+    base: &BaseBackup,
+    parents: &[BaseBackup],
+) -> Result<(Option<String>, Option<UnknownProvenance>), PhysicalRestoreError> {
+    let unknown = match provenance(run, log, base).await? {
+        Provenance::Same => None,
+        Provenance::Other(other) => return Ok((Some(other.to_string()), None)),
+        Provenance::Unknown(why) => Some(why),
+    };
+    // The WAL of what it builds on is not needed, and may be gone.
+    for parent in parents {
+        if let Provenance::Other(other) = log.provenance(&parent.physical).await? {
+            return Ok((Some(format!("of {}, that it builds on, {other}", parent.manifest.id)), None));
+        }
+    }
+    Ok((None, unknown))
+}
+
+/// Returns whether the WAL is of the server that a base backup was taken from: by the metadata of a segment, or by
+/// reading it.
+async fn provenance(
+    run: &RunContext,
+    log: &WalArchives,
+    base: &BaseBackup,
+) -> Result<Provenance, PhysicalRestoreError> {
+    let judged = log.provenance(&base.physical).await?;
+    let Provenance::Unknown(UnknownProvenance::NotListed(segment)) = judged else { return Ok(judged) };
+    let Some(scan) = wal_scan::scanned(run, log, segment).await else { return Ok(judged) };
+    let listed = scan.checkpoints().map(|listed| (listed, scan.damaged()));
+    Ok(Provenance::judge(&base.physical, listed))
 }
 
 /// For a name: returns the backups from before its last occurrence first, newest first.
@@ -396,9 +461,8 @@ fn warn_lost(run: &RunContext, lost: &[Unavailable]) {
 
 /// The WAL that a backup requires to be consistent is damaged; for earlier targets there are other backups.
 fn damaged_backup(base: &BaseBackup, damaged: DamagedWal, windows: &[RecoveryWindow]) -> Refusal {
-    let DamagedWal { segment, at } = damaged;
     let message = format!(
-        "backup `{}` cannot be used: it is incomplete without its WAL, of which segment {segment} is damaged at {at} in every repository that has it{}",
+        "backup `{}` cannot be used: it is incomplete without its WAL, of which {damaged} in every repository that has it{}",
         base.manifest.id,
         restorable(windows)
     );
@@ -490,6 +554,9 @@ async fn windows(
         for base in there.clone().rev() {
             let reach = parents(base, there.clone()).and_then(|_| replay_from(base, timeline, held));
             let Ok(reach) = reach else { continue };
+            if matches!(own.provenance(&base.physical).await?, Provenance::Other(_)) {
+                continue;
+            }
             let reach = match own.recent_damage(&reach, base.physical.start).await? {
                 Some(damaged) if damaged.at < base.physical.stop => continue,
                 Some(damaged) => reach.until_damage(damaged),

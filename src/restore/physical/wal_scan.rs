@@ -58,6 +58,14 @@ pub(super) async fn commit_after(
     Ok(None)
 }
 
+/// Returns the scan of a complete segment; `None`: it could not be read.
+pub(super) async fn scanned(run: &RunContext, log: &WalArchives, number: Segment) -> Option<CommitScan> {
+    let (bytes, header) = segment(run, log, number).await.ok()?;
+    let mut scan = CommitScan::new(&header);
+    scan.take(&bytes);
+    Some(scan)
+}
+
 pub(super) fn is_of(name: WalName) -> Option<Segment> {
     match name {
         WalName::Segment(segment) | WalName::Piece { segment, .. } => Some(segment),

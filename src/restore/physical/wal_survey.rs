@@ -5,11 +5,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 
 use super::PhysicalRestoreError;
-use crate::model::{Lsn, Segment, WalName};
+use crate::model::{Lsn, Physical, Segment, WalName};
 use crate::pipeline::Identities;
 use crate::repository::{Repositories, Repository, Unavailable};
 use crate::store::StoreError;
-use crate::wal::{Archive, CommitTimes, DamagedWal, ReplayRange, SegmentTags, WalInventory, holdings, tags};
+use crate::wal::{
+    Archive, CommitTimes, DamagedWal, Provenance, ReplayRange, SegmentTags, WalInventory, checkpoint_segment,
+    holdings, tags,
+};
 
 /// Concurrent queries to the stores.
 const AT_ONCE: usize = 16;
@@ -101,6 +104,17 @@ impl WalArchives {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns whether the WAL is of the server that a base backup was taken from, by its metadata.
+    pub(super) async fn provenance(&self, physical: &Physical) -> Result<Provenance, PhysicalRestoreError> {
+        let tags = match checkpoint_segment(physical) {
+            Some(segment) => {
+                self.tags(WalName::Segment(segment)).await.map_err(PhysicalRestoreError::Tags)?
+            }
+            None => None,
+        };
+        Ok(Provenance::of(physical, tags.as_ref()))
+    }
+
     /// Returns where recovery would end early: at the first segment on the path that no repository has
     /// intact. Damage before `from` is never read.
     pub(super) async fn damage(
@@ -131,8 +145,10 @@ impl WalArchives {
         for some in segments.chunks(ASKED_AT_ONCE) {
             let names: Vec<_> = some.iter().copied().map(WalName::Segment).collect();
             let found = some.iter().zip(self.tags_of(&names).await?);
-            let damaged = found
-                .filter_map(|(segment, tags)| Some(DamagedWal { segment: *segment, at: tags?.damaged? }));
+            let damaged = found.filter_map(|(segment, tags)| {
+                let (at, fault) = tags?.fault()?;
+                Some(DamagedWal { segment: *segment, at, fault })
+            });
             if let Some(damaged) = reach.first_damage(damaged, from) {
                 return Ok(Some(damaged));
             }
@@ -221,7 +237,7 @@ mod tests {
     use crate::model::{Digest, SegmentSize, SystemIdentifier, Timeline};
     use crate::repository::fixtures::{noon, repositories, system};
     use crate::store::PutOptions;
-    use crate::wal::{ReplayEnd, ReplayPosition, TimelineTarget};
+    use crate::wal::{ReplayEnd, ReplayPosition, TimelineTarget, WalFault};
 
     const SIZE: SegmentSize = SegmentSize::DEFAULT;
 
@@ -251,6 +267,8 @@ mod tests {
                     newest_commit: None,
                     notable: None,
                     damaged: at.map(|(number, offset)| lsn(*number, *offset)),
+                    minimal: None,
+                    checkpoints: None,
                     parent: None,
                 };
                 let options = PutOptions { metadata: tags.to_metadata(), ..PutOptions::absent() };
@@ -271,7 +289,7 @@ mod tests {
         let begin = ReplayPosition { timeline: Timeline::FIRST, lsn: lsn(3, 100) };
         let reach = log.together.reach(begin, TimelineTarget::Latest);
         let damaged = log.damage(&reach, begin.lsn).await.unwrap().unwrap();
-        assert_eq!(damaged, DamagedWal { segment: segment(6), at: lsn(6, 70) });
+        assert_eq!(damaged, DamagedWal { segment: segment(6), at: lsn(6, 70), fault: WalFault::Damaged });
         let cut = reach.clone().until_damage(damaged);
         assert_eq!((cut.end.lsn, cut.stop), (lsn(6, 70), ReplayEnd::Damaged(damaged)));
         assert_eq!(cut.backwards().next(), Some(segment(6)));

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::target::shown;
 use crate::model::{BackupId, RepositoryName};
-use crate::wal::{CommitTimes, DamagedWal, Gap, ReplayEnd, ReplayPosition, ReplayRange};
+use crate::wal::{CommitTimes, Gap, ReplayEnd, ReplayPosition, ReplayRange};
 
 /// What one repository alone can restore: any point in time between the two.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -66,9 +66,7 @@ pub(super) fn why(stop: &ReplayEnd) -> Option<String> {
             Some(format!("the history of timeline {timeline} is missing, so it is unknown where it forked"))
         }
         ReplayEnd::NotAChild(timeline) => Some(format!("timeline {timeline} did not come from there")),
-        ReplayEnd::Damaged(DamagedWal { segment, at }) => {
-            Some(format!("segment {segment} is damaged at {at}"))
-        }
+        ReplayEnd::Damaged(damaged) => Some(damaged.to_string()),
     }
 }
 

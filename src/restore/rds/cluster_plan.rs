@@ -198,6 +198,7 @@ mod tests {
             currency: "USD".to_owned(),
             classes: [("db.r6g.large".to_owned(), 0.25)].into(),
             storage: Some(0.1),
+            stored: std::collections::BTreeMap::new(),
         };
         let one = |class: &str| NewMember { class: class.to_owned(), ..NewMember::default() };
         let aurora = |members: Vec<NewMember>| ClusterPart {

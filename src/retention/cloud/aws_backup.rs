@@ -10,6 +10,7 @@ use crate::aws::backup::{AwsBackup, RecoveryPoint, Vault, has_known_tags};
 use crate::aws::{AwsFailure, Deletion, FailureKind};
 use crate::model::{BackupId, CloudBackupCopy, Manifest, SourceName, SystemName};
 use crate::policy::AwsBackupSource;
+use crate::retention::holding::LeftAlone;
 use crate::retention::reason::KeepReason;
 
 /// Recovery points of one resource in one region, in the vaults that the manifests name.
@@ -22,6 +23,12 @@ pub(super) struct VaultRegion {
 }
 
 impl VaultRegion {
+    /// Returns whether the policy has backups in a vault.
+    fn has_in_policy(&self, vault: &str) -> bool {
+        let is_own = self.config.vault == vault && self.config.place.region == self.region;
+        is_own || self.config.copies.iter().any(|copy| copy.vault == vault && copy.region == self.region)
+    }
+
     async fn aws(&self) -> Result<AwsBackup, CloudRemovalError> {
         Ok(AwsBackup::connect(&self.config.place.in_region(&self.region)).await?)
     }
@@ -66,6 +73,15 @@ impl VaultRegion {
         let is_ours = backup.as_ref() == Some(&manifest.id);
         Ok((!is_ours).then(|| KeepReason::Foreign("its tags do not say that it is this backup".to_owned())))
     }
+}
+
+/// Returns what the manifests say is in a region.
+pub(super) fn recorded_copies<'m>(
+    manifests: &'m [&Manifest],
+    region: &'m str,
+) -> impl Iterator<Item = &'m CloudBackupCopy> {
+    let held = manifests.iter().filter_map(|manifest| manifest.managed.as_ref()).flat_map(|one| &one.held);
+    held.filter(move |copy| copy.region == region)
 }
 
 /// Until when a locked vault keeps a recovery point, as far as AWS says it.
@@ -127,13 +143,33 @@ impl CloudRegion for VaultRegion {
         }
         let mut listing = RegionListing::default();
         let mut vaults: BTreeMap<&str, Option<Vault>> = BTreeMap::new();
+        let mut denied: BTreeMap<&str, String> = BTreeMap::new();
         for (name, resource) in places {
+            if denied.contains_key(name) {
+                continue;
+            }
             if !vaults.contains_key(name) {
-                vaults.insert(name, aws.vault(name).await?);
+                match aws.vault(name).await {
+                    Ok(vault) => vaults.insert(name, vault),
+                    // AWS answers so for one that is gone, too.
+                    Err(failure) if failure.kind == FailureKind::Forbidden => {
+                        denied.insert(name, failure.to_string());
+                        continue;
+                    }
+                    Err(failure) => return Err(failure.into()),
+                };
             }
             // A vault is deleted once it is empty.
             let Some(vault) = vaults.get(name).and_then(Option::as_ref) else { continue };
-            for point in aws.points(name, resource).await? {
+            let points = match aws.points(name, resource).await {
+                Ok(points) => points,
+                Err(failure) if failure.kind == FailureKind::Forbidden => {
+                    denied.insert(name, failure.to_string());
+                    continue;
+                }
+                Err(failure) => return Err(failure.into()),
+            };
+            for point in points {
                 let Some(manifest) = recorded.get(point.arn.as_str()) else { continue };
                 listing.copies.push(FoundCopy {
                     backup: manifest.id.clone(),
@@ -150,6 +186,15 @@ impl CloudRegion for VaultRegion {
                 });
             }
         }
+        for copy in recorded_copies(manifests, &self.region) {
+            let why = copy.vault.as_deref().and_then(|vault| denied.get(vault));
+            listing.unseen.extend(why.map(|why| (copy.arn.clone(), why.clone())));
+        }
+        listing.left.extend(denied.into_iter().map(|(name, why)| LeftAlone {
+            what: format!("vault {name}"),
+            why,
+            is_in_policy: self.has_in_policy(name),
+        }));
         Ok(listing)
     }
 

@@ -1,9 +1,11 @@
 //! What one region has of a source, as plain data.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 
 use crate::model::{BackupId, CloudBackupCopy, Manifest};
-use crate::retention::holding::SnapshotQuota;
+use crate::retention::holding::{LeftAlone, SnapshotQuota};
 use crate::retention::reason::KeepReason;
 
 /// A snapshot or recovery point of a backup that a repository has the manifest of.
@@ -28,6 +30,10 @@ pub struct RegionListing {
     /// ARNs, in any region, that a copy to this one is being made of.
     pub copied_from: Vec<String>,
     pub quota: Option<SnapshotQuota>,
+    /// Recorded copies of which it is not known whether they are there, by ARN, and why.
+    pub unseen: BTreeMap<String, String>,
+    /// Where they are, and why nothing is known of it.
+    pub left: Vec<LeftAlone>,
 }
 
 /// A copy that is planned to go, with the manifest that it has to agree with.

@@ -3,13 +3,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::aws_backup::recorded_copies;
 use super::listing::{FoundCopy, RecordedCopy, RegionListing};
 use super::region::{CloudRegion, CloudRemovalError, RemovedCopy};
 use crate::aws::rds::{Database, Rds, Snapshot, SnapshotId};
-use crate::aws::{Deletion, RESTORED_FROM};
+use crate::aws::{Deletion, FailureKind, RESTORED_FROM};
 use crate::model::{BackupId, CloudBackupCopy, Manifest, SourceName, SystemName};
 use crate::policy::{RdsDatabase, RdsSource};
-use crate::retention::holding::SnapshotQuota;
+use crate::retention::holding::{LeftAlone, SnapshotQuota};
 use crate::retention::reason::KeepReason;
 use crate::source::rds_snapshot::{backup_of, is_recorded};
 use crate::text::error_chain;
@@ -130,10 +131,28 @@ impl CloudRegion for RdsRegion {
         let mut snapshots = rds.manual_snapshots(own).await?;
         let used = snapshots.len() as u64;
         // Of before a cluster took the place of an instance, or the other way round.
-        if let Some(other) = other_kind(own, manifests) {
-            snapshots.extend(rds.manual_snapshots(&other).await?);
-        }
         let mut listing = RegionListing::default();
+        if let Some(other) = other_kind(own, manifests) {
+            match rds.manual_snapshots(&other).await {
+                Ok(found) => snapshots.extend(found),
+                // The role is for what the policy has now.
+                Err(failure) if failure.kind == FailureKind::Forbidden => {
+                    let why = failure.to_string();
+                    let like = |copy: &&CloudBackupCopy| {
+                        let id = SnapshotId::from_arn(&copy.arn);
+                        id.is_some_and(|id| SnapshotId::like(&other, id.as_str()) == id)
+                    };
+                    let unseen = recorded_copies(manifests, &self.region).filter(like);
+                    listing.unseen.extend(unseen.map(|copy| (copy.arn.clone(), why.clone())));
+                    let what = match other {
+                        RdsDatabase::Instance(_) => "snapshots of instances",
+                        RdsDatabase::Cluster(_) => "snapshots of clusters",
+                    };
+                    listing.left.push(LeftAlone { what: what.to_owned(), why, is_in_policy: false });
+                }
+                Err(failure) => return Err(failure.into()),
+            }
+        }
         for snapshot in &snapshots {
             if !snapshot.is_available() && !snapshot.is_lost() {
                 listing.copied_from.extend(snapshot.copied_from.clone());

@@ -86,7 +86,14 @@ async fn is_written_down(
     used: &mut BTreeSet<RunId>,
     report: &mut ApplyReport,
 ) -> bool {
-    let tombstones = all.iter().flat_map(|(region, going)| going.iter().map(|one| removal(region, one)));
+    let (known, now) = (run.tombstones().await, run.clock.now());
+    // One that is locked does not go, and one that could not be carried out is not written down each time.
+    let is_new = |one: &&GoingCopy<'_>| {
+        !one.planned.locked_until.is_some_and(|until| until > now)
+            && !known.has_cloud_copy(&one.planned.id, &one.cloud.copy.arn)
+    };
+    let tombstones =
+        all.iter().flat_map(|(region, going)| going.iter().filter(is_new).map(|one| removal(region, one)));
     for cloud_removals in tombstone::chunks(&tombstones.collect::<Vec<_>>()) {
         let lost = tombstone::append(run, Detail { cloud_removals, ..Detail::default() }, used).await;
         let is_lost = |name: &crate::model::RepositoryName| lost.iter().any(|lost| lost.name == *name);

@@ -1,11 +1,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::aws_backup::recorded_copies;
 use super::listing::{FoundCopy, RecordedCopy, RegionListing};
 use super::region::CloudRegion;
 use crate::catalog::BackupEntry;
 use crate::model::{AssuranceLevel, BackupId, CloudBackupCopy, Location, Manifest};
 use crate::repository::journal::{JournalRecord, Tombstones};
-use crate::retention::holding::{HeldBackup, HeldCloudCopy, RegionHoldings, RetentionSurvey, SourceHoldings};
+use crate::retention::holding::{
+    HeldBackup, HeldCloudCopy, LeftAlone, RegionHoldings, RetentionSurvey, SourceHoldings,
+};
 use crate::retention::plan::RetentionPlan;
 use crate::retention::reason::KeepReason;
 use crate::retention::refusal::{Refusal, RefusalCode};
@@ -39,6 +42,17 @@ pub async fn survey_regions(
             Ok(listing) => {
                 let under_way = listing.copied_from.iter().cloned();
                 copied_from.extend(under_way.map(|arn| (arn, region.region().to_owned())));
+                fill(&mut holdings, &**region, &own, listing, &tombstones);
+            }
+            // What the policy names no more has nothing to do with the rest.
+            Err(error) if !region.is_in_policy() => {
+                let why = error_chain(&error);
+                let unseen = recorded_copies(&manifests, region.region());
+                let listing = RegionListing {
+                    unseen: unseen.map(|copy| (copy.arn.clone(), why.clone())).collect(),
+                    left: vec![LeftAlone { what: region.region().to_owned(), why, is_in_policy: false }],
+                    ..RegionListing::default()
+                };
                 fill(&mut holdings, &**region, &own, listing, &tombstones);
             }
             Err(error) => {
@@ -79,6 +93,7 @@ fn fill(
     tombstones: &Tombstones,
 ) {
     region.quota = listing.quota;
+    region.holdings.left = listing.left;
     let accounts: BTreeSet<&str> = listing.copies.iter().filter_map(|one| account(&one.copy.arn)).collect();
     let found: BTreeSet<&str> = listing.copies.iter().map(|one| one.copy.arn.as_str()).collect();
     let recorded = |entry: &&BackupEntry| {
@@ -95,6 +110,9 @@ fn fill(
         for copy in recorded(entry).into_iter().filter(|copy| !found.contains(copy.arn.as_str())) {
             let foreign = |why: &str| Some(KeepReason::Foreign(why.to_owned()));
             let stays = match account(&copy.arn) {
+                _ if listing.unseen.contains_key(&copy.arn) => {
+                    listing.unseen.get(&copy.arn).cloned().map(KeepReason::Undetermined)
+                }
                 _ if !access.would_list(&copy) => {
                     foreign("it is of another kind than the source of the policy is now")
                 }

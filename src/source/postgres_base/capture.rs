@@ -10,7 +10,7 @@ use super::error::BaseError;
 use super::prepare::{BaseBackupCapture, SettingsReader};
 use super::query::ask;
 use super::replication::Expected;
-use super::{data_directory, increment, manual_restore, relations, replication, settings};
+use super::{checkpoint, data_directory, increment, manual_restore, relations, replication, settings};
 use crate::event::{Phase, PhaseTimer};
 use crate::model::{Details, Manifest, Physical};
 use crate::pipeline::MemoryProducer;
@@ -23,6 +23,9 @@ use crate::source::incremental::IncrementalSupport;
 
 /// Names of tables with missing files that are reported; the manifest has the paths of all.
 const MISSING_TOLD: usize = 20;
+/// The archive may be of a copy of the server that is run beside it.
+const NO_CHECKPOINT: &str =
+    "whether the archived WAL is of this server is not known: its checkpoint could not be queried";
 /// A database's files are removed a moment before it disappears from the catalog.
 const SETTLED_WITHIN: Duration = Duration::from_secs(2);
 
@@ -93,6 +96,7 @@ async fn run(
 
     phases.begin(Phase::BaseBackup);
     let mut chain: &[Manifest] = &[];
+    let checkpoint;
     let copied = match prepared.reader.clone() {
         SettingsReader::Replication(tools) => {
             let begun;
@@ -110,6 +114,7 @@ async fn run(
             let estimate = Some(estimate).filter(|_| chain.is_empty());
             let expected = Expected { presence, estimate, keep: plan.keep.as_deref() };
             let name = begun.name();
+            checkpoint = checkpoint::read(&mut prepared.connection, &server, events).await;
             let copied = replication::copy(&prepared, begun, expected, sink, events, stop).await;
             if copied.is_err() {
                 replication::release(&mut prepared.connection, &server, &name, events).await;
@@ -117,7 +122,11 @@ async fn run(
             copied?
         }
         SettingsReader::DataDirectory(root) => {
-            data_directory::copy(&mut prepared, &root, presence, Some(estimate), sink, stop).await?
+            let copied;
+            (copied, checkpoint) =
+                data_directory::copy(&mut prepared, &root, presence, Some(estimate), sink, (events, stop))
+                    .await?;
+            copied
         }
     };
     refuse_incomplete(&mut prepared, &copied, &before).await?;
@@ -151,6 +160,13 @@ async fn run(
     let details = Details { cluster: Some(facts), ..Details::default() };
     let json = serde_json::to_vec_pretty(&details)
         .map_err(|source| BaseError::Details { server: server.clone(), source })?;
+    // One that was made since the copy ended is not in the WAL that is waited for.
+    let range = &copied.range;
+    let checkpoint = checkpoint.filter(|known| range.start <= known.redo && known.at < range.stop);
+    let mut warnings = undetermined;
+    if checkpoint.is_none() {
+        warnings.push(NO_CHECKPOINT.to_owned());
+    }
     let physical = Physical {
         timeline: copied.range.timeline,
         start: copied.range.start,
@@ -159,6 +175,7 @@ async fn run(
         next_transaction: u64::try_from(next_transaction).unwrap_or_default(),
         open_transactions: open
             .map(|open| open.into_iter().filter_map(|number| u64::try_from(number).ok()).collect()),
+        checkpoint,
         page_checksums: prepared.page_checksums,
         damaged: copied.damaged,
         missing_files: missing.into_iter().map(|relation| relation.path).collect(),
@@ -178,7 +195,7 @@ async fn run(
         physical: Some(physical),
         managed: None,
         missing_copies: vec![],
-        warnings: undetermined,
+        warnings,
         producer: copied.producer,
         artifacts,
         manual_restore: commands,

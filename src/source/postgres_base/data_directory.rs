@@ -7,6 +7,7 @@ use chrono::Utc;
 use tokio::sync::oneshot;
 
 use super::backup_manifest::RangeError;
+use super::checkpoint;
 use super::chunks::{Chunks, ThreadProducer};
 use super::completeness::{Completeness, mapped};
 use super::copied::{BASE, BaseBackupCopy};
@@ -19,7 +20,8 @@ use super::session;
 use super::session::BackupStopped;
 use super::tar_directory;
 use super::tar_directory::{PageCheck, Tree, TreeError};
-use crate::model::Tablespace;
+use crate::event::Events;
+use crate::model::{Checkpoint, Tablespace};
 use crate::platform::CancellationToken;
 use crate::source::capture::ArtifactSink;
 
@@ -32,8 +34,8 @@ pub(super) async fn copy(
     presence: Completeness,
     estimate: Option<u64>,
     sink: &mut dyn ArtifactSink,
-    stop: &CancellationToken,
-) -> Result<BaseBackupCopy, BaseError> {
+    (events, stop): (&Events, &CancellationToken),
+) -> Result<(BaseBackupCopy, Option<Checkpoint>), BaseError> {
     let server = prepared.parameters.to_string();
     let major = prepared.server.major;
     let pages = session::page_facts(&mut prepared.connection, &server).await?;
@@ -42,6 +44,7 @@ pub(super) async fn copy(
         start = session::begin(&mut prepared.connection, &server, major) => start?,
         () = stop.cancelled() => return Err(interrupted()),
     };
+    let checkpoint = checkpoint::read(&mut prepared.connection, &server, events).await;
     // The first query was before the initial checkpoint: tablespaces created until then are in no WAL that a
     // recovery replays.
     prepared.tablespaces = prepare::tablespaces(&mut prepared.connection, &server).await?;
@@ -110,7 +113,7 @@ pub(super) async fn copy(
     };
     let missed = not_copied(&mapped(&ended.map), &prepared.tablespaces, &absent);
     if missed.is_empty() {
-        return Ok(copied);
+        return Ok((copied, checkpoint));
     }
     // Those dropped meanwhile are missing; the WAL has their removal.
     let now = prepare::tablespaces(&mut prepared.connection, &server).await?;
@@ -120,7 +123,7 @@ pub(super) async fn copy(
         database: None,
         why: "is a tablespace of which nothing was found",
     });
-    Ok(BaseBackupCopy { lacking: lacking.collect(), ..copied })
+    Ok((BaseBackupCopy { lacking: lacking.collect(), ..copied }, checkpoint))
 }
 
 /// Returns the tablespaces that existed when the copy began, by the server's `mapped`, and that are not among

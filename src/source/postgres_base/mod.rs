@@ -18,6 +18,7 @@
 
 mod backup_manifest;
 mod capture;
+mod checkpoint;
 mod checksum_report;
 mod chunks;
 mod completeness;

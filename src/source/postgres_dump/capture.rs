@@ -18,8 +18,8 @@ use crate::pipeline::MemoryProducer;
 use crate::platform::{CancellationToken, Piped, ProcessError};
 use crate::policy::{LogicalDump, PostgresSource, RowCounts};
 use crate::postgres::{
-    ConnectError, ConnectionParameters, FactsError, Tools, ToolsError, close, count_rows, read_facts,
-    read_sequences_again, server_major,
+    ConnectError, ConnectionParameters, FactsError, SumRequest, Tools, ToolsError, close, count_rows,
+    read_facts, read_sequences_again, server_major, sum_contents,
 };
 use crate::source::capture::{ArtifactSink, Captured, SinkError};
 use crate::source::libpq::KEEPALIVES;
@@ -164,7 +164,13 @@ async fn run(
     let connection = &mut prepared.connection;
     let counting = async {
         match dump.row_counts {
-            RowCounts::Exact => count_rows(connection, &mut facts.tables).await,
+            RowCounts::Exact => {
+                let counted = count_rows(connection, &mut facts.tables).await;
+                if counted.is_ok() {
+                    sum_contents(connection, &mut facts.tables, SumRequest::Budget).await;
+                }
+                counted
+            }
             RowCounts::None => Ok(vec![]),
         }
     };

@@ -113,6 +113,7 @@ impl StoreAdmin for DirectoryStore {
             modified: info.modified,
             size: Some(info.size),
             is_latest: true,
+            etag: info.etag,
         };
         Ok(self.head(key).await?.map(version).into_iter().collect())
     }

@@ -12,12 +12,14 @@ mod bucket;
 mod checksum;
 mod delete;
 mod error;
+mod lifecycle;
 mod payload_hash;
 mod read;
 mod retain;
 mod server_date;
 mod store;
 mod upload;
+mod versions;
 mod write;
 
 pub use bucket::S3Store;

@@ -43,6 +43,13 @@ impl S3Store {
         }
     }
 
+    pub(super) async fn look_at_version(&self, key: &str, version: &str) -> Result<ObjectInfo, StoreFault> {
+        check_key(key)?;
+        let request = self.client.head_object().bucket(&self.place.bucket).key(self.full(key));
+        let output = request.version_id(version).send().await.map_err(S3Error::from)?;
+        info(key, output.content_length(), output.e_tag(), output.last_modified(), output.metadata())
+    }
+
     pub(super) async fn head_output(
         &self,
         key: &str,
@@ -102,12 +109,14 @@ impl S3Store {
             };
         }
         let limit = range.end - range.start;
-        Ok(self.read(key, Some(&range), limit).await?.0)
+        Ok(self.read(key, None, Some(&range), limit).await?.0)
     }
 
+    /// Reads an object, or one version of it.
     pub(super) async fn read(
         &self,
         key: &str,
+        version: Option<&str>,
         range: Option<&Range<u64>>,
         limit: u64,
     ) -> Result<(Bytes, ObjectInfo), StoreFault> {
@@ -115,7 +124,7 @@ impl S3Store {
         let attempts = self.patience.attempts.clamp(1, BODY_ATTEMPTS);
         let mut attempt = 1;
         loop {
-            match self.read_once(key, range, limit).await {
+            match self.read_once(key, version, range, limit).await {
                 Ok(read) => return Ok(read),
                 Err(RetryableRead::Broken(_)) if attempt < attempts => {
                     tokio::time::sleep(Duration::from_millis(50) * 2_u32.pow(attempt)).await;
@@ -129,10 +138,12 @@ impl S3Store {
     async fn read_once(
         &self,
         key: &str,
+        version: Option<&str>,
         range: Option<&Range<u64>>,
         limit: u64,
     ) -> Result<(Bytes, ObjectInfo), RetryableRead> {
         let mut request = self.client.get_object().bucket(&self.place.bucket).key(self.full(key));
+        request = request.set_version_id(version.map(str::to_owned));
         match range {
             Some(range) => request = request.range(format!("bytes={}-{}", range.start, range.end - 1)),
             // For a range some stores return the checksum of the whole object.

@@ -11,6 +11,8 @@ use super::super::{ObjectVersion, StoreErrorKind};
 use super::bucket::S3Store;
 use super::error::S3Error;
 use super::read::time;
+use super::versions::{marker, version};
+use crate::policy::LockMode;
 
 impl S3Store {
     pub(super) async fn versions_of(&self, key: &str) -> Result<Vec<ObjectVersion>, StoreFault> {
@@ -30,19 +32,9 @@ impl S3Store {
                 .await
                 .map_err(S3Error::from)?;
             let objects = answer.versions().iter().filter(|one| one.key() == Some(&full));
-            versions.extend(objects.map(|one| ObjectVersion {
-                id: one.version_id().map(str::to_owned),
-                modified: time(one.last_modified()),
-                size: one.size().and_then(|size| u64::try_from(size).ok()),
-                is_latest: one.is_latest().unwrap_or_default(),
-            }));
+            versions.extend(objects.map(version));
             let markers = answer.delete_markers().iter().filter(|one| one.key() == Some(&full));
-            versions.extend(markers.map(|one| ObjectVersion {
-                id: one.version_id().map(str::to_owned),
-                modified: time(one.last_modified()),
-                size: None,
-                is_latest: one.is_latest().unwrap_or_default(),
-            }));
+            versions.extend(markers.map(marker));
             key_marker = answer.next_key_marker().map(str::to_owned);
             // The listing is sorted by key: longer keys with this prefix follow.
             let goes_on = key_marker.as_ref().is_some_and(|next| *next <= full);
@@ -55,26 +47,36 @@ impl S3Store {
         Ok(versions)
     }
 
-    pub(super) async fn extend_retention(&self, key: &str, until: DateTime<Utc>) -> Result<(), StoreFault> {
+    /// `mode`: of an object that is not locked yet; `None`: then it is an error.
+    pub(super) async fn extend_retention(
+        &self,
+        key: &str,
+        until: DateTime<Utc>,
+        mode: Option<LockMode>,
+    ) -> Result<(), StoreFault> {
         check_key(key)?;
         let (bucket, full) = (&self.place.bucket, self.full(key));
         let answer = self.client.get_object_retention().bucket(bucket).key(&full).send().await;
-        let unlocked = || StoreFault::new(StoreErrorKind::Unsupported, "the object is not locked");
         let retention = match answer.map_err(S3Error::from) {
-            Ok(answer) => answer.retention.ok_or_else(unlocked)?,
+            Ok(answer) => answer.retention,
             // The codes of AWS and Ceph.
             Err(refusal)
                 if refusal.is("NoSuchObjectLockConfiguration")
                     || refusal.is("ObjectLockConfigurationNotFoundError") =>
             {
-                return Err(unlocked());
+                None
             }
             Err(refusal) => return Err(refusal.into()),
         };
-        if time(retention.retain_until_date()) >= until {
-            return Ok(());
-        }
-        let mode = retention.mode().cloned().unwrap_or(ObjectLockRetentionMode::Governance);
+        let mode = match (&retention, mode) {
+            (Some(retention), _) if time(retention.retain_until_date()) >= until => return Ok(()),
+            (Some(retention), _) => retention.mode().cloned().unwrap_or(ObjectLockRetentionMode::Governance),
+            (None, Some(LockMode::Governance)) => ObjectLockRetentionMode::Governance,
+            (None, Some(LockMode::Compliance)) => ObjectLockRetentionMode::Compliance,
+            (None, None) => {
+                return Err(StoreFault::new(StoreErrorKind::Unsupported, "the object is not locked"));
+            }
+        };
         let retention = ObjectLockRetention::builder()
             .mode(mode)
             .retain_until_date(SmithyDateTime::from_millis(until.timestamp_millis()))

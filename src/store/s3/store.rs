@@ -7,8 +7,8 @@ use chrono::{DateTime, Utc};
 
 use super::super::fault::StoreFault;
 use super::super::{
-    ChecksumSupport, MARKER, ObjectInfo, ObjectVersion, Page, PutOptions, Store, StoreAdmin, StoreError,
-    StoreErrorKind, StoreProtection, Upload, UploadInfo, Written,
+    ChecksumSupport, LifecycleRule, Lock, MARKER, ObjectInfo, ObjectVersion, Page, PutOptions, Store,
+    StoreAdmin, StoreError, StoreErrorKind, StoreProtection, Upload, UploadInfo, VersionPage, Written,
 };
 use super::bucket::S3Store;
 use super::error::S3Error;
@@ -37,7 +37,7 @@ impl Store for S3Store {
     }
 
     async fn get(&self, key: &str, limit: u64) -> Result<(Bytes, ObjectInfo), StoreError> {
-        self.read(key, None, limit).await.map_err(self.fault("read", key))
+        self.read(key, None, None, limit).await.map_err(self.fault("read", key))
     }
 
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
@@ -97,6 +97,25 @@ impl StoreAdmin for S3Store {
         self.versions_of(key).await.map_err(self.fault("list the versions of", key))
     }
 
+    async fn head_version(&self, key: &str, version: &str) -> Result<ObjectInfo, StoreError> {
+        self.look_at_version(key, version).await.map_err(self.fault("look at a version of", key))
+    }
+
+    async fn get_version(
+        &self,
+        key: &str,
+        version: &str,
+        range: Option<Range<u64>>,
+        limit: u64,
+    ) -> Result<(Bytes, ObjectInfo), StoreError> {
+        let read = self.read(key, Some(version), range.as_ref().filter(|range| !range.is_empty()), limit);
+        let (bytes, info) = read.await.map_err(self.fault("read a version of", key))?;
+        match range.is_some_and(|range| range.is_empty()) {
+            true => Ok((Bytes::new(), info)),
+            false => Ok((bytes, info)),
+        }
+    }
+
     async fn purge(&self, keys: &[String]) -> Vec<Result<(), StoreError>> {
         let outcomes = self.purge_all(keys).await;
         keys.iter().zip(outcomes).map(|(key, outcome)| outcome.map_err(self.fault("delete", key))).collect()
@@ -107,7 +126,37 @@ impl StoreAdmin for S3Store {
     }
 
     async fn extend_lock(&self, key: &str, until: DateTime<Utc>) -> Result<(), StoreError> {
-        self.extend_retention(key, until).await.map_err(self.fault("extend the lock of", key))
+        self.extend_retention(key, until, None).await.map_err(self.fault("extend the lock of", key))
+    }
+
+    async fn place_lock(&self, key: &str, lock: Lock) -> Result<(), StoreError> {
+        self.extend_retention(key, lock.until, Some(lock.mode)).await.map_err(self.fault("lock", key))
+    }
+
+    async fn versions_below(
+        &self,
+        prefix: &str,
+        after: Option<(String, String)>,
+    ) -> Result<VersionPage, StoreError> {
+        self.version_page(prefix, after).await.map_err(self.fault("list the versions below", prefix))
+    }
+
+    async fn delete_version(&self, key: &str, version: &str) -> Result<(), StoreError> {
+        self.remove_version(key, version).await.map_err(self.fault("delete a version of", key))
+    }
+
+    async fn copy_version(
+        &self,
+        key: &str,
+        version: &str,
+        size: u64,
+        lock: Option<Lock>,
+    ) -> Result<(), StoreError> {
+        self.renew_version(key, version, size, lock).await.map_err(self.fault("copy a version of", key))
+    }
+
+    async fn lifecycle(&self) -> Result<Vec<LifecycleRule>, StoreError> {
+        self.lifecycle_rules().await.map_err(self.fault("read the lifecycle rules of", ""))
     }
 
     async fn set_legal_hold(&self, key: &str, is_held: bool) -> Result<(), StoreError> {

@@ -11,8 +11,8 @@ use chrono::{DateTime, Utc};
 
 use crate::platform::CancellationToken;
 use crate::store::{
-    ObjectInfo, ObjectVersion, Page, PutOptions, Store, StoreAdmin, StoreError, StoreErrorKind,
-    StoreProtection, Upload, UploadInfo, Written, delete_object, require_admin,
+    LifecycleRule, Lock, ObjectInfo, ObjectVersion, Page, PutOptions, Store, StoreAdmin, StoreError,
+    StoreErrorKind, StoreProtection, Upload, UploadInfo, Written, delete_object, require_admin,
 };
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -256,6 +256,15 @@ impl StoreAdmin for Faulty {
     async fn extend_lock(&self, key: &str, until: DateTime<Utc>) -> Result<(), StoreError> {
         let extended = require_admin(&*self.inner)?.extend_lock(key, until);
         self.fate.pass("extend lock", key, self.location(), extended).await
+    }
+
+    async fn place_lock(&self, key: &str, lock: Lock) -> Result<(), StoreError> {
+        let placed = require_admin(&*self.inner)?.place_lock(key, lock);
+        self.fate.pass("lock", key, self.location(), placed).await
+    }
+
+    async fn lifecycle(&self) -> Result<Vec<LifecycleRule>, StoreError> {
+        self.fate.pass("lifecycle", "", self.location(), require_admin(&*self.inner)?.lifecycle()).await
     }
 
     async fn set_legal_hold(&self, key: &str, is_held: bool) -> Result<(), StoreError> {

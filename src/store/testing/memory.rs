@@ -255,6 +255,7 @@ impl StoreAdmin for MemoryStore {
             modified: info.modified,
             size: Some(info.size),
             is_latest: true,
+            etag: info.etag,
         };
         Ok(self.head(key).await?.map(version).into_iter().collect())
     }

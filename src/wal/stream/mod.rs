@@ -33,7 +33,7 @@ use super::{LsnTimeline, Pusher};
 use crate::event::{Event, Events};
 use crate::model::SystemIdentifier;
 use crate::platform::CancellationToken;
-use crate::policy::RepositoryConfig;
+use crate::policy::{RepositoryConfig, RuleTerms};
 use crate::postgres::ConnectionParameters;
 use crate::repository::write_options;
 use spool::Directory;
@@ -68,6 +68,8 @@ pub struct WalStream {
     /// Its options are rebuilt from these from time to time: objects may be locked for a certain time from
     /// their creation on.
     pub repositories: Vec<RepositoryConfig>,
+    /// How long the rules of retention keep the WAL.
+    pub terms: RuleTerms,
     /// The interval between partial segments of the current segment.
     pub every: Duration,
     pub events: Events,
@@ -100,12 +102,12 @@ impl WalStream {
 
     /// Returns the pusher with current options and the server's flush history.
     fn pusher(&self, horizon: &LsnSamples) -> Pusher {
-        let given = &self.pusher;
+        let (given, now) = (&self.pusher, self.pusher.clock.now());
         Pusher {
             system: given.system.clone(),
             source: given.source.clone(),
             repositories: given.repositories.clone(),
-            options: write_options(&self.repositories, given.clock.now()),
+            options: write_options(&self.repositories, now, |name| self.terms.of_wal(name, now)),
             optional_repositories: given.optional_repositories.clone(),
             recipe: given.recipe.clone(),
             parallel: given.parallel,
