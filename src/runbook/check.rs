@@ -108,7 +108,10 @@ fn condition(runbook: &Runbook, step: &Step, faults: &mut Vec<RunbookFault>) {
         names.contains(&condition.decision.as_str()).then(|| runbook.answers(&condition.decision)).flatten()
     else {
         let message = format!("`when={condition}` names no decision above it");
-        let hint = suggest("the decisions above it", &condition.decision, &names);
+        let hint = match names.is_empty() {
+            true => "decide above it: a block that begins with ```text step=NAME decision=A|B".to_owned(),
+            false => suggest("the decisions above it", &condition.decision, &names),
+        };
         faults.push(fault(step, step.line, message, hint));
         return;
     };

@@ -94,7 +94,7 @@ Do it.
 ### Bad
 
 ```sh step=bad
-echo bad >>"$FILE"; echo "password=hunter2"; exit 3
+echo bad >>"$FILE"; echo "password=hunter$((11 + 11))"; exit 3
 ```
 
 **Expect:** exit 0
@@ -211,7 +211,7 @@ async fn a_run_that_was_killed_after_any_entry_reaches_the_same_end_and_runs_not
     assert!(left.len() == 1 && left[0].0.name == "left");
     let text: String = whole.entries.iter().map(|one| String::from_utf8_lossy(&one.bytes)).collect();
     assert!(
-        !text.contains("hunter2") && text.contains("password=[hidden]") && text.contains("shop went right.")
+        !text.contains("hunter22") && text.contains("password=[hidden]") && text.contains("shop went right.")
     );
 
     for kept in 1..whole.entries.len() {

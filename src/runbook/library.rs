@@ -16,7 +16,19 @@ macro_rules! embedded {
     };
 }
 
-embedded!["README.md", "recover-a-cluster.md", "restore-a-database.md", "restore-an-rds-database.md"];
+embedded![
+    "README.md",
+    "backup-or-wal-archiving-fails.md",
+    "bad-deployment.md",
+    "cluster-to-a-moment.md",
+    "communication-and-roles.md",
+    "database-lost.md",
+    "disk-full-of-wal.md",
+    "keys-lost-or-leaked.md",
+    "ransomware.md",
+    "rds-lost.md",
+    "region-lost.md",
+];
 
 /// What makes a document a runbook.
 const MARK: &str = "```toml runbook";

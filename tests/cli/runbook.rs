@@ -111,7 +111,7 @@ async fn a_runbook_with_faults_is_refused_with_all_of_them() -> Outcome<()> {
     let good = format!("{FIXTURES}/runbooks");
     let run = shop.system.expect(2, &["runbook", "check", "broken", "--directory", &broken]).await?;
     run.says("broken.md:4:")?
-        .says("`drctl destroy database --all` is no command of this drctl")?
+        .says("is no command of this drctl: unrecognized subcommand")?
         .says("unknown variable `$TARGTE`")?
         .says("there is another step of this name")?
         .says("leads nowhere")?;
@@ -131,6 +131,15 @@ async fn a_runbook_with_faults_is_refused_with_all_of_them() -> Outcome<()> {
         .expect(2, &["runbook", "show", "database-lots", "--directory", &good])
         .await?
         .says("Did you mean `database-lost`?")?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_runbooks_of_the_project_have_no_faults_as_files_and_in_the_program() -> Outcome<()> {
+    let shop = Shop::new().await?;
+    let own = concat!(env!("CARGO_MANIFEST_DIR"), "/runbooks");
+    shop.system.expect(0, &["runbook", "check", "--directory", own]).await?;
+    shop.system.expect(0, &["runbook", "check"]).await?;
     Ok(())
 }
 
