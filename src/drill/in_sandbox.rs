@@ -8,7 +8,7 @@ use super::course::{Course, key, sample};
 use super::judge::{RestoredReach, judge_loss, judge_room, judge_usable};
 use super::locate::{Located, locate};
 use super::request::DrillRequest;
-use super::restore_sample::{NotRestored, restore};
+use super::restore_sample::{NotRestored, RestoredSample, restore};
 use super::sample::{Choice, SampledRestore, choose};
 use super::sandbox::Sandbox;
 use super::scenario::Scenario;

@@ -27,7 +27,7 @@ use super::address::CatalogUrl;
 use super::decode::KeyedTable;
 use super::macros::table;
 use super::value::{Day, Period, Quantity, Size, WholeNumber};
-use crate::model::{SourceName, SystemName};
+use crate::model::{RepositoryName, SourceName, SystemName};
 use crate::platform::SecretRef;
 
 table! {
