@@ -57,6 +57,8 @@ fn block(block: &Block) -> Vec<String> {
         Block::List(items) => items.iter().flat_map(|item| one_line(&format!("- {item}"))).collect(),
         Block::Command(command) => command.lines().map(plain).collect(),
         Block::Marks(marks) => vec![marks.iter().map(|mark| mark.letter).collect()],
+        // No page of a drill has one.
+        Block::Calendar(_) | Block::Chart(_) => vec![],
     }
 }
 
