@@ -30,6 +30,7 @@ const LAYERS: [&[&str]; 16] = [
         "configure",
         "rds_admin",
     ],
+    &["runbook"],
     &["drill"],
     &["report", "schedule"],
     &["notify"],

@@ -85,6 +85,13 @@ async fn assessed(args: &StatusArgs, context: &Context) -> Result<Concluded, Com
     let now = context.clock.now();
     let oldest = entries.iter().map(|entry| entry.id().begun()).min();
     let drill = drill_concern(&known.policy, &runs, oldest, now);
+    let runbooks = match super::runbook::reviewed(&known.policy) {
+        Ok(reviewed) => super::runbook::concern(&reviewed, &runs, now),
+        Err(error) => {
+            context.output.warn(format!("it is not known whether a runbook is overdue: {error}"));
+            None
+        }
+    };
     let forecasts = pressing_forecasts(&known, now).await;
     forecasts.iter().for_each(|forecast| forecast.warn(context));
     if !forecasts.is_empty() {
@@ -105,6 +112,7 @@ async fn assessed(args: &StatusArgs, context: &Context) -> Result<Concluded, Com
             retention: concern.as_ref(),
             drill: drill.as_ref(),
             undelivered: &undelivered,
+            runbooks: runbooks.as_deref(),
             immutability: &immutable,
             forecasts: &forecasts,
         };
@@ -143,10 +151,19 @@ async fn assessed(args: &StatusArgs, context: &Context) -> Result<Concluded, Com
         context.output.reason(&first.message);
     }
     let exit = if exit == Exit::Done && !undelivered.is_empty() { Exit::Partly } else { exit };
-    let Some(drill) = drill else { return Ok(Concluded { exit, findings }) };
-    context.output.reason(&drill.message);
-    context.output.note("hint: `drctl drill list` shows what was due; `drctl drill run` runs one.");
-    let exit = if matches!(exit, Exit::Done | Exit::Partly) { Exit::ObjectiveMissed } else { exit };
+    if let Some(drill) = &drill {
+        context.output.reason(&drill.message);
+        context.output.note("hint: `drctl drill list` shows what was due; `drctl drill run` runs one.");
+    }
+    if let Some(runbooks) = &runbooks {
+        context.output.reason(runbooks);
+        context.output.note("hint: `drctl runbook status` shows when each was run last.");
+    }
+    let is_overdue = drill.is_some() || runbooks.is_some();
+    let exit = match exit {
+        Exit::Done | Exit::Partly if is_overdue => Exit::ObjectiveMissed,
+        exit => exit,
+    };
     Ok(Concluded { exit, findings })
 }
 
@@ -263,6 +280,9 @@ struct StatusDocument<'a> {
     /// Channels that do not take what they are sent.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     undelivered: &'a [UndeliveredConcern],
+    /// Runbooks that are overdue for a rehearsal; absent where none is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    runbooks: Option<&'a str>,
     /// Of the repositories that are to lock their objects.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     immutability: &'a [Immutability],

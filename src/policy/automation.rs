@@ -1,5 +1,6 @@
 //! What happens by itself: schedules and drills.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -80,6 +81,10 @@ pub struct Drill {
     pub detect: Duration,
     pub cut_over: Duration,
     pub directory: Option<PathBuf>,
+    /// A runbook whose own steps restore.
+    pub runbook: Option<String>,
+    /// Of its parameters and decisions.
+    pub runbook_parameters: BTreeMap<String, String>,
     /// Drill also where the sandbox cannot be isolated from the network.
     pub allow_unverified_isolation: bool,
     pub checks: Vec<Check>,

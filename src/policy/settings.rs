@@ -39,6 +39,8 @@ pub struct Policy {
     pub schedule: Schedule,
     /// Used by a later version.
     pub drill: Option<Drill>,
+    /// The directory of runbooks.
+    pub runbooks: Option<PathBuf>,
     pub prices: Option<Prices>,
     pub notify: Notify,
 }

@@ -82,6 +82,7 @@ mod restore_row_security;
 mod restore_teardown;
 mod retention;
 mod roundtrip;
+mod runbook;
 mod secrets;
 mod status;
 mod upkeep;

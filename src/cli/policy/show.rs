@@ -283,6 +283,9 @@ fn drill(drill: &Drill) -> Vec<(String, String)> {
     );
     let when = if drill.schedule.is_empty() { "by hand".to_owned() } else { cron(&drill.schedule) };
     let mut entries = vec![("restores".to_owned(), what), ("when".to_owned(), when)];
+    if let Some(runbook) = &drill.runbook {
+        entries.push(("runbook".to_owned(), runbook.clone()));
+    }
     if let Some(role) = &drill.role {
         entries.push(("checks as".to_owned(), role.clone()));
     }

@@ -60,6 +60,7 @@ pub(super) fn policy(table: PolicyTable, path: &Path, log: &mut Diagnostics<'_>)
     let compression = table.compression.as_deref();
     let catalog = table.catalog.as_deref();
     let system = table.system.as_deref();
+    let runbooks = table.runbooks.as_deref().and_then(|runbooks| runbooks.directory.as_deref());
     if !log.is_clean() {
         return None;
     }
@@ -82,6 +83,7 @@ pub(super) fn policy(table: PolicyTable, path: &Path, log: &mut Diagnostics<'_>)
         retention,
         schedule: schedule.unwrap_or_default(),
         drill: drill.flatten(),
+        runbooks: runbooks.map(|directory| base.path(directory)),
         prices: table.prices.as_deref().and_then(prices),
         notify: notify.unwrap_or_default(),
     })

@@ -165,6 +165,11 @@ table! {
             cut_over: Period,
             /// Where drills restore to on their host; a directory in TMPDIR or `/var/tmp` unless given.
             directory: PathBuf,
+            /// A runbook whose own steps restore: those of its phases Recovery and Verification that change no production.
+            runbook: String,
+            /// Values of the runbook's parameters and decisions, by name. `source`, `target`, `backup`, `from` and `identity`
+            /// are those of the drill, and a decision has its first answer unless given.
+            runbook_parameters: KeyedTable<String, String>,
             /// Drill also on a host that cannot isolate what is restored from the network.
             danger_unverified_isolation: bool,
             /// What must be true of what was restored.

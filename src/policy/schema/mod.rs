@@ -22,6 +22,8 @@ pub(super) use source::{
     PostgresTable, RdsMethodWord, RdsRegionTable, RdsTable, SourceTable, WalTable, WalWord,
 };
 
+use std::path::PathBuf;
+
 use super::address::CatalogUrl;
 use super::decode::KeyedTable;
 use super::macros::table;
@@ -59,6 +61,8 @@ table! {
             schedule: ScheduleTable,
             /// What `drctl drill run` restores, and its checks.
             drill: DrillTable,
+            /// Runbooks of your own, for `drctl runbook`.
+            runbooks: RunbooksTable,
             /// What AWS charges, as you looked it up: for estimates of what a restore costs.
             prices: PricesTable,
             /// Who is told of what, by severity.
@@ -93,6 +97,17 @@ table! {
             rpo: Period,
         }
         optional {}
+    }
+}
+
+table! {
+    /// Runbooks of your own, beside those that drctl has.
+    RunbooksTable {
+        required {}
+        optional {
+            /// The directory of their Markdown files; one of the same name replaces drctl's.
+            directory: PathBuf,
+        }
     }
 }
 
