@@ -129,9 +129,15 @@ pub struct Detail {
     /// Tombstones of snapshots and recovery points.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cloud_removals: Vec<CloudRemoval>,
+    /// The runbook that was run or rehearsed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runbook: Option<RunbookRun>,
     /// The digest of the rules that retention applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rules: Option<String>,
+    /// The task of the schedule that a run of it could not perform.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
     /// What trying the locks of repositories showed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub locks: Vec<LockProof>,
@@ -153,12 +159,35 @@ pub struct ProvenCopy {
     pub repository: RepositoryName,
 }
 
+/// A run of a runbook, from its beginning to its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunbookRun {
+    pub runbook: String,
+    /// Of its text.
+    pub sha256: Sha256Hex,
+    /// The incident; absent in a drill.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incident: Option<String>,
+    /// `incident`, `rehearsal`, `drill`
+    pub kind: String,
+    pub by: String,
+    /// Steps that were run, done or rehearsed.
+    pub steps: Vec<String>,
+    /// Steps that failed at least once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<String>,
+}
+
 /// The verb of records that say what a host and its stores can do.
 pub const DOCTOR: &str = "doctor";
 /// The verb of records of drills.
 pub const DRILL: &str = "drill";
 /// The verb of records that say what came of retention.
 pub const RETENTION: &str = "retention";
+/// The verb of records of tasks of the schedule that failed.
+pub const RUN_DUE: &str = "run-due";
 /// The verb of records that hold tombstones.
 pub const TOMBSTONES: &str = "tombstones";
 
