@@ -16,9 +16,11 @@
 //! | module | owns |
 //! |---|---|
 //! | [`cli`] | arguments, one file a verb, output, error → exit code and hint; the only module that prints |
+//! | [`notify`] | tells people what happened, by severity: routing, channels, heartbeats |
 //! | [`report`] | JSON, Markdown and HTML pages of what drills found, and of what retention comes to |
 //! | [`schedule`] | what is due, who does it, and the files that wake drctl for it |
 //! | [`drill`] | restores for real, in a sandbox, checked, timed and recorded |
+//! | [`runbook`] | runbooks that people read and drctl runs, and the record of each incident |
 //! | [`backup`], [`restore`], [`verify`], [`copies`], [`retention`], [`status`], [`doctor`], [`init`], [`iam`], [`configure`], [`rds_admin`] | the use cases: where there is something to decide, `plan` decides and `execute` acts |
 //! | [`run`] | what every use case works with |
 //! | [`recoverability`] | what each repository and region can give back, and up to when |
@@ -50,6 +52,7 @@ pub mod event;
 pub mod iam;
 pub mod init;
 pub mod model;
+pub mod notify;
 pub mod pipeline;
 pub mod platform;
 pub mod policy;
@@ -61,6 +64,7 @@ pub mod repository;
 pub mod restore;
 pub mod retention;
 pub mod run;
+pub mod runbook;
 pub mod schedule;
 pub mod source;
 pub mod status;

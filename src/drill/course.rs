@@ -6,8 +6,9 @@ use super::facts;
 use super::judge::{Findings, judge};
 use super::locate::Located;
 use super::record::{
-    CheckCriterion, CheckEvidence, Cleanup, Criteria, DrillIdentity, DrillRecord, DrillVerdict, Environment,
-    PassedOver, People, PreviousDrill, RECORD_FORMAT, Results, Sample, SampledArtifact,
+    CheckCriterion, CheckEvidence, Cleanup, Criteria, DrillIdentity, DrillRecord, DrillVerdict,
+    DrilledRunbook, Environment, PassedOver, People, PreviousDrill, RECORD_FORMAT, Results, Sample,
+    SampledArtifact,
 };
 use super::request::DrillRequest;
 use super::restore_sample::RestoredSample;
@@ -17,6 +18,7 @@ use super::stages::Stages;
 use crate::checks::{CHECK_FAILED, CheckResult, NOT_ASKED, NOT_THERE};
 use crate::model::{BackupId, Manifest, Protection, Reason, Sha256Hex, Verdict};
 use crate::policy::{Check, Expectation, Probe};
+use crate::repository::journal::RunbookRun;
 use crate::restore::logical::OTHER_CONTENTS;
 use crate::run::RunContext;
 use crate::text::format_duration;
@@ -43,6 +45,8 @@ pub(super) struct Course {
     pub(super) findings: Vec<String>,
     pub(super) is_interrupted: bool,
     pub(super) usable: bool,
+    /// The runbook whose steps restored, or were to.
+    pub(super) runbook: Option<RunbookRun>,
 }
 
 pub(super) fn sample(
@@ -75,7 +79,10 @@ pub(super) fn sample(
                 sha256: artifact.plain.sha256,
             })
             .collect(),
-        repository: restored.map(|restored| restored.repository.clone()).or(request.from.clone()),
+        repository: match restored {
+            Some(restored) => restored.repository.clone(),
+            None => request.from.clone(),
+        },
         system_identifier: manifest.and_then(Manifest::cluster),
         key_fingerprint: manifest.and_then(|manifest| key(run, manifest)).map(|(print, _)| print),
         target: choice.target,
@@ -115,6 +122,7 @@ pub(super) fn record(
         findings,
         is_interrupted: _,
         usable,
+        runbook,
     } = course;
     let allowed: f64 = request.allowances.iter().map(|(_, allowed)| allowed.as_secs_f64()).sum();
     let scenario = request.sample.scenario;
@@ -152,6 +160,12 @@ pub(super) fn record(
             drctl_version: env!("CARGO_PKG_VERSION").to_owned(),
             drctl_sha256: facts::digest_of(&request.drctl),
             previous,
+            runbook: runbook.map(|run| DrilledRunbook {
+                runbook: run.runbook,
+                sha256: run.sha256,
+                steps: run.steps,
+                failed: run.failed,
+            }),
         },
         people,
         sample,

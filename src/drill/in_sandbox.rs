@@ -8,7 +8,7 @@ use super::course::{Course, key, sample};
 use super::judge::{RestoredReach, judge_loss, judge_room, judge_usable};
 use super::locate::{Located, locate};
 use super::request::DrillRequest;
-use super::restore_sample::{NotRestored, restore};
+use super::restore_sample::{NotRestored, RestoredSample, restore};
 use super::sample::{Choice, SampledRestore, choose};
 use super::sandbox::Sandbox;
 use super::scenario::Scenario;
@@ -101,7 +101,8 @@ async fn restore_and_check(
 ) {
     let mut restored = match restore(run, request, sandbox, located, &choice.restore, stages).await {
         Ok(restored) => restored,
-        Err(NotRestored { verdict, told, backup, is_interruption }) => {
+        Err(NotRestored { verdict, told, backup, runbook, is_interruption }) => {
+            course.runbook = runbook;
             course.is_interrupted = is_interruption;
             course.verdict = verdict;
             course.told = told;
@@ -122,6 +123,7 @@ async fn restore_and_check(
     judge_chain(&restored.backup, located, &mut course.verdict);
     judge_key(request, &restored.backup, located, run, course);
     course.checks = std::mem::take(&mut restored.checks);
+    note_runbook(request, &mut restored, course);
     if !restored.left_out.is_empty() {
         let message = format!("{} of what the original had did not come back", restored.left_out.len());
         course.verdict.add(Judgement::Fail, Cause::Backup, "left-out", message);
@@ -178,6 +180,22 @@ async fn restore_and_check(
     if request.role.is_none() {
         let role = restored.login.user.clone();
         course.deviations.push(format!("the checks asked as role `{role}`, not as the application's"));
+    }
+}
+
+/// Records which runbook restored, and what is not known because of that.
+fn note_runbook(request: &DrillRequest, restored: &mut RestoredSample, course: &mut Course) {
+    course.runbook = restored.runbook.take();
+    match (&request.runbook, &course.runbook) {
+        (Some(drill), None) => course.deviations.push(format!(
+            "runbook `{}` was not run: a drill runs runbooks for dumps only",
+            drill.runbook.name
+        )),
+        (Some(_), Some(_)) if restored.repository.is_none() => course.deviations.push(
+            "which copy was restored is not known, and so none is proven: the runbook's restore does not say `--output json`"
+                .to_owned(),
+        ),
+        _ => {}
     }
 }
 

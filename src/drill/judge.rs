@@ -57,6 +57,9 @@ pub(super) fn judge(mut findings: Findings) -> DrillVerdict {
         (Judgement::Fail, Some(reason)) if reason.cause == Cause::Objective => {
             format!("{what} came back, but not within the objectives: {}.", reason.message)
         }
+        (Judgement::Fail, Some(reason)) if reason.cause == Cause::Runbook => {
+            format!("{what} was not brought back by the runbook: {}.", reason.message)
+        }
         (Judgement::Fail, Some(reason)) => {
             format!("{what} did not come back as it should: {}.", reason.message)
         }
@@ -192,9 +195,10 @@ fn seconds(seconds: f64) -> String {
 fn rank(cause: Cause) -> u8 {
     match cause {
         Cause::Backup => 0,
-        Cause::Objective => 1,
-        Cause::Environment => 2,
-        Cause::Tool => 3,
+        Cause::Runbook => 1,
+        Cause::Objective => 2,
+        Cause::Environment => 3,
+        Cause::Tool => 4,
     }
 }
 

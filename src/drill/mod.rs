@@ -13,6 +13,7 @@
 
 mod amcheck;
 mod aws_backup;
+mod by_runbook;
 mod checking;
 mod course;
 pub mod evidence;
@@ -41,10 +42,10 @@ pub use period::{Period, YearMonth};
 pub use rds::rds_restore;
 pub use record::{
     Acknowledgement, CheckCriterion, CheckEvidence, Cleanup, Criteria, DrillIdentity, DrillPhase,
-    DrillRecord, DrillVerdict, Environment, PassedOver, People, PreviousDrill, RECORD_FORMAT, Results,
-    Sample, SampledArtifact, Trigger, VerdictReason,
+    DrillRecord, DrillVerdict, DrilledRunbook, Environment, PassedOver, People, PreviousDrill, RECORD_FORMAT,
+    Results, Sample, SampledArtifact, Trigger, VerdictReason,
 };
-pub use request::{DrillRequest, RdsDrill, ResourceDrill};
+pub use request::{DrillRequest, RdsDrill, ResourceDrill, RunbookDrill};
 pub use run::{Concluded, Preview, preview, run};
 pub use sample::{Choice, SampleRequest, SampledRestore};
 pub use scenario::Scenario;

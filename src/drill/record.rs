@@ -58,6 +58,19 @@ pub struct DrillIdentity {
     pub drctl_sha256: Option<Sha256Hex>,
     /// The record before this one; null for the first.
     pub previous: Option<PreviousDrill>,
+    /// The runbook whose steps restored; absent where drctl did it itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runbook: Option<DrilledRunbook>,
+}
+
+/// The steps of a runbook that a drill ran.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrilledRunbook {
+    pub runbook: String,
+    /// Of its text.
+    pub sha256: Sha256Hex,
+    pub steps: Vec<String>,
+    pub failed: Vec<String>,
 }
 
 /// The record before, which chains them.
@@ -330,6 +343,7 @@ pub(crate) mod tests {
                 drctl_version: "0.1.0".to_owned(),
                 drctl_sha256: Some(Sha256Hex::digest(b"drctl")),
                 previous: None,
+                runbook: None,
             },
             people: People {
                 requested_by: "ann".to_owned(),

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use super::sample::SampleRequest;
 use super::{People, Trigger};
 use crate::model::{RepositoryName, Sha256Hex, SourceName};
 use crate::policy::{AwsBackupSource, Check, Prices, RdsSource};
+use crate::runbook::Runbook;
 
 /// What to drill, and by which criteria.
 #[derive(Clone, Debug)]
@@ -47,10 +49,22 @@ pub struct DrillRequest {
     pub tools: Option<PathBuf>,
     /// For the scenarios in RDS.
     pub rds: Option<RdsDrill>,
+    /// The runbook whose steps restore dumps.
+    pub runbook: Option<RunbookDrill>,
     /// For the scenario in AWS Backup.
     pub resource: Option<ResourceDrill>,
     /// What a real recovery would do otherwise.
     pub deviations: Vec<String>,
+}
+
+/// A runbook that a drill runs.
+#[derive(Clone, Debug)]
+pub struct RunbookDrill {
+    pub runbook: Runbook,
+    /// Of its parameters and decisions, as the policy has them.
+    pub parameters: BTreeMap<String, String>,
+    /// What its commands have beside: the policy, and the identity that opens backups.
+    pub environment: Vec<(String, String)>,
 }
 
 /// What a drill of AWS Backup restores from.

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 
+use super::by_runbook::{Bound, restore_by_runbook};
 use super::locate::Located;
 use super::request::DrillRequest;
 use super::sample::SampledRestore;
@@ -12,6 +13,7 @@ use super::stages::Stages;
 use crate::checks::CheckResult;
 use crate::model::{BackupId, Cause, Judgement, Manifest, RepositoryName, Verdict};
 use crate::postgres::ConnectionParameters;
+use crate::repository::journal::RunbookRun;
 use crate::restore::logical::{BackupSelector, CatalogHints, DumpRestoreRequest, EntrySelection, Exclusion};
 use crate::restore::physical::{
     BaseBackupSelector, PhysicalRestoreError, PhysicalRestoreRequest, RecoveryTarget, RestoreCommand, Start,
@@ -30,7 +32,8 @@ const OF_EVERY_SERVER: [&str; 3] = ["postgres", "template0", "template1"];
 #[derive(Debug)]
 pub(super) struct RestoredSample {
     pub(super) backup: BackupId,
-    pub(super) repository: RepositoryName,
+    /// `None`: the runbook did not report it.
+    pub(super) repository: Option<RepositoryName>,
     /// Everything committed before it came back; `None`: unknown.
     pub(super) until: Option<DateTime<Utc>>,
     /// The time whose data it has.
@@ -43,6 +46,8 @@ pub(super) struct RestoredSample {
     pub(super) checks: Vec<CheckResult>,
     pub(super) verdict: Verdict,
     pub(super) left_out: Vec<String>,
+    /// The runbook that restored it.
+    pub(super) runbook: Option<RunbookRun>,
 }
 
 /// Why nothing was restored.
@@ -53,6 +58,8 @@ pub(super) struct NotRestored {
     pub(super) told: Option<String>,
     /// The backup that was to be restored, where the plan chose it.
     pub(super) backup: Option<BackupId>,
+    /// The runbook that did not restore it.
+    pub(super) runbook: Option<RunbookRun>,
     pub(super) is_interruption: bool,
 }
 
@@ -67,7 +74,7 @@ impl NotRestored {
             verdict.add(judgement(error.cause_class()), error.cause_class(), "restore-failed", message);
         }
         let told = Some(error.journal_reason());
-        Self { verdict, told, backup: None, is_interruption: error.is_interruption() }
+        Self { verdict, told, is_interruption: error.is_interruption(), ..Self::default() }
     }
 
     pub(super) fn failed<E: RestoreError, A: Aftermath>(failed: &RestoreFailed<E, A>) -> Self {
@@ -82,14 +89,14 @@ impl NotRestored {
         let mut verdict = Verdict::default();
         verdict.add(Judgement::Undetermined, Cause::Environment, "sandbox-failed", error_chain(error));
         let is_interruption = matches!(error, SandboxError::Interrupted);
-        Self { verdict, told: None, backup: None, is_interruption }
+        Self { verdict, is_interruption, ..Self::default() }
     }
 }
 
 /// Only the backup's fault makes a drill fail.
 fn judgement(cause: Cause) -> Judgement {
     match cause {
-        Cause::Backup | Cause::Objective => Judgement::Fail,
+        Cause::Backup | Cause::Runbook | Cause::Objective => Judgement::Fail,
         Cause::Environment | Cause::Tool => Judgement::Undetermined,
     }
 }
@@ -128,6 +135,28 @@ async fn dump(
     let database = database(request, manifest);
     let mut target = server.login.with_database(&database);
     target.application_name = NAME.to_owned();
+    if let Some(drill) = &request.runbook {
+        let bound = Bound { target: target.to_socket_url(), backup, from: request.from.as_ref() };
+        let (restored, record) = restore_by_runbook(run, request, drill, &bound, stages).await;
+        let facts = restored.map_err(|not| NotRestored { runbook: Some(record.clone()), ..not })?;
+        let known = facts.as_ref();
+        let backup = known.and_then(|facts| facts.backup.clone()).unwrap_or_else(|| backup.clone());
+        let of_manifest = located.inventory.find(&backup).map(|record| record.manifest.recovery_point);
+        let point = known.map(|facts| facts.recovery_point).or(of_manifest);
+        return Ok(RestoredSample {
+            repository: known.and_then(|facts| facts.repository.clone()),
+            until: point,
+            recovery_point: point.unwrap_or_else(|| backup.begun()),
+            backup,
+            login: target,
+            is_superuser: true,
+            server_version: Some(server.version),
+            checks: vec![],
+            verdict: Verdict::default(),
+            left_out: vec![],
+            runbook: Some(record),
+        });
+    }
     let restorer = DumpRestoreRequest {
         source: request.source.clone(),
         backup: BackupSelector::Prefix(backup.to_string()),
@@ -163,7 +192,7 @@ async fn dump(
             });
             Ok(RestoredSample {
                 backup: backup.clone(),
-                repository: report.details.repository.clone(),
+                repository: Some(report.details.repository.clone()),
                 until: Some(report.recovery_point),
                 recovery_point: report.recovery_point,
                 login: target,
@@ -172,6 +201,7 @@ async fn dump(
                 checks: report.checks,
                 verdict: report.verdict,
                 left_out: report.left_out,
+                runbook: None,
             })
         }
         Err(failed) => {
@@ -258,7 +288,7 @@ async fn cluster(
             login.application_name = NAME.to_owned();
             Ok(RestoredSample {
                 backup: chosen,
-                repository: report.details.repository.clone(),
+                repository: Some(report.details.repository.clone()),
                 until,
                 recovery_point: report.recovery_point,
                 login,
@@ -267,6 +297,7 @@ async fn cluster(
                 checks: report.checks,
                 verdict: report.verdict,
                 left_out: report.left_out,
+                runbook: None,
             })
         }
         Err(failed) => {

@@ -19,7 +19,7 @@ use super::stages::Stages;
 use crate::event::Event;
 use crate::model::{Cause, Judgement, Outcome, RepositoryName, Sha256Hex, Verdict};
 use crate::platform::CancellationToken;
-use crate::repository::journal::{DRILL, Detail, ProvenCopy};
+use crate::repository::journal::{DRILL, Detail, ProvenCopy, RunbookRun};
 use crate::repository::{ClockSkew, Unavailable};
 use crate::run::RunContext;
 use crate::text::{count, format_duration, format_time};
@@ -102,8 +102,9 @@ pub async fn run(run: &RunContext, request: &DrillRequest, keep: bool) -> Conclu
     };
     // As late as possible: another drill may have ended meanwhile.
     let previous = previous(run).await;
+    let runbook = course.runbook.clone();
     let (record, verdict) = record(run, request, course, stages, measured, previous);
-    conclude(run, record, verdict, kept).await
+    conclude(run, record, runbook, verdict, kept).await
 }
 
 /// Notes what the versions of the repositories tell.
@@ -184,6 +185,7 @@ async fn previous(run: &RunContext) -> Option<PreviousDrill> {
 async fn conclude(
     run: &RunContext,
     record: DrillRecord,
+    runbook: Option<RunbookRun>,
     verdict: DrillVerdict,
     kept: Option<String>,
 ) -> Concluded {
@@ -211,6 +213,7 @@ async fn conclude(
         phases: record.phases.iter().map(|phase| (phase.phase.clone(), phase.seconds)).collect(),
         reasons: code.collect(),
         evidence: sha256,
+        runbook,
         proven: proven.into_iter().collect(),
         ..Detail::default()
     };

@@ -37,6 +37,8 @@ pub enum Cause {
     Backup,
     /// An objective: a recovery point or time objective, a check of the policy.
     Objective,
+    /// The runbook that a drill ran.
+    Runbook,
     /// The environment it was restored to.
     Environment,
     /// drctl, or a program that it runs.
@@ -48,6 +50,7 @@ impl Cause {
         match self {
             Self::Backup => "backup",
             Self::Objective => "objective",
+            Self::Runbook => "runbook",
             Self::Environment => "environment",
             Self::Tool => "tool",
         }

@@ -19,11 +19,13 @@ mod process;
 mod process_alive;
 mod prompt;
 mod resolved_path;
+mod script;
 mod secret;
 mod secrets_manager;
 mod server_process;
 mod sighup;
 mod signing;
+mod web;
 
 pub use clock::{Clock, FixedClock, SystemClock, seed};
 pub use file_exposure::exposed;
@@ -37,11 +39,13 @@ pub use process::{Piped, ProcessError, ProcessOutcome, Program};
 pub use process_alive::is_alive;
 pub use prompt::ask_hidden;
 pub use resolved_path::resolved_path;
+pub use script::{OnLine, ScriptEnd};
 pub use secret::{SecretError, SecretRef};
 pub use secrets_manager::SecretsManagerError;
 pub use server_process::server_process;
 pub use sighup::hangup_is_ignored;
 pub use signing::{UnusableKey, Usable};
+pub use web::{WebError, read_authorities, web_client};
 
 pub use secrecy::{ExposeSecret, SecretString};
 pub use tokio_util::sync::CancellationToken;

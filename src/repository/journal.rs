@@ -129,6 +129,9 @@ pub struct Detail {
     /// Tombstones of snapshots and recovery points.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cloud_removals: Vec<CloudRemoval>,
+    /// The runbook that was run or rehearsed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runbook: Option<RunbookRun>,
     /// The digest of the rules that retention applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rules: Option<String>,
@@ -151,6 +154,27 @@ pub struct LockProof {
 pub struct ProvenCopy {
     pub backup: BackupId,
     pub repository: RepositoryName,
+}
+
+/// A run of a runbook, from its beginning to its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunbookRun {
+    pub runbook: String,
+    /// Of its text.
+    pub sha256: Sha256Hex,
+    /// The incident; absent in a drill.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incident: Option<String>,
+    /// `incident`, `rehearsal`, `drill`
+    pub kind: String,
+    pub by: String,
+    /// Steps that were run, done or rehearsed.
+    pub steps: Vec<String>,
+    /// Steps that failed at least once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<String>,
 }
 
 /// The verb of records that say what a host and its stores can do.

@@ -135,6 +135,28 @@ pub fn drill_acknowledgement(system: &SystemName, drill: &RunId) -> String {
     format!("{}{DRILL_ACKNOWLEDGED}", drill_stem(system, drill))
 }
 
+/// Every entry of every incident.
+pub fn incidents(system: &SystemName) -> String {
+    format!("{}incidents/", journal(system))
+}
+
+/// Every entry of an incident; `id` as it is written.
+pub fn incident(system: &SystemName, id: &str) -> String {
+    format!("{}{id}/", incidents(system))
+}
+
+/// Returns the key of the `seq`-th entry, from 1.
+pub fn incident_entry(system: &SystemName, id: &str, seq: u32) -> String {
+    format!("{}{seq:06}.json", incident(system, id))
+}
+
+/// Returns the id of the incident, and the number of its entry, that a key is of.
+pub fn parse_incident_entry<'k>(system: &SystemName, key: &'k str) -> Option<(&'k str, u32)> {
+    let (id, name) = key.strip_prefix(&incidents(system))?.split_once('/')?;
+    let seq: u32 = name.strip_suffix(".json")?.parse().ok()?;
+    (incident_entry(system, id, seq) == key).then_some((id, seq))
+}
+
 /// Every lease.
 pub fn leases(system: &SystemName) -> String {
     format!("{system}/leases/")

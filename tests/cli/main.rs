@@ -14,6 +14,7 @@ mod output;
 mod policy;
 mod repositories;
 mod restore;
+mod runbook;
 mod sandbox;
 mod schedule;
 mod shop;

@@ -13,11 +13,12 @@ use crate::cli::error::CommandError;
 use crate::cli::hold::person;
 use crate::drill::{
     CUT_OVER, DETECT, DrillRequest, DrillSourceError, EarlierView, People, RdsDrill, ResourceDrill,
-    SampleRequest, Scenario, Survivors, SurvivorsError, Trigger, drilled_source, look_back, survivors,
+    RunbookDrill, SampleRequest, Scenario, Survivors, SurvivorsError, Trigger, drilled_source, look_back,
+    survivors,
 };
-use crate::model::{RepositoryName, Sha256Hex};
+use crate::model::{BackupKind, RepositoryName, Sha256Hex};
 use crate::pipeline::Identities;
-use crate::platform::{ExposeSecret as _, expand_home, host_name, scratch_directory, seed};
+use crate::platform::{ExposeSecret as _, SecretRef, expand_home, host_name, scratch_directory, seed};
 use crate::policy::{Drill, Pick, Policy, PostgresSource, Source, last_firing};
 use crate::postgres::ConnectionParameters;
 use crate::repository::Repositories;
@@ -124,6 +125,14 @@ async fn request(
         deviations.push("the policy was read from this host".to_owned());
     }
     let wal = source.wal();
+    // Its commands read the policy and its repositories themselves, as they are now, and restore dumps.
+    let by_runbook = matches!(args.scenario, Scenario::Newest | Scenario::Random | Scenario::EscrowKey)
+        && args.as_of.is_none()
+        && source.kinds.contains(&BackupKind::Logical);
+    let runbook = match drill.filter(|_| by_runbook) {
+        Some(drill) => drilled_runbook(args, drill, policy)?,
+        None => None,
+    };
     let text = std::fs::read(&policy.path).map_err(CommandError::failed)?;
     let user = person(None);
     Ok(DrillRequest {
@@ -131,7 +140,8 @@ async fn request(
         sample: SampleRequest {
             scenario: args.scenario,
             pick: drill.map_or(Pick::Latest, |drill| drill.pick),
-            kind: args.kind,
+            // What a runbook restores is a dump.
+            kind: args.kind.or_else(|| runbook.as_ref().map(|_| BackupKind::Logical)),
             backup: args.backup.clone(),
             target,
             seed: args.seed.unwrap_or_else(seed),
@@ -166,12 +176,33 @@ async fn request(
         parallel: wal.map_or(2, |wal| wal.parallel),
         tools: login.and_then(|login| login.tools.clone()),
         rds: rds(args, policy, source)?,
+        runbook,
         resource: source.aws_backup().filter(|_| args.scenario == Scenario::AwsBackup).map(|config| {
             let region = args.from.as_ref().map(|name| name.as_str().to_owned());
             ResourceDrill { config: config.clone(), region }
         }),
         deviations,
     })
+}
+
+/// Returns the runbook whose steps the drill runs, and what its commands find in their environment.
+fn drilled_runbook(
+    args: &RunArgs,
+    drill: &Drill,
+    policy: &Policy,
+) -> Result<Option<RunbookDrill>, CommandError> {
+    let Some(name) = &drill.runbook else { return Ok(None) };
+    let runbook = crate::cli::runbook::checked(policy, name)?;
+    let path = std::path::absolute(&policy.path).unwrap_or_else(|_| policy.path.clone());
+    let mut environment = vec![("DRCTL_POLICY".to_owned(), path.display().to_string())];
+    let of_policy = match &drill.identity {
+        Some(SecretRef::File(path)) => Some(path),
+        _ => None,
+    };
+    if let Some(identity) = args.identity.first().or(of_policy) {
+        environment.push((IDENTITY.to_owned(), identity.display().to_string()));
+    }
+    Ok(Some(RunbookDrill { runbook, parameters: drill.runbook_parameters.clone(), environment }))
 }
 
 /// Returns what a scenario in RDS restores from; `--from` names a region there.

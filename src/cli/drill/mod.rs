@@ -14,6 +14,8 @@ mod view;
 use super::Context;
 use super::error::CommandError;
 use super::exit::{self, Exit};
+use crate::drill::integrity::Damage;
+use crate::policy::Policy;
 
 /// Practise a restore, and show what past drills proved and measured
 #[derive(Debug, clap::Args)]
@@ -42,6 +44,12 @@ enum DrillCommand {
     /// Record that a named person has seen a drill; its verdict stays
     #[command(after_help = exit::HELP)]
     Ack(ack::AckArgs),
+}
+
+/// Returns the records of drills that do not hold, and whether every repository was read.
+pub(super) async fn damage(context: &Context, policy: Policy) -> (Vec<Damage>, bool) {
+    let view = known_drills::DrillView::of_policy(context, policy).await;
+    (view.evidence.damage, view.unread.is_empty())
 }
 
 pub(super) async fn run(args: DrillArgs, context: &Context) -> Result<Exit, CommandError> {

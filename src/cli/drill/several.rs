@@ -82,8 +82,7 @@ async fn of_policy(args: &RunArgs, policy: &Policy, context: &Context) -> (Optio
     let ended = run_one(args, policy, context).await;
     let (row, exit) = match ended {
         Ok(Ran::Planned) => (None, Exit::Done),
-        Ok(Ran::Concluded(concluded)) => {
-            let exit = run::show(context, &concluded);
+        Ok(Ran::Concluded { concluded, exit }) => {
             (Some(Row::of(policy, &concluded.record, &concluded.verdict.sentence, exit)), exit)
         }
         Err(error) => refused(args, &policy.path, Some(&policy.system), &error, context),

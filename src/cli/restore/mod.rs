@@ -101,7 +101,7 @@ pub struct RestoreArgs {
     #[arg(long = "continue", value_name = "NAME", num_args = 0..=1, require_equals = true)]
     continues: Option<Option<String>>,
     /// A file with an age identity that opens the backup; may be given more than once
-    #[arg(long, short, value_name = "FILE", value_parser = super::path_arg::path())]
+    #[arg(long, short, value_name = "FILE", env = "DRCTL_IDENTITY", value_parser = super::path_arg::path())]
     identity: Vec<PathBuf>,
     /// Where there is room for the unpacked dump
     #[arg(long, value_name = "DIRECTORY", env = "TMPDIR", default_value = "/var/tmp", value_parser = super::path_arg::path())]

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{ResolveBase, repository, source};
@@ -105,9 +106,16 @@ pub(super) fn drill(
         detect: table.detect.as_ref().map(|allowed| allowed.0).unwrap_or_default(),
         cut_over: table.cut_over.as_ref().map(|allowed| allowed.0).unwrap_or_default(),
         directory: table.directory.as_deref().cloned(),
+        runbook: table.runbook.as_deref().cloned(),
+        runbook_parameters: runbook_parameters(table),
         allow_unverified_isolation: table.danger_unverified_isolation.as_deref().copied().unwrap_or_default(),
         checks,
     })
+}
+
+fn runbook_parameters(table: &Spanned<DrillTable>) -> BTreeMap<String, String> {
+    let parameters = table.runbook_parameters.iter().flat_map(|parameters| &parameters.0);
+    parameters.map(|(name, value)| (name.value.clone(), value.value.clone())).collect()
 }
 
 fn check(table: &Spanned<CheckTable>, log: &mut Diagnostics<'_>) -> Option<Check> {

@@ -57,10 +57,10 @@ pub(super) fn policy(table: PolicyTable, path: &Path, log: &mut Diagnostics<'_>)
     let schedule = table.schedule.as_ref().map(|table| automation::schedule(table, &context, log));
     let drill = table.drill.as_ref().map(|table| automation::drill(table, &context, base, log));
     let notify = table.notify.as_ref().map(|table| notify::notify(table, base, log));
-    let dormant = super::dormant::sections(&table, log);
     let compression = table.compression.as_deref();
     let catalog = table.catalog.as_deref();
     let system = table.system.as_deref();
+    let runbooks = table.runbooks.as_deref().and_then(|runbooks| runbooks.directory.as_deref());
     if !log.is_clean() {
         return None;
     }
@@ -83,9 +83,9 @@ pub(super) fn policy(table: PolicyTable, path: &Path, log: &mut Diagnostics<'_>)
         retention,
         schedule: schedule.unwrap_or_default(),
         drill: drill.flatten(),
+        runbooks: runbooks.map(|directory| base.path(directory)),
         prices: table.prices.as_deref().and_then(prices),
         notify: notify.unwrap_or_default(),
-        dormant,
     })
 }
 

@@ -6,13 +6,14 @@
 //! show to be wrong.
 
 mod automation;
+mod notify;
 mod repository;
 mod source;
 
 pub(super) use automation::{
-    ChannelTable, CheckTable, DrillTable, NotifyTable, RetentionTable, RulesTable, ScheduleEntry,
-    ScheduleTable, SourceRulesTable,
+    CheckTable, DrillTable, RetentionTable, RulesTable, ScheduleEntry, ScheduleTable, SourceRulesTable,
 };
+pub(super) use notify::{ChannelTable, HeartbeatEntry, NotifyTable};
 pub(super) use repository::{
     CredentialsTable, EncryptionTable, RecipientEntry, RepositoriesTable, RepositoryTable, SseWord,
 };
@@ -20,6 +21,8 @@ pub(super) use source::{
     AuthenticationWord, AwsBackupTable, BaseTable, BaseWord, CommandTable, LogicalTable, MethodWord,
     PostgresTable, RdsMethodWord, RdsRegionTable, RdsTable, SourceTable, WalTable, WalWord,
 };
+
+use std::path::PathBuf;
 
 use super::address::CatalogUrl;
 use super::decode::KeyedTable;
@@ -58,9 +61,11 @@ table! {
             schedule: ScheduleTable,
             /// What `drctl drill run` restores, and its checks.
             drill: DrillTable,
+            /// Runbooks of your own, for `drctl runbook`.
+            runbooks: RunbooksTable,
             /// What AWS charges, as you looked it up: for estimates of what a restore costs.
             prices: PricesTable,
-            /// Notifications, by severity. Checked now, used by a later version.
+            /// Who is told of what, by severity.
             notify: NotifyTable,
         }
     }
@@ -92,6 +97,17 @@ table! {
             rpo: Period,
         }
         optional {}
+    }
+}
+
+table! {
+    /// Runbooks of your own, beside those that drctl has.
+    RunbooksTable {
+        required {}
+        optional {
+            /// The directory of their Markdown files; one of the same name replaces drctl's.
+            directory: PathBuf,
+        }
     }
 }
 
