@@ -63,7 +63,9 @@ impl Incidents {
                 Err(error) => incidents.unread.push(Unavailable::new(repository, error)),
             }
         }
-        incidents.add("this host's directory", read_spool(spool));
+        let mut own = read_spool(spool);
+        own.values_mut().for_each(|copy| copy.is_of_host = true);
+        incidents.add("this host's directory", own);
         for (id, copies) in &incidents.copies {
             incidents.all.insert(id.clone(), merge(id, copies));
         }
