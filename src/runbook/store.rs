@@ -269,6 +269,11 @@ impl<'c> Recorder<'c> {
         std::fs::rename(new, path)
     }
 
+    /// Returns whether a repository has every entry so far.
+    pub fn is_recorded(&self) -> bool {
+        self.places.iter().any(|place| place.stored == self.entries.len())
+    }
+
     /// Writes what repositories lack of the entries so far.
     ///
     /// # Errors

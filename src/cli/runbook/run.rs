@@ -270,9 +270,10 @@ async fn led(
     if incident.is_closed() {
         unrecorded = conclude(context, &view, runbook, &incident).await;
     }
+    let is_recorded = unrecorded.is_empty() && recorder.is_recorded();
     view.close().await;
     unrecorded.iter().for_each(|lost| warn_lost(context, lost));
-    Ok(told(context, &incident, &led, unrecorded.is_empty()))
+    Ok(told(context, &incident, &led, is_recorded))
 }
 
 fn absolute(policy: &Policy) -> std::path::PathBuf {
