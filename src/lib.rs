@@ -16,6 +16,7 @@
 //! | module | owns |
 //! |---|---|
 //! | [`cli`] | arguments, one file a verb, output, error → exit code and hint; the only module that prints |
+//! | [`notify`] | tells people what happened, by severity: routing, channels, heartbeats |
 //! | [`report`] | JSON, Markdown and HTML pages of what drills found, and of what retention comes to |
 //! | [`schedule`] | what is due, who does it, and the files that wake drctl for it |
 //! | [`drill`] | restores for real, in a sandbox, checked, timed and recorded |
@@ -51,6 +52,7 @@ pub mod event;
 pub mod iam;
 pub mod init;
 pub mod model;
+pub mod notify;
 pub mod pipeline;
 pub mod platform;
 pub mod policy;

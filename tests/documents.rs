@@ -85,7 +85,9 @@ fn what_the_template_has_in_comments_is_valid_too() {
         .collect();
     assert!(settings > 60, "{settings} settings in comments");
     // Channels that nobody is told by are refused: the examples are told of P4.
-    let text = uncommented.join("\n").replace("p4 = [\"mail\"]", "p4 = [\"topic\", \"hook\"]");
+    let text = uncommented
+        .join("\n")
+        .replace("p4 = [\"mail\"]", "p4 = [\"topic\", \"hook\", \"ticket\", \"alerts\", \"log\"]");
     // Settings of a method that is not asked for are refused, too.
     let text = text.replace("methods = [\"logical\"]", "methods = [\"logical\", \"base\", \"wal\"]");
     let policy = policy::parse(&path, &text).unwrap();

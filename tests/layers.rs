@@ -33,6 +33,7 @@ const LAYERS: [&[&str]; 16] = [
     &["runbook"],
     &["drill"],
     &["report", "schedule"],
+    &["notify"],
     &["cli"],
 ];
 

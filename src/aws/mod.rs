@@ -23,6 +23,7 @@ mod poll;
 pub mod rds;
 mod region_query;
 mod s3;
+pub mod sns;
 mod tags;
 
 pub use caller::{

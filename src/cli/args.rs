@@ -38,6 +38,7 @@ pub enum Command {
     Repository(super::repository::RepositoryArgs),
     Catalog(super::catalog::CatalogArgs),
     Policy(super::policy::PolicyArgs),
+    Notify(super::notify::NotifyArgs),
     Keys(super::keys::KeysArgs),
     Iam(super::iam::IamArgs),
     Demo(super::demo::DemoArgs),

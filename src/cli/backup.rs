@@ -2,12 +2,15 @@ use super::Context;
 use super::catalog_view::hint_lost;
 use super::error::CommandError;
 use super::exit::Exit;
+use super::notify::{Concluded, around, newest_data};
 use super::style;
 use crate::backup::{
     self, BackupContext, BackupError, BackupPlan, BackupPreview, BackupReport, BackupStep, SourceOutcome,
     SourcePreview,
 };
 use crate::model::{BackupKind, Outcome, SourceName};
+use crate::notify::findings::{self, Findings, Occasion};
+use crate::policy::{Job, Policy};
 use crate::repository::MarkerError;
 use crate::source::incremental::Extent;
 use crate::text::{approximate_duration, count, format_duration, format_size, format_time};
@@ -39,6 +42,13 @@ pub struct BackupArgs {
 
 pub(super) async fn run(args: BackupArgs, context: &Context) -> Result<Exit, CommandError> {
     let policy = context.policy()?;
+    if args.plan {
+        return Ok(work(args, context, &policy).await?.exit);
+    }
+    around(Job::Backup, context, &policy, work(args, context, &policy)).await
+}
+
+async fn work(args: BackupArgs, context: &Context, policy: &Policy) -> Result<Concluded, CommandError> {
     let kind = args.kind.as_deref().map(|word| match word {
         "base" => BackupKind::Base,
         "snapshot" => BackupKind::Snapshot,
@@ -50,36 +60,42 @@ pub(super) async fn run(args: BackupArgs, context: &Context) -> Result<Exit, Com
         (_, true) => (Some(BackupKind::Base), Extent::Incremental),
         _ => (kind, Extent::AsDue),
     };
-    let plan = backup::plan(&policy, &args.sources, kind, context.clock.now(), crate::platform::seed())
+    let plan = backup::plan(policy, &args.sources, kind, context.clock.now(), crate::platform::seed())
         .map_err(|error| CommandError::usage(error).hint("`drctl policy show` lists the sources."))?;
     let plan = BackupPlan { extent, accepts_new_cluster: args.accept_new_cluster, ..plan };
-    let (catalog, repositories) = context.recall(&policy).await;
+    let (catalog, repositories) = context.recall(policy).await;
     let events = context.output.events();
     let work = BackupContext {
-        policy: &policy,
+        policy,
         repositories,
         catalog: catalog.as_ref(),
         clock: context.clock.clone(),
         events: &events,
         cancel: &context.cancel,
     };
-    let exit = if args.plan {
+    let concluded = if args.plan {
         backup::preview(plan, work).await.map(|preview| {
             show_preview(&preview, context);
-            exit_of_preview(&preview)
+            Concluded { exit: exit_of_preview(&preview), findings: Findings::default() }
         })
     } else {
-        backup::execute(plan, work).await.map(|report| {
-            show(&report, context);
-            reasons(&report).iter().for_each(|reason| context.output.reason(reason));
-            exit(&report)
-        })
+        match backup::execute(plan, work).await {
+            Ok(report) => {
+                show(&report, context);
+                reasons(&report).iter().for_each(|reason| context.output.reason(reason));
+                let occasion = Occasion { policy, run: &report.run, now: context.clock.now() };
+                let newest = newest_data(catalog.as_ref()).await;
+                let findings = findings::backup(&report, &newest, occasion);
+                Ok(Concluded { exit: exit(&report), findings })
+            }
+            Err(error) => Err(error),
+        }
     };
-    let exit = exit.map_err(|error| refused(error, context))?;
+    let concluded = concluded.map_err(|error| refused(error, context))?;
     if let Some(catalog) = catalog {
         catalog.close().await;
     }
-    Ok(exit)
+    Ok(concluded)
 }
 
 fn exit_of_preview(preview: &BackupPreview) -> Exit {

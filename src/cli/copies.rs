@@ -6,12 +6,15 @@ use super::Context;
 use super::catalog_view::{brought_up, missing, not_opened, recall, say_created, warn, warn_lost};
 use super::error::CommandError;
 use super::exit::Exit;
+use super::notify::{Concluded, around};
 use super::style;
 use crate::catalog::{Filter, Refreshed};
 use crate::copies::backups::{SyncReport, SyncedBackup};
 use crate::copies::wal::SyncedWal;
 use crate::copies::{self, CopiesReport, SourceWal};
 use crate::model::{BackupId, Outcome, RepositoryName, SourceName};
+use crate::notify::findings::{self, Occasion};
+use crate::policy::{Job, Policy};
 use crate::recoverability::missing_copies::MissingCopy;
 use crate::repository::Unavailable;
 use crate::repository::journal::{Detail, Removal};
@@ -68,16 +71,20 @@ pub(super) async fn run(args: CopiesArgs, context: &Context) -> Result<Exit, Com
 
 async fn sync(context: &Context) -> Result<Exit, CommandError> {
     let policy = context.policy()?;
+    around(Job::Copies, context, &policy, complete(context, &policy)).await
+}
+
+async fn complete(context: &Context, policy: &Policy) -> Result<Concluded, CommandError> {
     let now = context.clock.now();
-    let (catalog, repositories) = recall(context, &policy, context.repositories(&policy).await).await;
+    let (catalog, repositories) = recall(context, policy, context.repositories(policy).await).await;
     let repositories = repositories.for_writing(&policy.system, None, now).await;
     let repositories = repositories.map_err(|error| not_opened(context, error))?;
     say_created(context, &repositories);
-    let (catalog, refreshed) = brought_up(context, &policy, catalog, &repositories).await?;
+    let (catalog, refreshed) = brought_up(context, policy, catalog, &repositories).await?;
     warn(context, &refreshed);
     let entries = catalog.backups(&Filter::default()).await?;
     let history = catalog.history().await?;
-    let lost = lost(missing(&policy, &catalog, Some(&refreshed), &history).await?);
+    let lost = lost(missing(policy, &catalog, Some(&refreshed), &history).await?);
     let run = RunContext::begin(
         policy.system.clone(),
         repositories,
@@ -86,7 +93,7 @@ async fn sync(context: &Context) -> Result<Exit, CommandError> {
         context.output.events(),
         context.cancel.clone(),
     );
-    let report = copies::sync(&run, &policy, &entries, &history).await;
+    let report = copies::sync(&run, policy, &entries, &history).await;
     let CopiesReport { backups, wal } = &report;
     run.clone().close().await;
     backups.unrecorded.iter().for_each(|lost| warn_lost(context, lost));
@@ -99,7 +106,11 @@ async fn sync(context: &Context) -> Result<Exit, CommandError> {
     }
     reasons(backups, wal).iter().for_each(|reason| context.output.reason(reason));
     lost.iter().for_each(|backup| context.output.reason(format!("no repository has {backup} any more")));
-    Ok(match () {
+    let occasion = Occasion { policy, run: &run.id, now };
+    let unreached =
+        refreshed.lost.iter().map(|lost| format!("{} could not be read: {}", lost.name, lost.reason()));
+    let findings = findings::copies(&report, &lost, &unreached.collect::<Vec<_>>(), occasion);
+    let exit = match () {
         () if backups.interrupted => Exit::Interrupted,
         () if report.is_complete()
             && refreshed.is_complete()
@@ -112,7 +123,8 @@ async fn sync(context: &Context) -> Result<Exit, CommandError> {
             Exit::Failed
         }
         () => Exit::Partly,
-    })
+    };
+    Ok(Concluded { exit, findings })
 }
 
 /// Returns the backups that no repository has any more.

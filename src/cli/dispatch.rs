@@ -31,6 +31,7 @@ pub(super) async fn dispatch(command: Command, context: &Context) -> Result<Exit
         Command::Keys(args) => super::keys::run(&args, context).await,
         Command::Iam(args) => super::iam::run(&args, context),
         Command::Policy(args) => super::policy::run(args, context),
+        Command::Notify(args) => super::notify::run(args, context).await,
         Command::Demo(args) => super::demo::run(args, context, run_typed).await,
         Command::Wal(args) => super::wal::run(args, context).await,
         Command::Rds(args) => super::rds::run(args, context).await,

@@ -29,6 +29,7 @@ mod journal;
 mod keys;
 mod keys_check;
 mod list;
+mod notify;
 pub mod output;
 mod path_arg;
 mod policy;

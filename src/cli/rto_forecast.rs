@@ -19,7 +19,11 @@ pub(super) struct PressingForecast {
 
 impl PressingForecast {
     pub(super) fn warn(&self, context: &Context) {
-        context.output.warn(format!("{}: {}", self.path, forecast_sentence(&self.forecast)));
+        context.output.warn(self.sentence());
+    }
+
+    pub(super) fn sentence(&self) -> String {
+        format!("{}: {}", self.path, forecast_sentence(&self.forecast))
     }
 }
 

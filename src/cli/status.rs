@@ -8,16 +8,20 @@ use super::Context;
 use super::catalog_view::{CatalogView, Freshness, GONE_HINT, lock_words, word_style};
 use super::error::CommandError;
 use super::exit::Exit;
+use super::notify::{Concluded, around};
 use super::rto_forecast::{PressingForecast, pressing_forecasts};
 use super::style;
 use super::table::{Cell, TextTable};
 use crate::catalog::BackupEntry;
+use crate::notify::findings::{self, Findings, Judged, Standing};
+use crate::policy::Job;
 use crate::recoverability::immutability::{Immutability, ImmutabilityState, immutability};
 use crate::recoverability::region::{NewestPoint, Regions, Service};
 use crate::recoverability::wal::{ForeignCluster, TimelineBranch};
 use crate::status::{
     DrillConcern, LocationStatus, LossImpact, ObjectiveVerdict, ReplacedCluster, RetentionConcern,
-    SourceStatus, StatusSurvey, assess, drill_concern, retention_concern,
+    SourceStatus, StatusSurvey, UndeliveredConcern, assess, drill_concern, retention_concern,
+    undelivered_concerns,
 };
 use crate::text::{approximate_duration, count, format_duration, format_time};
 
@@ -30,9 +34,25 @@ const LISTED: usize = 5;
 pub struct StatusArgs {
     #[command(flatten)]
     freshness: Freshness,
+    /// Send what is wrong, and what no longer is, to the channels of the policy: for cron
+    #[arg(long, conflicts_with = "offline")]
+    notify: bool,
 }
 
 pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, CommandError> {
+    if !args.notify {
+        return Ok(assessed(&args, context).await?.exit);
+    }
+    let policy = context.policy()?;
+    if policy.notify.channels.is_empty() {
+        return Err(CommandError::usage("the policy has no channel to notify")
+            .hint("Add one to `[notify]`; `drctl policy schema` describes each kind."));
+    }
+    around(Job::Status, context, &policy, assessed(&args, context)).await
+}
+
+/// Shows where the system stands.
+async fn assessed(args: &StatusArgs, context: &Context) -> Result<Concluded, CommandError> {
     let known = CatalogView::open(context, args.freshness.offline).await?;
     let entries = known.entries().await?;
     let sources: Vec<_> = known.policy.sources.iter().map(|source| source.name.clone()).collect();
@@ -78,6 +98,7 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
         context.output.note("hint: `drctl drill report` shows which phase takes how long.");
     }
     let standings = assess(&sources, &known.places(), &entries, &survey, rpo, now);
+    let undelivered = undelivered_concerns(&known.policy.notify, &known.catalog.told().await?);
     let worst = standings.iter().map(|standing| standing.verdict).max().unwrap_or(ObjectiveVerdict::Nothing);
     if context.output.is_json() {
         let document = StatusDocument {
@@ -90,6 +111,7 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
             sources: &standings,
             retention: concern.as_ref(),
             drill: drill.as_ref(),
+            undelivered: &undelivered,
             runbooks: runbooks.as_deref(),
             immutability: &immutable,
             forecasts: &forecasts,
@@ -119,7 +141,16 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
     if exit != Exit::Done {
         context.output.reason(format!("{}: {}", worst.as_str(), told_verdict(&known, &standings, worst)));
     }
+    let findings = findings(&known, &standings, (concern.as_ref(), drill.as_ref()), &forecasts, &immutable);
     known.catalog.close().await;
+    for concern in &undelivered {
+        context.output.warn(&concern.message);
+    }
+    if let Some(first) = undelivered.first() {
+        context.output.note("hint: `drctl notify test` tries each channel.");
+        context.output.reason(&first.message);
+    }
+    let exit = if exit == Exit::Done && !undelivered.is_empty() { Exit::Partly } else { exit };
     if let Some(drill) = &drill {
         context.output.reason(&drill.message);
         context.output.note("hint: `drctl drill list` shows what was due; `drctl drill run` runs one.");
@@ -128,10 +159,35 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit, Com
         context.output.reason(runbooks);
         context.output.note("hint: `drctl runbook status` shows when each was run last.");
     }
-    if drill.is_none() && runbooks.is_none() {
-        return Ok(exit);
-    }
-    Ok(if matches!(exit, Exit::Done | Exit::Partly) { Exit::ObjectiveMissed } else { exit })
+    let is_overdue = drill.is_some() || runbooks.is_some();
+    let exit = match exit {
+        Exit::Done | Exit::Partly if is_overdue => Exit::ObjectiveMissed,
+        exit => exit,
+    };
+    Ok(Concluded { exit, findings })
+}
+
+/// Returns what people are told of it.
+fn findings(
+    known: &CatalogView,
+    standings: &[SourceStatus],
+    (retention, drill): (Option<&RetentionConcern>, Option<&DrillConcern>),
+    forecasts: &[PressingForecast],
+    immutable: &[Immutability],
+) -> Findings {
+    let sources = standings.iter().map(|status| Standing {
+        status,
+        words: told_verdict(known, std::slice::from_ref(status), status.verdict),
+    });
+    let forecasts = forecasts.iter().map(PressingForecast::sentence).collect();
+    let refuted = |lock: &&Immutability| matches!(lock.state, ImmutabilityState::Refuted { .. });
+    let unlocked = immutable.iter().filter(refuted);
+    let unlocked =
+        unlocked.map(|lock| format!("`{}` is {}", lock.repository, lock_words(&lock.state))).collect();
+    findings::status(
+        &known.policy,
+        &Judged { sources: sources.collect(), retention, drill, forecasts, unlocked },
+    )
 }
 
 /// Reports what could not be queried, and what is unknown because of that.
@@ -221,6 +277,9 @@ struct StatusDocument<'a> {
     /// What is wrong with the drills; absent where nothing is.
     #[serde(skip_serializing_if = "Option::is_none")]
     drill: Option<&'a DrillConcern>,
+    /// Channels that do not take what they are sent.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    undelivered: &'a [UndeliveredConcern],
     /// Runbooks that are overdue for a rehearsal; absent where none is.
     #[serde(skip_serializing_if = "Option::is_none")]
     runbooks: Option<&'a str>,

@@ -7,10 +7,13 @@ use super::Context;
 use super::catalog_view::{CatalogView, GONE_HINT, warn_lost};
 use super::error::CommandError;
 use super::exit::Exit;
+use super::notify::{Concluded, around};
 use super::output::Output;
 use super::style;
 use crate::catalog::BackupEntry;
 use crate::model::{BackupId, CheckDepth, RepositoryName, SourceName};
+use crate::notify::findings::{self, Occasion, VerifiedScope};
+use crate::policy::{Job, Policy};
 use crate::run::RunContext;
 use crate::text::{format_size, format_time};
 use crate::verify::backups::{VerifyReport, execute, place};
@@ -44,6 +47,11 @@ pub struct VerifyArgs {
 }
 
 pub(super) async fn run(args: VerifyArgs, context: &Context) -> Result<Exit, CommandError> {
+    let policy = context.policy()?;
+    around(Job::Verify, context, &policy, work(args, context, &policy)).await
+}
+
+async fn work(args: VerifyArgs, context: &Context, policy: &Policy) -> Result<Concluded, CommandError> {
     let identities = context.identities(&args.identity).await?;
     let known = CatalogView::open(context, false).await?;
     if let Some(name) = &args.from
@@ -51,6 +59,7 @@ pub(super) async fn run(args: VerifyArgs, context: &Context) -> Result<Exit, Com
     {
         return Err(CommandError::usage(format!("the policy has no repository `{name}`")));
     }
+    let verified = verified_scope(&args, policy);
     let scope =
         VerifyScope { prefixes: args.backups, source: args.source, latest: args.latest, only: args.from };
     let rejected = known.refreshed.iter().flat_map(|refreshed| &refreshed.refused);
@@ -94,10 +103,31 @@ pub(super) async fn run(args: VerifyArgs, context: &Context) -> Result<Exit, Com
     reasons(&report).iter().for_each(|reason| context.output.reason(reason));
     unmarked.iter().for_each(|unmarked| context.output.reason(unmarked.reason()));
     unread.iter().for_each(|reason| context.output.reason(format!("the journal: {reason}")));
-    Ok(match exit(&report) {
+    let occasion = Occasion { policy, run: &run.id, now: context.clock.now() };
+    let findings = findings::verify(&report, verified.as_ref(), occasion);
+    let exit = match exit(&report) {
         Exit::Done if !unmarked.is_empty() || !unread.is_empty() => Exit::Partly,
         exit => exit,
-    })
+    };
+    Ok(Concluded { exit, findings })
+}
+
+/// Returns what is read; `None`: backups that are named one by one.
+fn verified_scope(args: &VerifyArgs, policy: &Policy) -> Option<VerifiedScope> {
+    if !args.backups.is_empty() {
+        return None;
+    }
+    let part = |latest: bool, from: Option<&RepositoryName>| match (latest, from) {
+        (false, None) => None,
+        (true, None) => Some("latest".to_owned()),
+        (false, Some(from)) => Some(format!("in-{from}")),
+        (true, Some(from)) => Some(format!("latest-in-{from}")),
+    };
+    let places = policy.repositories.iter().map(|config| Some(&config.name)).chain([None]);
+    let parts = places.flat_map(|from| [part(false, from), part(true, from)]).flatten().collect();
+    let sources = policy.sources.iter().map(|source| source.name.clone());
+    let sources = sources.filter(|source| args.source.as_ref().is_none_or(|only| only == source));
+    Some(VerifiedScope { sources: sources.collect(), part: part(args.latest, args.from.as_ref()), parts })
 }
 
 /// Returns the named backups. `found`: those whose manifests were rejected.

@@ -70,6 +70,9 @@ pub async fn look_back(
     for (name, store) in stores {
         match versions(&**store, system, source).await {
             Ok(versions) => {
+                if !keeps_versions(&versions) {
+                    found.without_versions.push(name.clone());
+                }
                 let is_removed = |backup: &BackupId| removed.has_backup(name, backup);
                 let hiding = mass_hiding(&versions, is_removed);
                 let of_repository =
@@ -77,15 +80,10 @@ pub async fn look_back(
                 found.hidings.extend(hiding.map(of_repository));
             }
             Err(error) => {
-                found.unread.push(format!("the versions in `{name}` were not read: {}", error_chain(&error)))
+                found.without_versions.push(name.clone());
+                let why = error_chain(&error);
+                found.unread.push(format!("the versions in `{name}` were not read: {why}"));
             }
-        }
-        let protection = match store.admin() {
-            Some(admin) => admin.protection().await.unwrap_or_default(),
-            None => Default::default(),
-        };
-        if protection.keeps_versions != Some(true) {
-            found.without_versions.push(name.clone());
         }
     }
     found
@@ -99,6 +97,14 @@ async fn versions(
     let mut versions = list_versions(store, &layout::backups(system, source)).await?;
     versions.extend(list_versions(store, MARKER).await?);
     Ok(versions)
+}
+
+/// Whether a store gives what is written now a version of its own. One that keeps none names none, or calls each `null`,
+/// as what was written before it kept them.
+fn keeps_versions(versions: &VersionsByKey) -> bool {
+    let all = versions.iter().flat_map(|(_, versions)| versions);
+    let newest = all.max_by_key(|version| version.modified);
+    newest.and_then(|version| version.id.as_ref()).is_some_and(|id| id != "null")
 }
 
 /// Returns since when many backups that nobody removed on purpose were hidden or overwritten together, and how many were
@@ -190,6 +196,19 @@ mod tests {
         assert_eq!(found(&vec![hidden(1, 7)]), Some((at(7), 1)));
         let marker = versions(MARKER.to_owned(), &[(8, None), (0, Some(3))]);
         assert_eq!(found(&vec![marker, intact(1), intact(2), intact(3)]), Some((at(8), 1)));
+    }
+
+    #[test]
+    fn a_store_that_names_what_is_written_now_keeps_versions() {
+        let of = |minutes: i64, id: Option<&str>| {
+            let mut one = versions(manifest(1), &[(minutes, Some(9))]);
+            one.1[0].id = id.map(str::to_owned);
+            one
+        };
+        assert!(keeps_versions(&vec![of(1, Some("null")), of(2, Some("b"))]));
+        // Suspended, it keeps no more.
+        assert!(!keeps_versions(&vec![of(1, Some("a")), of(2, Some("null"))]));
+        assert!(!keeps_versions(&vec![of(1, None)]) && !keeps_versions(&vec![]));
     }
 
     #[test]

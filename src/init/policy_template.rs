@@ -135,7 +135,7 @@ schedule = "0 5 * * 0"
 # Checks of the restored data.
 #checks = [{ name = "there are users", sql = "select count(*) from users", at_least = 1 }]
 
-# Notifications. P1: data loss. P2: a failed backup, copy or drill.
+# Notifications. P1: data loss. P2: a failed backup, copy or drill. `drctl notify test` tries the channels.
 #[notify]
 #p1 = ["team"]
 #p2 = ["team"]

@@ -93,6 +93,27 @@ fn bundle(path: PathBuf) -> Result<TlsContext, HttpsError> {
 }
 
 fn proxy(in_clear: bool) -> Result<Option<ProxyConfig>, HttpsError> {
+    let Some(found) = proxy_of_environment(in_clear)? else { return Ok(None) };
+    // As parsed: characters that are invalid in a URL are percent-encoded now.
+    let url = found.url.as_str();
+    let made = if in_clear { ProxyConfig::http(url) } else { ProxyConfig::https(url) };
+    let made = made.map_err(|_| HttpsError::Proxy {
+        variable: found.variable,
+        reason: "it is not understood".to_owned(),
+    });
+    made.map(|proxy| Some(proxy.no_proxy(found.direct)))
+}
+
+/// A proxy that the environment names.
+pub(super) struct ProxyOfEnvironment {
+    variable: &'static str,
+    pub(super) url: Url,
+    /// Hosts that are reached without it, separated by commas.
+    pub(super) direct: String,
+}
+
+/// Returns the proxy for servers with or without TLS.
+pub(super) fn proxy_of_environment(in_clear: bool) -> Result<Option<ProxyOfEnvironment>, HttpsError> {
     let names: &[&str] = match in_clear {
         // Not HTTP_PROXY in capitals if this runs under a web server: its clients could set it.
         true if std::env::var_os("REQUEST_METHOD").is_some() => &["http_proxy", "ALL_PROXY", "all_proxy"],
@@ -104,10 +125,10 @@ fn proxy(in_clear: bool) -> Result<Option<ProxyConfig>, HttpsError> {
         Some((_, others)) => format!("{DIRECT},{others}"),
         None => DIRECT.to_owned(),
     };
-    configured(name, &value, in_clear).map(|proxy| Some(proxy.no_proxy(direct)))
+    Ok(Some(ProxyOfEnvironment { variable: name, url: proxy_url(name, &value)?, direct }))
 }
 
-fn configured(variable: &'static str, value: &str, in_clear: bool) -> Result<ProxyConfig, HttpsError> {
+fn proxy_url(variable: &'static str, value: &str) -> Result<Url, HttpsError> {
     let refused = |reason: &str| HttpsError::Proxy { variable, reason: reason.to_owned() };
     let written = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
     let url = Url::parse(&written).map_err(|error| refused(&error.to_string()))?;
@@ -117,9 +138,7 @@ fn configured(variable: &'static str, value: &str, in_clear: bool) -> Result<Pro
     if url.host().is_none() {
         return Err(refused("it names no host"));
     }
-    // As parsed: characters that are invalid in a URL are percent-encoded now.
-    let made = if in_clear { ProxyConfig::http(url.as_str()) } else { ProxyConfig::https(url.as_str()) };
-    made.map_err(|_| refused("it is not understood"))
+    Ok(url)
 }
 
 #[cfg(test)]
@@ -129,7 +148,7 @@ mod tests {
     #[test]
     fn a_proxy_is_a_url_or_refused_by_its_variable_and_without_its_password() {
         for good in ["http://proxy.example:3128", "proxy.example:3128", "https://me:p%40w@proxy.example/"] {
-            assert!(configured("HTTPS_PROXY", good, false).is_ok(), "{good}");
+            assert!(proxy_url("HTTPS_PROXY", good).is_ok(), "{good}");
         }
         for (bad, word) in [
             ("socks5://me:hush@proxy:1080", "`socks5:`"),
@@ -137,7 +156,7 @@ mod tests {
             ("http://me:hush@:3128", "host"),
             ("http://me:hush@proxy:port", "port"),
         ] {
-            let said = configured("HTTPS_PROXY", bad, false).unwrap_err().to_string();
+            let said = proxy_url("HTTPS_PROXY", bad).unwrap_err().to_string();
             assert!(said.starts_with("HTTPS_PROXY is not") && said.contains(word), "{said}");
             assert!(!said.contains("hush"), "{said}");
         }

@@ -25,6 +25,7 @@ mod secrets_manager;
 mod server_process;
 mod sighup;
 mod signing;
+mod web;
 
 pub use clock::{Clock, FixedClock, SystemClock, seed};
 pub use file_exposure::exposed;
@@ -44,6 +45,7 @@ pub use secrets_manager::SecretsManagerError;
 pub use server_process::server_process;
 pub use sighup::hangup_is_ignored;
 pub use signing::{UnusableKey, Usable};
+pub use web::{WebError, read_authorities, web_client};
 
 pub use secrecy::{ExposeSecret, SecretString};
 pub use tokio_util::sync::CancellationToken;

@@ -1,4 +1,4 @@
-//! What happens by itself: schedules, drills, notifications.
+//! What happens by itself: schedules and drills.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,7 +8,6 @@ use chrono_tz::Tz;
 use croner::Cron;
 use url::Url;
 
-use super::credentials::Credentials;
 use super::macros::words;
 use crate::model::{BackupKind, RepositoryName, SourceName};
 use crate::platform::SecretRef;
@@ -127,75 +126,4 @@ pub enum Expectation {
     AtMost(i64),
     /// A time, no older than this before the recovery point.
     NewerThan(Duration),
-}
-
-/// Who is told.
-#[derive(Clone, Debug, Default)]
-pub struct Notify {
-    pub channels: Vec<Channel>,
-    /// Names of channels for each severity, P1 first.
-    pub routes: [Vec<String>; 4],
-    /// Called after every good run.
-    pub heartbeat: Option<SecretRef>,
-}
-
-/// How bad a thing is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// Data loss, an outage, no valid backup inside the RPO.
-    P1,
-    /// The RPO at risk; a backup, copy or drill that failed.
-    P2,
-    /// A failure that recovered; a forecast RTO near its objective.
-    P3,
-    /// Drift and leftovers.
-    P4,
-}
-
-impl Notify {
-    /// Channels that are told of something this bad.
-    pub fn channels(&self, severity: Severity) -> impl Iterator<Item = &Channel> {
-        let names = &self.routes[severity as usize];
-        self.channels.iter().filter(|channel| names.contains(&channel.name))
-    }
-}
-
-#[derive(Clone, Debug)]
-pub struct Channel {
-    pub name: String,
-    pub route: NotifyRoute,
-}
-
-/// Where a notification goes.
-#[derive(Clone, Debug)]
-pub enum NotifyRoute {
-    Slack { url: SecretRef },
-    PagerDuty { routing_key: SecretRef, endpoint: Option<Url> },
-    Email(Mail),
-    Sns { topic: String, region: String, endpoint: Option<Url>, credentials: Credentials },
-    Webhook { url: SecretRef, headers: Vec<(String, SecretRef)> },
-}
-
-#[derive(Clone, Debug)]
-pub struct Mail {
-    pub host: String,
-    pub port: u16,
-    pub tls: MailTls,
-    pub username: Option<String>,
-    pub password: Option<SecretRef>,
-    pub from: String,
-    /// Never empty.
-    pub to: Vec<String>,
-}
-
-words! {
-    /// How the connection to a mail server is encrypted.
-    pub MailTls {
-        /// Begun in clear, required to be encrypted before anything is said.
-        "starttls" => StartTls,
-        /// From the beginning.
-        "implicit" => Implicit,
-        /// Not; for a server on the same host.
-        "none" => None,
-    }
 }

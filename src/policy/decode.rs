@@ -84,10 +84,6 @@ impl<'t> Diagnostics<'t> {
         });
     }
 
-    pub(super) fn position(&self, spot: &KeyLocation) -> TextPosition {
-        TextPosition::from_offset(self.text, spot.offset)
-    }
-
     /// Returns whether a fault was found at a setting or below it.
     pub(super) fn has_faults_at(&self, spot: &KeyLocation) -> bool {
         let below = |key: &str| {

@@ -16,6 +16,7 @@ mod address;
 mod automation;
 mod aws;
 mod aws_location;
+mod body_template;
 mod credentials;
 mod decode;
 mod dormant;
@@ -26,6 +27,7 @@ mod lint;
 mod load;
 mod lock_term;
 mod macros;
+mod notify;
 mod postgres;
 mod prices;
 mod resolve;
@@ -38,12 +40,10 @@ mod source;
 mod unclosed_bracket;
 mod value;
 
-pub use automation::{
-    BackupTimes, Channel, Check, CronLine, Drill, Expectation, Mail, MailTls, Notify, NotifyRoute, Pick,
-    Probe, Schedule, Severity,
-};
+pub use automation::{BackupTimes, Check, CronLine, Drill, Expectation, Pick, Probe, Schedule};
 pub use aws::{AwsBackupSource, PromoteHooks, RdsDatabase, RdsNames, RdsRegion, RdsSource, VaultCopy};
 pub use aws_location::AwsLocation;
+pub use body_template::fill_in;
 pub use credentials::Credentials;
 pub use dormant::dormant;
 pub use fault::{PolicyFault, PolicyFaults, TextPosition};
@@ -52,6 +52,7 @@ pub use json_schema::schema;
 pub use lint::{Lint, lint, widest_gap};
 pub use load::{load, parse};
 pub use lock_term::RuleTerms;
+pub use notify::{Channel, Heartbeats, Job, Mail, MailTls, Notify, NotifyRoute, Severity, Webhook};
 pub use postgres::{
     BaseBackup, BaseMethod, LogicalDump, PasswordSource, PostgresSource, RowCounts, WalArchiving, WalMethod,
 };

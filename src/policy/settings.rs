@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::automation::{Drill, Notify, Schedule};
+use super::automation::{Drill, Schedule};
 use super::credentials::Credentials;
-use super::fault::TextPosition;
 use super::macros::words;
+use super::notify::Notify;
 use super::prices::Prices;
 use super::retention::Retention;
 use super::source::Source;
@@ -42,10 +42,7 @@ pub struct Policy {
     /// The directory of runbooks.
     pub runbooks: Option<PathBuf>,
     pub prices: Option<Prices>,
-    /// Used by a later version.
     pub notify: Notify,
-    /// The sections without an effect yet, and their positions: see [`super::dormant()`].
-    pub dormant: Vec<(&'static str, TextPosition)>,
 }
 
 impl RepositoryLocation {

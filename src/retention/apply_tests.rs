@@ -17,12 +17,12 @@ use crate::model::{
 use crate::platform::{CancellationToken, Clock, FixedClock, SystemClock};
 use crate::policy::{CalendarSpan, CalendarUnit, Retention, Rules};
 use crate::repository::fixtures::{backup, system};
-use crate::repository::journal::{self, TOMBSTONES};
+use crate::repository::journal::{self, Detail, JournalRecord, TOMBSTONES};
 use crate::repository::{Repositories, Repository, layout, manifest};
 use crate::run::RunContext;
 use crate::store::testing::faulty::{Fate as Fortune, Faulty, Mishap};
 use crate::store::testing::memory::MemoryStore;
-use crate::store::{PutOptions, Store, list_all};
+use crate::store::{PutOptions, Store, StoreAdmin as _, list_all};
 use crate::wal::Archive;
 
 const SIZE: SegmentSize = SegmentSize::DEFAULT;
@@ -183,6 +183,21 @@ impl World {
         cancel: CancellationToken,
         leased: &BTreeSet<SourceName>,
     ) -> ApplyReport {
+        self.apply_all(fortune, cancel, leased, vec![]).await
+    }
+
+    /// Where the locks of these repositories follow the rules.
+    async fn apply_locking(&self, locks: Vec<(RepositoryName, crate::policy::LockMode)>) -> ApplyReport {
+        self.apply_all(None, CancellationToken::new(), &BTreeSet::from([source()]), locks).await
+    }
+
+    async fn apply_all(
+        &self,
+        fortune: Option<&Arc<Fortune>>,
+        cancel: CancellationToken,
+        leased: &BTreeSet<SourceName>,
+        locks: Vec<(RepositoryName, crate::policy::LockMode)>,
+    ) -> ApplyReport {
         let repositories = Repositories::new(self.repositories(fortune)).for_reading(&system(), None).await;
         let catalog = Catalog::open(&CatalogLocation::Memory, &system()).await.unwrap();
         let catalog = catalog.of_repository(repositories.id());
@@ -205,7 +220,7 @@ impl World {
             system: &system(),
             retention: &retention,
             sources: vec![(source(), vec![])],
-            locks: vec![],
+            locks,
         };
         let plan = plan(&policy, &surveyed.survey, self.now);
         let is_confirmed = self.is_confirmed.load(SeqCst);
@@ -414,6 +429,95 @@ async fn what_the_store_has_locked_waits_with_all_that_it_builds_on() {
         }
     }
     world.check_whole("with a lock").await;
+}
+
+/// Names of what tombstones say of a repository, with how often they say it.
+async fn tombstones(store: &MemoryStore) -> BTreeMap<String, usize> {
+    let mut named = BTreeMap::new();
+    for run in journal::runs(store, &system()).await.unwrap() {
+        let (record, _) = journal::read(store, &system(), &run).await.unwrap();
+        let backups = record.detail.removals.iter().map(|one| format!("{} {}", one.repository, one.backup));
+        let wal = record.detail.wal_removals.iter();
+        let wal = wal.map(|one| format!("{} {}-{}", one.repository, one.first, one.last));
+        backups.chain(wal).for_each(|name| *named.entry(name).or_default() += 1);
+    }
+    named
+}
+
+#[tokio::test]
+async fn what_cannot_go_is_written_down_once_however_often_it_is_tried() {
+    let world = World::new(SystemClock.now()).await;
+    for store in &world.stores {
+        store.lock("/wal/", world.now + TimeDelta::days(20));
+    }
+    for _ in 0..3 {
+        world.apply(None).await.unwrap();
+    }
+    let named = tombstones(&world.stores[0]).await;
+    assert!(named.len() > 5 && named.values().all(|times| *times == 1), "{named:?}");
+}
+
+#[tokio::test]
+async fn a_record_that_nobody_can_read_keeps_its_repository_alone_and_is_named() {
+    let world = World::new(SystemClock.now()).await;
+    // Of a run of which another repository has the record, and of one of which none has.
+    let [known, junk] = [1, 2].map(|seed| RunId::new(world.now - TimeDelta::hours(1), seed));
+    let record = JournalRecord::new(
+        &known,
+        "verify",
+        (world.now, world.now),
+        "a",
+        Outcome::Succeeded,
+        Detail::default(),
+    );
+    let [known, junk] = [known, junk].map(|run| layout::journal_record(&system(), &run));
+    world
+        .put(&world.stores[0], &known, std::str::from_utf8(&journal::serialise(&record).unwrap()).unwrap())
+        .await;
+    world.put(&world.stores[1], &known, "{").await;
+    let report = world.apply(None).await.unwrap();
+    assert!(report.is_complete(), "what another one says is known: {report:?}");
+
+    let world = World::new(SystemClock.now()).await;
+    world.put(&world.stores[1], &junk, "junk").await;
+    let report = world.apply(None).await.unwrap();
+    let refused: BTreeSet<&str> = report.refused.iter().map(|one| one.location.as_str()).collect();
+    assert_eq!(refused, BTreeSet::from(["copy"]), "{report:?}");
+    let told = &report.refused[0].refusals[0];
+    assert!(told.message.contains(&junk) && told.hint.contains("undelete"), "{told:?}");
+    let removed: BTreeSet<&str> = report.removed.iter().map(|one| one.location.as_str()).collect();
+    assert_eq!(removed, BTreeSet::from(["primary"]));
+}
+
+#[tokio::test]
+async fn locks_are_extended_once_the_rules_are_confirmed_with_all_that_a_backup_needs() {
+    let world = World::new(SystemClock.now()).await;
+    let mode = crate::policy::LockMode::Governance;
+    let locks = vec![("primary".parse().unwrap(), mode)];
+    world.is_confirmed.store(false, SeqCst);
+    let unseen = world.apply_locking(locks.clone()).await;
+    assert_eq!((unseen.extended.len(), unseen.failed_locks.len()), (0, 0), "{unseen:?}");
+    world.is_confirmed.store(true, SeqCst);
+    let report = world.apply_locking(locks.clone()).await;
+    assert!(!report.extended.is_empty() && report.failed_locks.is_empty(), "{report:?}");
+    assert!(report.extended.iter().all(|one| one.location.as_str() == "primary"));
+    for extended in &report.extended {
+        let (taken, _) = manifest::read(&world.stores[0], &system(), &extended.backup).await.unwrap();
+        let objects = taken.artifacts.iter().flat_map(|artifact| &artifact.objects);
+        let mut keys: Vec<String> =
+            objects.map(|object| layout::object(&system(), &taken.id, &object.name)).collect();
+        if let Some(physical) = &taken.physical {
+            let segment = Segment::holding(Timeline::FIRST, physical.start, SIZE);
+            keys.push(archive().key(WalName::Segment(segment), ".zst.age"));
+        }
+        keys.push(layout::manifest(&system(), &taken.id));
+        for key in keys {
+            let until = world.stores[0].locked_until(&key).await.unwrap();
+            assert!(until >= extended.until, "{key}: {until:?} < {:?}", extended.until);
+        }
+    }
+    let again = world.apply_locking(locks).await;
+    assert_eq!(again.extended, [], "it is long enough");
 }
 
 #[tokio::test]

@@ -77,6 +77,10 @@ struct Aws {
     silent: BTreeSet<String>,
     /// What copies to the second region are being made of.
     copied_from: Vec<String>,
+    /// Regions that the policy does not name any more.
+    dropped: BTreeSet<String>,
+    /// Regions of whose copies it is denied to say what is there.
+    denied: BTreeSet<String>,
     objections: BTreeMap<String, KeepReason>,
 }
 
@@ -130,7 +134,7 @@ impl CloudRegion for FakeRegion {
     }
 
     fn is_in_policy(&self) -> bool {
-        true
+        !self.aws().dropped.contains(self.region)
     }
 
     fn would_list(&self, _copy: &CloudBackupCopy) -> bool {
@@ -161,6 +165,16 @@ impl CloudRegion for FakeRegion {
         });
         let is_target = self.region == REGIONS[1];
         let copied_from = if is_target { aws.copied_from.clone() } else { vec![] };
+        if aws.denied.contains(self.region) {
+            let recorded = super::cloud::recorded_copies(manifests, self.region);
+            let unseen = recorded.map(|copy| (copy.arn.clone(), "AccessDenied".to_owned())).collect();
+            let left = LeftAlone {
+                what: "vault old".to_owned(),
+                why: "AccessDenied".to_owned(),
+                is_in_policy: !aws.dropped.contains(self.region),
+            };
+            return Ok(RegionListing { unseen, left: vec![left], ..RegionListing::default() });
+        }
         Ok(RegionListing { copies: found.collect(), copied_from, ..RegionListing::default() })
     }
 
@@ -538,4 +552,50 @@ async fn what_is_being_copied_or_out_of_reach_stays_and_what_vanished_leaves_no_
     assert!(world.aws().deleted.iter().all(|arn| !arn.contains(OUT_OF_REACH)));
     let manifests = world.manifests(0).await;
     assert!(manifests.contains(&8) && manifests.contains(&7) && !manifests.contains(&6), "{manifests:?}");
+}
+
+#[tokio::test]
+async fn what_the_policy_names_no_more_and_nobody_may_query_is_left_alone_and_holds_nothing_up() {
+    let whole = World::new().await;
+    whole.apply().await.unwrap();
+    let end = whole.everything().await;
+    // Silent, or denied to the role.
+    for is_silent in [true, false] {
+        let world = World::new().await;
+        world.aws().dropped.insert(REGIONS[1].to_owned());
+        match is_silent {
+            true => world.aws().silent.insert(REGIONS[1].to_owned()),
+            false => world.aws().denied.insert(REGIONS[1].to_owned()),
+        };
+        let report = world.apply().await.unwrap();
+        assert!(report.is_complete(), "{report:?}");
+        assert_eq!(report.left.len(), 1, "it is said: {report:?}");
+        let [primary, _, home, away] = world.everything().await;
+        assert_eq!(home, end[2], "the other region goes on");
+        assert_eq!(away.len(), DAYS as usize, "all of it stays");
+        assert_eq!(primary.len(), DAYS as usize, "and can be found again");
+    }
+    // Of what the policy names it is no success.
+    let world = World::new().await;
+    world.aws().denied.insert(REGIONS[1].to_owned());
+    let report = world.apply().await.unwrap();
+    assert!(!report.is_complete() && report.left.iter().all(|left| left.is_in_policy), "{report:?}");
+    assert_eq!(world.snapshots(0), end[2]);
+}
+
+#[tokio::test]
+async fn a_snapshot_that_stays_locked_has_one_tombstone() {
+    let world = World::new().await;
+    let day = DAYS - 1;
+    world.befall(0, day, Trouble::Locked, 3);
+    for _ in 0..3 {
+        world.apply().await.unwrap();
+    }
+    let mut named = 0;
+    for run in journal::runs(&world.stores[0], &system()).await.unwrap() {
+        let (record, _) = journal::read(&world.stores[0], &system(), &run).await.unwrap();
+        let removals = record.detail.cloud_removals.iter();
+        named += removals.filter(|one| one.backup == world.id(day) && one.region == REGIONS[0]).count();
+    }
+    assert_eq!(named, 1);
 }

@@ -13,6 +13,8 @@ use crate::text::format_time;
 pub struct DrillConcern {
     /// When one last passed.
     pub passed: Option<DateTime<Utc>>,
+    /// None was run when one was due.
+    pub is_overdue: bool,
     pub message: String,
 }
 
@@ -41,23 +43,26 @@ pub fn drill_concern(
         }
     });
     let due = due.filter(|due| oldest.is_some_and(|oldest| oldest < *due));
-    let message = match (own.last(), due) {
-        (None, Some(due)) => format!("no drill was ever run, and one was due at {}", format_time(due)),
+    let (is_overdue, message) = match (own.last(), due) {
+        (None, Some(due)) => {
+            (true, format!("no drill was ever run, and one was due at {}", format_time(due)))
+        }
         (Some(last), Some(due)) if last.begun < due => {
-            format!(
+            let message = format!(
                 "the drill that was due at {} was not run; the last one was at {}",
                 format_time(due),
                 format_time(last.begun)
-            )
+            );
+            (true, message)
         }
         (Some(last), _) if last.outcome != Outcome::Succeeded => {
             let why =
                 last.detail.reasons.first().cloned().unwrap_or_else(|| last.outcome.as_str().to_owned());
-            format!("the last drill, {}, did not pass: {why}", last.run)
+            (false, format!("the last drill, {}, did not pass: {why}", last.run))
         }
         _ => return None,
     };
-    Some(DrillConcern { passed, message })
+    Some(DrillConcern { passed, is_overdue, message })
 }
 
 #[cfg(test)]

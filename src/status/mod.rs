@@ -11,6 +11,7 @@ mod drill;
 mod location;
 mod retention;
 mod survey;
+mod undelivered;
 mod verdict;
 
 pub use assess::{LossImpact, SourceStatus, assess};
@@ -18,4 +19,5 @@ pub use drill::{DrillConcern, drill_concern};
 pub use location::{LocationStatus, Newest, ReplacedCluster};
 pub use retention::{RetentionConcern, retention_concern};
 pub use survey::StatusSurvey;
+pub use undelivered::{UndeliveredConcern, undelivered_concerns};
 pub use verdict::ObjectiveVerdict;

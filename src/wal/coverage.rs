@@ -581,6 +581,22 @@ mod tests {
     }
 
     #[test]
+    fn a_range_ends_within_a_partial_segment_too() {
+        let whole = (5..7).map(|number| WalName::Segment(Segment::new(timeline(1), number, SIZE)));
+        let segment = Segment::new(timeline(1), 7, SIZE);
+        let held = WalInventory::new(SIZE, whole.chain([WalName::Piece { segment, begin: 0, end: 8192 }]));
+        let reach = held.reach(at(1, lsn(5, 40)), TimelineTarget::Latest);
+        assert_eq!(reach.end.lsn, lsn(7, 8192));
+        assert_eq!(reach.segment_holding(lsn(7, 100)), Some(segment));
+        assert_eq!(reach.segment_holding(lsn(9, 0)), None);
+        let minimal = DamagedWal { segment, at: lsn(7, 4096), fault: WalFault::Minimal };
+        let cut = reach.until_damage(minimal);
+        assert_eq!((cut.end.lsn, cut.stop), (lsn(7, 4096), ReplayEnd::Damaged(minimal)));
+        assert!(cut.pieces.is_some() && !cut.covers(lsn(7, 4096)));
+        assert!(minimal.to_string().contains("`wal_level = minimal`"), "{minimal}");
+    }
+
+    #[test]
     fn a_gap_is_named_and_nothing_after_it_is_reached() {
         let held = holdings(&[(1, 5..7), (1, 9..12)], &[]);
         let reach = held.reach(at(1, lsn(5, 40)), TimelineTarget::Latest);

@@ -29,6 +29,7 @@ mod incident_store;
 mod incremental;
 mod lineage;
 mod logical;
+mod notify;
 mod pooler;
 mod r2;
 mod rds_backup;

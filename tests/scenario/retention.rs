@@ -9,7 +9,8 @@ use crate::support::Outcome;
 use crate::support::archiving::Archiving;
 use crate::support::ledger::{Ledger, options};
 use crate::support::s3::S3Server;
-use crate::support::system::Place;
+use crate::support::shop::shop;
+use crate::support::system::{Place, System};
 
 async fn plan(archiving: &Archiving) -> Outcome<Value> {
     let run = archiving.run_as_server(&["retention", "plan", "--output", "json"]).await?;
@@ -116,5 +117,63 @@ async fn after_it_was_applied_every_copy_brings_back_what_was_promised_to_the_tr
         assert_ne!(refused.code, Some(0), "{refused:#?}");
         assert!(!archiving.system.path().join("refused").exists());
     }
+    Ok(())
+}
+
+/// Lets the leases of a host that was killed run out.
+fn let_leases_expire(system: &System) -> Outcome<()> {
+    for repository in ["primary", "west"] {
+        let Ok(leases) = std::fs::read_dir(system.repository(repository).join("shop/leases")) else {
+            continue;
+        };
+        for lease in leases {
+            let path = lease?.path();
+            if path.extension().is_some_and(|ending| ending == "json") {
+                let long_ago = std::time::SystemTime::now() - Duration::from_secs(3600);
+                std::fs::File::options().write(true).open(path)?.set_modified(long_ago)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_beside_a_host_that_backs_up_the_next_run_completes_it_and_all_that_is_listed_is_whole()
+-> Outcome<()> {
+    let cluster = shop(50).await?;
+    let source =
+        |name: &str| format!("[sources.{name}]\nkind = \"postgres\"\nurl = \"{}\"\n", cluster.url("shop"));
+    let sources = [source("database"), source("busy")].concat();
+    let system = System::of(&sources, &[Place::Directory, Place::Directory])?;
+    system.append("[retention]\nkeep_last = 1\nminimum_redundancy = 1")?;
+    for _ in 0..3 {
+        system.expect(0, &["backup", "database"]).await?;
+    }
+    system.expect(0, &["backup", "busy"]).await?;
+    let digest = async || -> Outcome<String> {
+        let document = system.drctl(&["retention", "plan", "--output", "json"]).await?.document()?;
+        Ok(document["digest"].as_str().ok_or("no digest")?.to_owned())
+    };
+    for milliseconds in [25, 60, 110] {
+        let confirmed = digest().await?;
+        let mut elsewhere = system.command(&["backup", "busy"]);
+        elsewhere.env("DRCTL_STATE_DIR", system.path().join("state-of-another-host"));
+        let there = system.start_command(elsewhere)?;
+        let mut here =
+            system.start_command(system.command(&["retention", "apply", "--confirm", &confirmed]))?;
+        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+        here.kill()?;
+        // Stored, or it gave way to the one that removes.
+        let there = there.end().await?;
+        assert!(matches!(there.code, Some(0 | 11)), "{there:#?}");
+        let_leases_expire(&system)?;
+        system.expect(0, &["verify"]).await?;
+    }
+    let done = system.drctl(&["retention", "apply", "--confirm", &digest().await?]).await?;
+    assert_eq!(done.code, Some(0), "{done:#?}");
+    system.expect(0, &["verify"]).await?;
+    let left = system.backups_in("primary");
+    assert_eq!(left, system.backups_in("west"));
+    assert_eq!(left.len(), 1, "{left:?}");
     Ok(())
 }

@@ -70,10 +70,6 @@ async fn a_base_backup_of_a_clone_is_not_joined_with_the_wal_of_production() -> 
     let verified = archiving.run_as_server(&["verify"]).await?;
     assert_ne!(verified.code, Some(0), "{verified:#?}");
     verified.says("is of another server with the same system identifier")?;
-    // Retention does not take it for the newest good one.
-    let planned = shown(&archiving, 0, &["retention", "plan", "--output", "json"]).await;
-    println!("{planned:#?}");
-
     archiving
         .unrecovered(10, &["--latest", "--backup", &id])
         .await?

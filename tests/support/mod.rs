@@ -4,7 +4,9 @@
 //! how to get it.
 #![allow(dead_code, reason = "each test binary uses another part of it")]
 
+pub(crate) mod alertmanager;
 pub(crate) mod archiving;
+pub(crate) mod authority;
 pub(crate) mod backup_vaults;
 pub(crate) mod browser;
 pub(crate) mod classboard;
@@ -13,12 +15,14 @@ pub(crate) mod drills;
 pub(crate) mod fake_source;
 pub(crate) mod fault_proxy;
 pub(crate) mod ledger;
+pub(crate) mod mail;
 pub(crate) mod moto;
 pub(crate) mod pooler;
 pub(crate) mod postgres;
 pub(crate) mod r2;
 pub(crate) mod radosgw;
 pub(crate) mod rds;
+pub(crate) mod receiver;
 pub(crate) mod regions;
 pub(crate) mod s3;
 pub(crate) mod s3_process;

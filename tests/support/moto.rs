@@ -147,6 +147,31 @@ impl Moto {
         Ok(arn.ok_or_else(|| format!("no key: {answer}"))?.to_owned())
     }
 
+    /// The ARN of a new topic of SNS, which posts to `endpoint` what is published.
+    pub(crate) async fn new_topic(&self, region: &str, name: &str, endpoint: &str) -> Outcome<String> {
+        let form = |pairs: &[(&str, &str)]| {
+            let mut form = url::form_urlencoded::Serializer::new(String::new());
+            form.append_pair("Version", "2010-03-31").extend_pairs(pairs);
+            form.finish()
+        };
+        let made = self.query(region, "sns", form(&[("Action", "CreateTopic"), ("Name", name)])).await?;
+        let arn = made.split_once("<TopicArn>").and_then(|(_, rest)| rest.split_once('<'));
+        let arn = arn.map(|(arn, _)| arn.to_owned()).ok_or_else(|| format!("no topic: {made}"))?;
+        let subscribe =
+            [("Action", "Subscribe"), ("TopicArn", &arn), ("Protocol", "http"), ("Endpoint", endpoint)];
+        let subscribed = self.query(region, "sns", form(&subscribe)).await?;
+        match subscribed.contains("<SubscriptionArn>") {
+            true => Ok(arn),
+            false => Err(format!("no subscription: {subscribed}").into()),
+        }
+    }
+
+    async fn query(&self, region: &str, service: &str, form: String) -> Outcome<String> {
+        let request =
+            hyper::Request::post(self.url()).header("content-type", "application/x-www-form-urlencoded");
+        self.send(request, region, service, Full::new(Bytes::from(form))).await
+    }
+
     /// A call of a service that there is no client of here. Nobody looks at the signature.
     async fn ask(
         &self,

@@ -3,7 +3,7 @@
 use super::list::tone_style;
 use crate::cli::style;
 use crate::cli::table::{Cell, TextTable};
-use crate::report::{self, Block, Page, PhaseBar, Section, Tone, lasting, plain};
+use crate::report::{self, Block, CalendarMonth, Page, PhaseBar, Section, Tone, lasting, plain};
 
 /// Returns a page as lines.
 pub(super) fn lines(page: &Page) -> Vec<String> {
@@ -57,8 +57,16 @@ fn block(block: &Block) -> Vec<String> {
         Block::List(items) => items.iter().flat_map(|item| one_line(&format!("- {item}"))).collect(),
         Block::Command(command) => command.lines().map(plain).collect(),
         Block::Marks(marks) => vec![marks.iter().map(|mark| mark.letter).collect()],
-        // No page of a drill has one.
-        Block::Calendar(_) | Block::Chart(_) => vec![],
+        Block::Calendar(calendar) => {
+            let month = |month: &CalendarMonth| {
+                let cells: String = month.days.iter().flat_map(|day| [' ', day.letter]).collect();
+                format!("{}{cells}", plain(&month.name))
+            };
+            calendar.months.iter().map(month).collect()
+        }
+        Block::Chart(chart) => {
+            one_line(&format!("{}: {} at most, {} at the end", chart.title, chart.most, chart.last))
+        }
     }
 }
 

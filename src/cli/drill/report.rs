@@ -13,8 +13,8 @@ use crate::cli::path_arg;
 use crate::drill::integrity::Damage;
 use crate::drill::population::{DrillSchedule, GRACE_IN_WORDS, Population, PopulationQuery, population};
 use crate::drill::{Period, YearMonth};
-use crate::model::Sha256Hex;
-use crate::policy;
+use crate::model::{RunId, Sha256Hex};
+use crate::policy::{self, Policy};
 use crate::report::{Page, SystemDrills, drill_page, html_page, markdown, population_page};
 
 #[derive(Debug, clap::Args)]
@@ -100,7 +100,7 @@ async fn of_drill(args: &ReportArgs, format: ReportFormat, context: &Context) ->
         }
         other => rendered(&drill_page(&report), other),
     };
-    written(args, format, &text, context)?;
+    written(args.to.as_deref(), format, &text, context)?;
     for damage in &report.damage {
         context.output.reason(damage);
     }
@@ -123,12 +123,12 @@ struct WrittenDocument<'a> {
 
 /// Writes a report to its file, or to stdout.
 fn written(
-    args: &ReportArgs,
+    to: Option<&Path>,
     format: ReportFormat,
     text: &str,
     context: &Context,
 ) -> Result<(), CommandError> {
-    let Some(file) = &args.to else {
+    let Some(file) = to else {
         context.output.line(text.trim_end());
         return Ok(());
     };
@@ -170,11 +170,47 @@ async fn of_period(
         })?;
         policies.push(also);
     }
+    of_policies(policies, (from, args.through), format, args.to.as_deref(), context).await
+}
+
+/// Writes the report of one drill to a file, in the format of its name.
+pub(super) async fn write_drill(drill: &RunId, to: &Path, context: &Context) -> Result<Exit, CommandError> {
+    let args = ReportArgs {
+        drill: Some(drill.to_string()),
+        from: None,
+        through: None,
+        also: vec![],
+        format: None,
+        to: Some(to.to_owned()),
+    };
+    of_drill(&args, format_of(&args, context)?, context).await
+}
+
+/// Writes what these policies asked for this month to a file, in the format of its name.
+pub(super) async fn write_month(
+    policies: Vec<Policy>,
+    to: &Path,
+    context: &Context,
+) -> Result<Exit, CommandError> {
+    let Some(zone) = policies.first().map(|policy| policy.schedule.timezone) else { return Ok(Exit::Done) };
+    let month = YearMonth::of(context.clock.now(), zone);
+    let format = ReportFormat::of_file(to).unwrap_or(ReportFormat::Markdown);
+    of_policies(policies, (month, Some(month)), format, Some(to), context).await
+}
+
+/// Writes what the schedules of these policies asked for in months, the first and the last.
+async fn of_policies(
+    policies: Vec<Policy>,
+    (from, through): (YearMonth, Option<YearMonth>),
+    format: ReportFormat,
+    to: Option<&Path>,
+    context: &Context,
+) -> Result<Exit, CommandError> {
     let now = context.clock.now();
     let (mut systems, mut exits) = (Vec::new(), Vec::new());
     for policy in policies {
         let zone = policy.schedule.timezone;
-        let last = args.through.unwrap_or_else(|| YearMonth::of(now, zone));
+        let last = through.unwrap_or_else(|| YearMonth::of(now, zone));
         let period = Period::of_months(from, last, zone).ok_or_else(|| {
             CommandError::usage(format!("the period ends with {last}, before it begins with {from}"))
                 .hint("`--through` takes the last month.")
@@ -199,7 +235,7 @@ async fn of_period(
         }
         other => rendered(&population_page(&systems, now), other),
     };
-    written(args, format, &text, context)?;
+    written(to, format, &text, context)?;
     // Evidence that does not hold is worse than evidence that was not read.
     let worst = [Exit::DrillFailed, Exit::Partly].into_iter().find(|exit| exits.contains(exit));
     Ok(worst.unwrap_or(Exit::Done))

@@ -1,16 +1,18 @@
 use std::path::PathBuf;
 
 use super::drill_request::begin;
-use super::{several, view};
+use super::{report, several, view};
 use crate::cli::Context;
 use crate::cli::catalog_view::warn_lost;
 use crate::cli::error::CommandError;
 use crate::cli::exit::{self, Exit};
 use crate::cli::hints;
+use crate::cli::notify::{self, around_with};
 use crate::cli::render::restore::show_plan;
 use crate::drill::{self, Concluded, Scenario};
 use crate::model::{BackupKind, Cause, Judgement, RepositoryName, SourceName};
-use crate::policy::Policy;
+use crate::notify::findings::{self, Findings};
+use crate::policy::{Job, Policy};
 use crate::restore::prepare;
 use crate::restore::rds::RdsRestoreRequest;
 
@@ -70,6 +72,10 @@ pub(super) struct RunArgs {
     /// Another policy, whose drill is run after this one whatever became of it; may be repeated
     #[arg(long, value_name = "FILE", value_parser = crate::cli::path_arg::path())]
     pub(super) also: Vec<PathBuf>,
+    /// Write the report of the drill to this file; with `--also`, that of every drill that was due this month. By the name
+    /// of the file it is HTML, Markdown or JSON
+    #[arg(long, value_name = "FILE", conflicts_with = "plan", value_parser = crate::cli::path_arg::path())]
+    pub(super) report: Option<PathBuf>,
     /// Show what would be restored, and stop
     #[arg(long)]
     pub(super) plan: bool,
@@ -91,7 +97,7 @@ fn kinds() -> impl clap::builder::TypedValueParser<Value = BackupKind> {
 /// What came of the drill of one policy.
 pub(super) enum Ran {
     Planned,
-    Concluded(Box<Concluded>),
+    Concluded { concluded: Box<Concluded>, exit: Exit },
 }
 
 pub(super) async fn run(args: RunArgs, context: &Context) -> Result<Exit, CommandError> {
@@ -100,12 +106,30 @@ pub(super) async fn run(args: RunArgs, context: &Context) -> Result<Exit, Comman
     }
     match run_one(&args, &context.policy()?, context).await? {
         Ran::Planned => Ok(Exit::Done),
-        Ran::Concluded(concluded) => Ok(report(context, &concluded)),
+        Ran::Concluded { concluded, exit } => {
+            if let Some(file) = args.report.as_ref().filter(|_| concluded.sha256.is_some()) {
+                let written = report::write_drill(&concluded.record.identity.drill, file, context).await;
+                return Ok(with_page(exit, written, context));
+            }
+            Ok(exit)
+        }
     }
 }
 
-/// Runs the drill of one policy.
+/// Runs the drill of one policy, shows what it found, and tells people.
 pub(super) async fn run_one(args: &RunArgs, policy: &Policy, context: &Context) -> Result<Ran, CommandError> {
+    if args.plan {
+        return Ok(work(args, policy, context).await?.0);
+    }
+    around_with(Job::Drill, context, policy, work(args, policy, context)).await
+}
+
+async fn work(
+    args: &RunArgs,
+    policy: &Policy,
+    context: &Context,
+) -> Result<(Ran, notify::Concluded), CommandError> {
+    let planned = || (Ran::Planned, notify::Concluded { exit: Exit::Done, findings: Findings::default() });
     let is_of_dump = args.backup.is_some() || args.kind == Some(BackupKind::Logical);
     if args.scenario == Scenario::PointInTime && is_of_dump {
         let message =
@@ -124,21 +148,23 @@ pub(super) async fn run_one(args: &RunArgs, policy: &Policy, context: &Context) 
         })?;
         show_plan(&context.output, &prepared, true);
         run.close().await;
-        return Ok(Ran::Planned);
+        return Ok(planned());
     }
     if args.plan {
         let preview = drill::preview(&run, &request).await;
         run.close().await;
         view::preview(context, &request, preview)?;
-        return Ok(Ran::Planned);
+        return Ok(planned());
     }
     let concluded = drill::run(&run, &request, args.keep).await;
     run.close().await;
-    Ok(Ran::Concluded(Box::new(concluded)))
+    let exit = show(context, &concluded);
+    let findings = findings::drill(&concluded, context.cancel.is_cancelled());
+    Ok((Ran::Concluded { concluded: Box::new(concluded), exit }, notify::Concluded { exit, findings }))
 }
 
 /// Shows what a drill found, and returns how the command ends.
-pub(super) fn report(context: &Context, concluded: &Concluded) -> Exit {
+fn show(context: &Context, concluded: &Concluded) -> Exit {
     let Concluded { record, verdict, sha256, unrecorded, not_recorded, kept } = concluded;
     let output = &context.output;
     if output.is_json() {
@@ -167,6 +193,14 @@ pub(super) fn report(context: &Context, concluded: &Concluded) -> Exit {
         output.reason(&verdict.sentence);
     }
     exit(concluded, context.cancel.is_cancelled())
+}
+
+/// Returns how the command ends where a page was to be written: what drills found comes first.
+pub(super) fn with_page(exit: Exit, written: Result<Exit, CommandError>, context: &Context) -> Exit {
+    let Err(error) = written else { return exit };
+    context.output.warn(error.to_string());
+    context.output.reason(error.to_string());
+    if exit == Exit::Done { Exit::Partly } else { exit }
 }
 
 fn exit(concluded: &Concluded, is_cancelled: bool) -> Exit {

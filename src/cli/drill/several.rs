@@ -5,7 +5,8 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::list::tone_style;
-use super::run::{Ran, RunArgs, report, run_one};
+use super::report::write_month;
+use super::run::{self, Ran, RunArgs, run_one};
 use crate::cli::Context;
 use crate::cli::error::CommandError;
 use crate::cli::exit::Exit;
@@ -43,10 +44,14 @@ pub(super) async fn run(args: &RunArgs, context: &Context) -> Result<Exit, Comma
     let first = context.policy_path()?;
     let paths: Vec<&Path> =
         std::iter::once(first.as_path()).chain(args.also.iter().map(AsRef::as_ref)).collect();
-    let (mut rows, mut worst) = (Vec::new(), Exit::Done);
+    let (mut rows, mut worst, mut loaded) = (Vec::new(), Exit::Done, Vec::new());
     for path in paths {
         let (row, exit) = match policy::load(path) {
-            Ok(policy) => of_policy(args, &policy, context).await,
+            Ok(policy) => {
+                let ended = of_policy(args, &policy, context).await;
+                loaded.push(policy);
+                ended
+            }
             Err(faults) => {
                 let error = CommandError::usage(faults).hint("`drctl policy schema` describes every key.");
                 refused(args, path, None, &error, context)
@@ -61,6 +66,10 @@ pub(super) async fn run(args: &RunArgs, context: &Context) -> Result<Exit, Comma
     if !args.plan {
         show(context, &rows);
     }
+    if let Some(file) = &args.report {
+        let written = write_month(loaded, file, context).await;
+        worst = run::with_page(worst, written, context);
+    }
     Ok(worst)
 }
 
@@ -73,8 +82,7 @@ async fn of_policy(args: &RunArgs, policy: &Policy, context: &Context) -> (Optio
     let ended = run_one(args, policy, context).await;
     let (row, exit) = match ended {
         Ok(Ran::Planned) => (None, Exit::Done),
-        Ok(Ran::Concluded(concluded)) => {
-            let exit = report(context, &concluded);
+        Ok(Ran::Concluded { concluded, exit }) => {
             (Some(Row::of(policy, &concluded.record, &concluded.verdict.sentence, exit)), exit)
         }
         Err(error) => refused(args, &policy.path, Some(&policy.system), &error, context),

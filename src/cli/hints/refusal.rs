@@ -37,10 +37,6 @@ const HINTS: &[(&str, &str)] = &[
         "gap",
         "Restore to a moment before the gap, or complete the repositories first (`drctl copies sync`, `drctl wal status`).",
     ),
-    (
-        "minimal-wal",
-        "`--point-in-time {last}` recovers to the last commit before that, and `--to-lsn` to a position before {at}; a base backup that was taken after it (`--backup`, `drctl list`) recovers to later moments. Without one, take one now: `drctl backup --kind base`.",
-    ),
     ("identifier-taken", "Choose another name with `--to-instance`."),
     ("incomplete-name-taken", "`--continue=NAME` gives what is incomplete another name."),
     ("invalid-identifier", "Choose another name with `--to-instance`."),
@@ -50,6 +46,10 @@ const HINTS: &[(&str, &str)] = &[
         "`--drop-leftovers` drops what drctl made. Drop and recreate a database that existed before; or empty it (DROP SCHEMA … CASCADE), and clear its comment (COMMENT ON DATABASE … IS NULL).",
     ),
     ("leftover-directory", "`--drop-leftovers` removes it first."),
+    (
+        "minimal-wal",
+        "`--point-in-time {last}` recovers to the last commit before that, and `--to-lsn` to a position before {at}; a base backup that was taken after it (`--backup`, `drctl list`) recovers to later moments. Without one, take one now: `drctl backup --kind base`.",
+    ),
     ("no-backup", "`drctl list` shows what there is."),
     (
         "no-combine",

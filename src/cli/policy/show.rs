@@ -70,7 +70,7 @@ pub(super) fn lines(policy: &Policy) -> Vec<String> {
         section("Drill", self::drill(drill));
     }
     if !policy.notify.channels.is_empty() {
-        section(&format!("Notify ({LATER})"), notify(&policy.notify));
+        section("Notify", notify(&policy.notify));
     }
     lines
 }
@@ -310,22 +310,30 @@ fn drill(drill: &Drill) -> Vec<(String, String)> {
 
 fn notify(notify: &Notify) -> Vec<(String, String)> {
     let kind = |name: &String| {
-        let channel = notify.channels.iter().find(|channel| channel.name == *name);
-        let kind = channel.map_or("", |channel| match &channel.route {
+        let kind = notify.channel(name).map_or("", |channel| match &channel.route {
             NotifyRoute::Slack { .. } => "Slack",
             NotifyRoute::PagerDuty { .. } => "PagerDuty",
             NotifyRoute::Email(_) => "mail",
             NotifyRoute::Sns { .. } => "SNS",
-            NotifyRoute::Webhook { .. } => "webhook",
+            NotifyRoute::Webhook(_) => "webhook",
+            NotifyRoute::Alertmanager { .. } => "Alertmanager",
+            NotifyRoute::File { .. } => "file",
         });
         format!("{name} ({kind})")
     };
     let severities = notify.routes.iter().enumerate().filter(|(_, told)| !told.is_empty());
-    severities
+    let mut entries: Vec<(String, String)> = severities
         .map(|(index, told)| {
             (format!("P{}", index + 1), told.iter().map(kind).collect::<Vec<_>>().join(", "))
         })
-        .collect()
+        .collect();
+    let every = notify.heartbeats.every.iter().map(ToString::to_string);
+    let by_job = notify.heartbeats.by_job.iter().map(|(job, url)| format!("{} {url}", job.as_str()));
+    let heartbeats: Vec<String> = every.chain(by_job).collect();
+    if !heartbeats.is_empty() {
+        entries.push(("heartbeat".to_owned(), heartbeats.join(", ")));
+    }
+    entries
 }
 
 /// Returns the same for programs. Sections without an effect yet are as short as for people.

@@ -9,10 +9,13 @@ use crate::cli::Context;
 use crate::cli::catalog_view::warn_lost;
 use crate::cli::error::CommandError;
 use crate::cli::exit::Exit;
+use crate::cli::notify::{Concluded, around};
 use crate::cli::output::Output;
 use crate::cli::style;
 use crate::model::{RunId, SourceName};
+use crate::notify::findings::{self, Occasion};
 use crate::platform::{CancellationToken, seed};
+use crate::policy::Job;
 use crate::repository::lease::{self, Acquired, Lease};
 use crate::repository::{Repositories, layout};
 use crate::retention::{ApplyParts, ApplyReport, LeftAlone, RefusalCode, RefusedSource, execute};
@@ -27,6 +30,11 @@ pub(super) struct ApplyArgs {
 }
 
 pub(super) async fn run(args: ApplyArgs, context: &Context) -> Result<Exit, CommandError> {
+    let policy = context.policy()?;
+    around(Job::Retention, context, &policy, work(args, context)).await
+}
+
+async fn work(args: ApplyArgs, context: &Context) -> Result<Concluded, CommandError> {
     let now = context.clock.now();
     let id = RunId::new(now, seed());
     let view = RetentionView::open(context, &id).await?;
@@ -64,6 +72,7 @@ pub(super) async fn run(args: ApplyArgs, context: &Context) -> Result<Exit, Comm
         merged(&context.cancel, &lost),
     );
     run.id = id;
+    let run_id = run.id.clone();
     let leased: BTreeSet<SourceName> = leases.iter().map(|(source, _)| source.clone()).collect();
     let plan = &view.plan;
     let parts = ApplyParts {
@@ -89,7 +98,8 @@ pub(super) async fn run(args: ApplyArgs, context: &Context) -> Result<Exit, Comm
         }
     }
     reasons(&report).iter().for_each(|reason| context.output.reason(reason));
-    Ok(exit(&report))
+    let occasion = Occasion { policy: &view.policy, run: &run_id, now };
+    Ok(Concluded { exit: exit(&report), findings: findings::retention(&report, occasion) })
 }
 
 #[derive(Serialize)]

@@ -10,7 +10,7 @@ use super::incidents::IncidentView;
 use super::known::{library, of_policy, read, spool};
 use super::operator::StdinOperator;
 use super::plan;
-use super::unsent::Unsent;
+use super::stakeholders::Stakeholders;
 use crate::cli::Context;
 use crate::cli::catalog_view::warn_lost;
 use crate::cli::error::CommandError;
@@ -253,7 +253,8 @@ async fn led(
     assume_yes: bool,
     context: &Context,
 ) -> Result<Exit, CommandError> {
-    let announcer = Unsent { output: context.output.clone() };
+    let announcer =
+        Stakeholders { policy: &view.policy, clock: context.clock.clone(), output: context.output.clone() };
     let means = Means {
         announcer: &announcer,
         clock: &*context.clock,

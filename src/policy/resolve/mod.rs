@@ -57,7 +57,6 @@ pub(super) fn policy(table: PolicyTable, path: &Path, log: &mut Diagnostics<'_>)
     let schedule = table.schedule.as_ref().map(|table| automation::schedule(table, &context, log));
     let drill = table.drill.as_ref().map(|table| automation::drill(table, &context, base, log));
     let notify = table.notify.as_ref().map(|table| notify::notify(table, base, log));
-    let dormant = super::dormant::sections(&table, log);
     let compression = table.compression.as_deref();
     let catalog = table.catalog.as_deref();
     let system = table.system.as_deref();
@@ -87,7 +86,6 @@ pub(super) fn policy(table: PolicyTable, path: &Path, log: &mut Diagnostics<'_>)
         runbooks: runbooks.map(|directory| base.path(directory)),
         prices: table.prices.as_deref().and_then(prices),
         notify: notify.unwrap_or_default(),
-        dormant,
     })
 }
 

@@ -1,9 +1,16 @@
+use std::time::Duration;
+
 use super::ResolveBase;
 use super::repository::credentials;
-use crate::policy::automation::{Channel, Mail, MailTls, Notify, NotifyRoute};
-use crate::policy::decode::{Diagnostics, Spanned};
-use crate::policy::schema::{ChannelTable, NotifyTable};
+use crate::platform::SecretRef;
+use crate::policy::body_template;
+use crate::policy::decode::{Diagnostics, KeyedTable, Spanned};
+use crate::policy::notify::{Channel, Heartbeats, Job, Mail, MailTls, Notify, NotifyRoute, Webhook};
+use crate::policy::schema::{ChannelTable, HeartbeatEntry, NotifyTable};
 use crate::text::suggest;
+
+/// The longest timeout: three tries of each channel delay the end of a run.
+const LONGEST: Duration = Duration::from_secs(120);
 
 pub(super) fn notify(
     table: &Spanned<NotifyTable>,
@@ -39,7 +46,58 @@ pub(super) fn notify(
             Some(Channel { name: name.value.clone(), route: route(table, base, log)? })
         })
         .collect();
-    Notify { channels, routes, heartbeat: base.secret(&table.heartbeat) }
+    if let Some(timeout) = table.timeout.as_ref().filter(|timeout| timeout.0 > LONGEST) {
+        log.fault(
+            &timeout.spot,
+            "is more than `2m`",
+            "every channel that does not answer delays a run by three of them",
+        );
+    }
+    Notify {
+        channels,
+        routes,
+        heartbeats: table.heartbeat.as_deref().map(|entry| heartbeats(entry, base)).unwrap_or_default(),
+        link: table.link.as_ref().map(|link| link.0.clone()),
+        authorities: table.authorities.as_ref().map(|path| base.path(path)),
+        timeout: table.timeout.as_ref().map_or(Notify::default().timeout, |timeout| timeout.0),
+    }
+}
+
+fn heartbeats(entry: &HeartbeatEntry, base: ResolveBase<'_>) -> Heartbeats {
+    match entry {
+        HeartbeatEntry::All(url) => Heartbeats { every: Some(base.secret_ref(url)), by_job: vec![] },
+        HeartbeatEntry::ByJob(table) => {
+            let given = [
+                (Job::Backup, &table.backup),
+                (Job::Verify, &table.verify),
+                (Job::Copies, &table.copies),
+                (Job::Retention, &table.retention),
+                (Job::Drill, &table.drill),
+                (Job::Status, &table.status),
+            ];
+            let by_job = given.into_iter().filter_map(|(job, url)| Some((job, base.secret(url)?)));
+            Heartbeats { every: None, by_job: by_job.collect() }
+        }
+    }
+}
+
+fn headers(
+    given: Option<&Spanned<KeyedTable<String, SecretRef>>>,
+    base: ResolveBase<'_>,
+    log: &mut Diagnostics<'_>,
+) -> Vec<(String, SecretRef)> {
+    let given = given.map(|headers| headers.0.as_slice()).unwrap_or_default();
+    for (name, _) in given {
+        let fits = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+        if name.is_empty() || !name.bytes().all(fits) {
+            log.fault(
+                &name.spot,
+                format!("`{}` is not the name of a header", name.value),
+                "write it like `Authorization`",
+            );
+        }
+    }
+    given.iter().map(|(name, value)| (name.value.clone(), base.secret_ref(value))).collect()
 }
 
 fn route(table: &ChannelTable, base: ResolveBase<'_>, log: &mut Diagnostics<'_>) -> Option<NotifyRoute> {
@@ -104,15 +162,23 @@ fn route(table: &ChannelTable, base: ResolveBase<'_>, log: &mut Diagnostics<'_>)
             }
         }
         ChannelTable::Webhook(hook) => {
-            let headers = hook.headers.as_ref().map(|headers| headers.0.as_slice()).unwrap_or_default();
-            NotifyRoute::Webhook {
-                url: base.secret(&hook.url)?,
-                headers: headers
-                    .iter()
-                    .map(|(name, value)| (name.value.clone(), base.secret_ref(value)))
-                    .collect(),
+            if let Some(body) = &hook.body
+                && let Err(invalid) = body_template::check(body)
+            {
+                log.fault(&body.spot, invalid.message, invalid.hint);
             }
+            NotifyRoute::Webhook(Webhook {
+                url: base.secret(&hook.url)?,
+                headers: headers(hook.headers.as_ref(), base, log),
+                signing_secret: base.secret(&hook.signing_secret),
+                body: hook.body.as_deref().cloned(),
+            })
         }
+        ChannelTable::Alertmanager(manager) => NotifyRoute::Alertmanager {
+            url: manager.url.as_ref()?.0.clone(),
+            headers: headers(manager.headers.as_ref(), base, log),
+        },
+        ChannelTable::File(file) => NotifyRoute::File { path: base.path(file.path.as_deref()?) },
     })
 }
 

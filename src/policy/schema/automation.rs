@@ -2,14 +2,13 @@ use std::path::PathBuf;
 
 use schemars::JsonSchema;
 
-use super::CredentialsTable;
 use crate::model::{RepositoryName, SourceName};
 use crate::platform::SecretRef;
-use crate::policy::address::{Arn, Region, S3Endpoint};
+use crate::policy::address::S3Endpoint;
 use crate::policy::decode::{Decode, Diagnostics, KeyedTable, Node, OneOrMany, Spanned};
-use crate::policy::macros::{kinds, table};
+use crate::policy::macros::table;
 use crate::policy::value::{KeepSpan, Period, WholeNumber, Zone};
-use crate::policy::{CronLine, MailTls, Pick};
+use crate::policy::{CronLine, Pick};
 
 table! {
     /// How long backups are kept: whatever any rule keeps. The newest good backup, and everything that a kept backup
@@ -201,125 +200,6 @@ table! {
             at_most: WholeNumber<{ i64::MIN }, { i64::MAX }>,
             /// The query's value is a time, and no older than this before the recovery point.
             newer_than: Period,
-        }
-    }
-}
-
-table! {
-    /// Notifications, by severity. Checked now, used by a later version.
-    NotifyTable {
-        required {}
-        optional {
-            /// The channels there are, each by a name of its own.
-            channels: KeyedTable<String, ChannelTable>,
-            /// Channels for data loss, an outage, no valid backup inside the RPO.
-            p1: Vec<Spanned<String>>,
-            /// Channels for an RPO at risk, a failed backup, copy or drill.
-            p2: Vec<Spanned<String>>,
-            /// Channels for a failure that recovered, a forecast RTO near its objective.
-            p3: Vec<Spanned<String>>,
-            /// Channels for drift and leftovers.
-            p4: Vec<Spanned<String>>,
-            /// A URL that is called after every good run, by reference, for a monitor that alarms when the
-            /// calls stop: a dead host sends no notification.
-            heartbeat: SecretRef,
-        }
-    }
-}
-
-kinds! {
-    /// Where a notification goes.
-    ChannelTable {
-        /// An incoming webhook of Slack.
-        "slack" => Slack(SlackTable),
-        /// PagerDuty, Events API v2.
-        "pagerduty" => PagerDuty(PagerDutyTable),
-        /// Mail, by SMTP.
-        "email" => Email(EmailTable),
-        /// A topic of Amazon SNS.
-        "sns" => Sns(SnsTable),
-        /// A POST of JSON.
-        "webhook" => Webhook(WebhookTable),
-    }
-}
-
-table! {
-    /// An incoming webhook of Slack.
-    SlackTable {
-        required {
-            /// The webhook's URL, by reference: it is enough to post.
-            url: SecretRef,
-        }
-        optional {}
-    }
-}
-
-table! {
-    /// PagerDuty, Events API v2.
-    PagerDutyTable {
-        required {
-            /// The integration's key, by reference.
-            routing_key: SecretRef,
-        }
-        optional {
-            /// `https://events.pagerduty.com` unless given (`https://events.eu.pagerduty.com` for the EU).
-            endpoint: S3Endpoint,
-        }
-    }
-}
-
-table! {
-    /// Mail, by SMTP.
-    EmailTable {
-        required {
-            /// The mail server's name.
-            host: String,
-            /// The sender's address.
-            from: String,
-            /// Addresses.
-            to: OneOrMany<String>,
-        }
-        optional {
-            /// 587 unless given; 465 for `tls = "implicit"`, 25 for `tls = "none"`.
-            port: WholeNumber<1, 65_535>,
-            /// `starttls` unless given.
-            tls: MailTls,
-            /// By default without a login.
-            username: String,
-            /// By reference; goes with `username`.
-            password: SecretRef,
-        }
-    }
-}
-
-table! {
-    /// A topic of Amazon SNS.
-    SnsTable {
-        required {
-            /// ARN of the topic.
-            topic: Arn,
-        }
-        optional {
-            /// The topic's own region unless given.
-            region: Region,
-            /// The service's address, for anything that is not AWS.
-            endpoint: S3Endpoint,
-            /// Where credentials come from; the SDK's own chain unless given.
-            credentials: CredentialsTable,
-        }
-    }
-}
-
-table! {
-    /// A POST of JSON.
-    WebhookTable {
-        required {
-            /// By reference: such URLs often hold a token.
-            url: SecretRef,
-        }
-        optional {
-            /// Headers, each value by reference.
-            headers: KeyedTable<String, SecretRef>,
         }
     }
 }

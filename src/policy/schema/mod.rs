@@ -6,13 +6,14 @@
 //! show to be wrong.
 
 mod automation;
+mod notify;
 mod repository;
 mod source;
 
 pub(super) use automation::{
-    ChannelTable, CheckTable, DrillTable, NotifyTable, RetentionTable, RulesTable, ScheduleEntry,
-    ScheduleTable, SourceRulesTable,
+    CheckTable, DrillTable, RetentionTable, RulesTable, ScheduleEntry, ScheduleTable, SourceRulesTable,
 };
+pub(super) use notify::{ChannelTable, HeartbeatEntry, NotifyTable};
 pub(super) use repository::{
     CredentialsTable, EncryptionTable, RecipientEntry, RepositoriesTable, RepositoryTable, SseWord,
 };
@@ -64,7 +65,7 @@ table! {
             runbooks: RunbooksTable,
             /// What AWS charges, as you looked it up: for estimates of what a restore costs.
             prices: PricesTable,
-            /// Notifications, by severity. Checked now, used by a later version.
+            /// Who is told of what, by severity.
             notify: NotifyTable,
         }
     }

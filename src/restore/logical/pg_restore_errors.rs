@@ -417,7 +417,10 @@ pg_restore: warning: errors ignored on restore: 2";
             TocEntry::for_test(3450, "MATERIALIZED VIEW DATA", "public", "mirror", &[]),
             TocEntry::for_test(3451, "MATERIALIZED VIEW DATA", "public", "summary", &[3450]),
         ]
-        .map(|entry| TocEntry { owner: "postgres".to_owned(), ..entry });
+        .map(|mut entry| {
+            entry.owner = "postgres".to_owned();
+            entry
+        });
         let mut account = passed_over(&said, 1, false, Some(&entries));
         let unfilled = account.take_unfilled(Some(&entries));
         let names: Vec<_> = unfilled.iter().map(|view| view.refresh()).collect();

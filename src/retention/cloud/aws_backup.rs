@@ -76,7 +76,7 @@ impl VaultRegion {
 }
 
 /// Returns what the manifests say is in a region.
-pub(super) fn recorded_copies<'m>(
+pub(in crate::retention) fn recorded_copies<'m>(
     manifests: &'m [&Manifest],
     region: &'m str,
 ) -> impl Iterator<Item = &'m CloudBackupCopy> {

@@ -15,6 +15,8 @@ mod region;
 mod remove;
 mod survey;
 
+#[cfg(test)]
+pub(super) use aws_backup::recorded_copies;
 pub use listing::{FoundCopy, RecordedCopy, RegionListing};
 pub use open::open_regions;
 pub use region::{CloudRegion, CloudRemovalError, RemovedCopy};

@@ -9,8 +9,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::model::Sha256Hex;
 use crate::platform::{Clock, SystemClock};
 use crate::store::{
-    ObjectInfo, ObjectVersion, Page, Precondition, PutOptions, Store, StoreAdmin, StoreError, StoreErrorKind,
-    StoreProtection, Upload, UploadInfo, Written,
+    Lock, ObjectInfo, ObjectVersion, Page, Precondition, PutOptions, Store, StoreAdmin, StoreError,
+    StoreErrorKind, StoreProtection, Upload, UploadInfo, Written,
 };
 
 /// Small, so that listings have several pages.
@@ -272,6 +272,14 @@ impl StoreAdmin for MemoryStore {
     async fn protection(&self) -> Result<StoreProtection, StoreError> {
         let locks = self.shelf().objects.values().any(|object| object.locked_until.is_some());
         Ok(StoreProtection { keeps_versions: Some(false), locks_objects: Some(locks) })
+    }
+
+    async fn place_lock(&self, key: &str, lock: Lock) -> Result<(), StoreError> {
+        let mut shelf = self.shelf();
+        let missing = || self.error("lock", key, StoreErrorKind::NotFound);
+        let object = shelf.objects.get_mut(key).ok_or_else(missing)?;
+        object.locked_until = object.locked_until.max(Some(lock.until));
+        Ok(())
     }
 
     async fn extend_lock(&self, key: &str, _until: DateTime<Utc>) -> Result<(), StoreError> {
