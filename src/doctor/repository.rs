@@ -94,7 +94,7 @@ fn lock_findings(name: &str, tried: &LockProbe) -> Vec<DoctorFinding> {
             Area::Repository,
             name,
             format!("whether it refuses to delete what is locked is not known: {why}"),
-            "Run `drctl doctor` once with the permissions of `drctl iam show retention`: only a lock that was tried counts.",
+            "Run `drctl doctor` once with credentials that may write, lock and delete versions below `.drctl-probe/`: only a lock that was tried counts.",
         ),
     }];
     if let (Capability::Yes, Capability::No(why)) = (&tried.refuses, &tried.reveals) {
