@@ -140,7 +140,7 @@ mod tests {
         let text = include_str!("../../policies/template.toml");
         let (from, until) = (text.find("[repository.primary]").unwrap(), text.find("[encryption]").unwrap());
         let text = format!("{}{}{}", &text[..from], tables.replace("b-copies.", "b-"), &text[until..]);
-        parse(Path::new("p.toml"), &text.replace("\nfrom = ", "\n#from = ")).unwrap().repositories
+        parse(Path::new("p.toml"), &text.replacen("\nfrom = ", "\n#from = ", 1)).unwrap().repositories
     }
 
     fn name(text: &str) -> RepositoryName {
