@@ -148,7 +148,9 @@ fn lifecycle(policy: &PlannedPolicy<'_>, survey: &RetentionSurvey, name: &Reposi
         };
         Refusal::new(code, format!("`{name}`: {}", conflict.message), hint)
     };
-    lifecycle_conflicts(rules, policy.system, &needs).into_iter().map(refusal).collect()
+    // `drctl doctor` names those that reach only what has a tag, which is nothing unless someone gives it one.
+    let conflicts = lifecycle_conflicts(rules, policy.system, &needs).into_iter();
+    conflicts.filter(|conflict| !conflict.is_of_tags).map(refusal).collect()
 }
 
 /// Plans what AWS keeps of one source in one region: by the rules of the source, with a floor of its own.
