@@ -74,12 +74,14 @@ async fn assessed(args: &StatusArgs, context: &Context) -> Result<Concluded, Com
         context.output.warn(&concern.message);
         context.output.note("hint: `drctl retention plan` shows what would go, and what is refused.");
     }
-    let immutable = immutability(&known.policy.repositories, &runs);
+    let immutable = immutability(&known.policy.repositories, &runs, context.clock.now());
     for Immutability { repository, state } in &immutable {
         let words = format!("`{repository}` is {}", lock_words(state));
         match state {
             ImmutabilityState::Proven { .. } => context.output.note(format!("note: {words}")),
-            ImmutabilityState::Refuted { .. } | ImmutabilityState::Untried => context.output.warn(words),
+            ImmutabilityState::Refuted { .. }
+            | ImmutabilityState::Outdated { .. }
+            | ImmutabilityState::Untried => context.output.warn(words),
         }
     }
     let now = context.clock.now();
