@@ -195,7 +195,7 @@ async fn what_was_brought_back_by_a_copy_is_intact_whatever_the_store_calls_it()
     let (taken, key, bytes, manifest) = taken();
     let of_manifest = layout::manifest(&system(), &taken.id);
     let cluster = layout::wal_cluster(&system(), taken.id.source());
-    let garbage: Option<&[u8]> = Some(b"someone else\x27s!");
+    let garbage: Option<&[u8]> = Some(b"of someone else");
     let bucket = |is_back: bool| {
         let versions = |own: &[u8]| -> Vec<Option<Vec<u8>>> {
             let all = [Some(own.to_vec()), garbage.map(<[u8]>::to_vec), Some(own.to_vec())];

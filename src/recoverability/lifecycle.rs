@@ -41,6 +41,8 @@ pub struct LifecycleConflict {
     pub message: String,
     /// Backups are lost by it; otherwise only what protects them.
     pub loses_backups: bool,
+    /// It reaches only some objects, by their tags or sizes.
+    pub is_partial: bool,
     /// It reaches only what someone gave a tag.
     pub is_of_tags: bool,
 }
@@ -121,7 +123,13 @@ fn conflict(rule: &LifecycleRule, needs: &LifecycleNeeds) -> Option<LifecycleCon
     let message = format!("the bucket's lifecycle rule `{}` {what}", rule.id);
     // What drctl writes has no tags.
     let loses_backups = loses_backups && !rule.is_of_tags;
-    Some(LifecycleConflict { rule: rule.id.clone(), message, loses_backups, is_of_tags: rule.is_of_tags })
+    Some(LifecycleConflict {
+        rule: rule.id.clone(),
+        message,
+        loses_backups,
+        is_partial: rule.is_partial,
+        is_of_tags: rule.is_of_tags,
+    })
 }
 
 fn told(time: DateTime<Utc>) -> String {

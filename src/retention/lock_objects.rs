@@ -194,7 +194,7 @@ fn with_parents(entries: &[BackupEntry], is_meant: impl Fn(&BackupId) -> bool) -
     let mut found: Vec<&BackupEntry> = entries.iter().filter(|entry| is_meant(entry.id())).collect();
     let mut known: BTreeSet<&BackupId> = found.iter().map(|entry| entry.id()).collect();
     let mut n = 0;
-    while let Some(child) = found.get(n) {
+    while let Some(child) = found.get(n).copied() {
         let parent = child.manifest.physical.as_ref().and_then(|physical| physical.parent.as_ref());
         let parent = parent.and_then(|parent| entries.iter().find(|entry| entry.id() == parent));
         found.extend(parent.filter(|parent| known.insert(parent.id())));

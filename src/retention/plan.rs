@@ -136,15 +136,16 @@ fn lifecycle(policy: &PlannedPolicy<'_>, survey: &RetentionSurvey, name: &Reposi
     let rules = survey.lifecycle.get(name).map_or(&[][..], |rules| rules);
     let needs = LifecycleNeeds::new(Some(policy.retention), name, survey.longest_backup);
     let refusal = |conflict: LifecycleConflict| {
-        let code = match conflict.loses_backups {
+        // Which objects are of that size, a person may know.
+        let code = match conflict.loses_backups && !conflict.is_partial {
             true => RefusalCode::LifecycleRemoves,
             false => RefusalCode::LifecycleShortens,
         };
-        let hint = match conflict.loses_backups {
-            true => {
+        let hint = match code {
+            RefusalCode::LifecycleRemoves => {
                 "remove the rule from the bucket: `drctl retention apply` removes what the policy does not keep"
             }
-            false => "have the rule wait longer; where it is meant, confirm the plan",
+            _ => "have the rule wait longer; where it is meant, confirm the plan",
         };
         Refusal::new(code, format!("`{name}`: {}", conflict.message), hint)
     };
