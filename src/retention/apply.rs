@@ -362,9 +362,7 @@ async fn write_tombstones(
     let mut wal_removals = Vec::new();
     let records = run.records().await;
     for one in &*all {
-        let mut own = Vec::new();
-        let mut own_wal = Vec::new();
-        own.extend(one.going().map(|(backup, manifest)| {
+        let own = one.going().map(|(backup, manifest)| {
             let objects = manifest.artifacts.iter().flat_map(|artifact| &artifact.objects);
             Removal {
                 backup: backup.id.clone(),
@@ -375,7 +373,9 @@ async fn write_tombstones(
                     Fate::Keep(_) => String::new(),
                 },
             }
-        }));
+        });
+        let own: Vec<Removal> = own.collect();
+        let mut own_wal = Vec::new();
         for wal in one.wal_plans() {
             own_wal.extend(wal.remove.iter().map(|range| WalRemoval {
                 source: one.plan.source.clone(),
