@@ -53,6 +53,25 @@ impl RepositoryLocation {
             Self::Directory(_) => None,
         }
     }
+
+    /// Returns where it is, as people are told: `s3://backups/shop (eu-central-1)`.
+    pub fn location(&self) -> String {
+        match self {
+            Self::S3(place) => place.location(),
+            Self::Directory(path) => path.display().to_string(),
+        }
+    }
+}
+
+impl S3Location {
+    /// Returns bucket, prefix and region, or the endpoint of anything but AWS.
+    pub fn location(&self) -> String {
+        let Self { bucket, prefix, region, endpoint, .. } = self;
+        let slash = if prefix.is_empty() { "" } else { "/" };
+        let at =
+            endpoint.as_ref().map_or(region.as_str(), |endpoint| endpoint.as_str().trim_end_matches('/'));
+        format!("s3://{bucket}{slash}{prefix} ({at})")
+    }
 }
 
 impl Policy {
@@ -105,6 +124,29 @@ pub struct S3Location {
     pub storage_class: Option<String>,
     pub server_side_encryption: Option<ServerSideEncryption>,
     pub object_lock: Option<ObjectLock>,
+}
+
+impl S3Location {
+    /// Returns the host and the port of the server, under one of its names: a host of this machine has several. `None`:
+    /// it is AWS, whose endpoints, those of a private network among them, are ways to the same buckets of a region.
+    pub fn server(&self) -> Option<(String, u16)> {
+        let endpoint = self.endpoint.as_ref()?;
+        let host = endpoint.host_str()?.trim_end_matches('.').to_ascii_lowercase();
+        let of_aws = [".amazonaws.com", ".amazonaws.com.cn"].iter().find_map(|end| host.strip_suffix(end));
+        let is_s3 = |name: &str| {
+            name.starts_with("s3.") || name.starts_with("s3-") || name == "s3" || name.ends_with(".vpce")
+        };
+        if of_aws.is_some_and(is_s3) {
+            return None;
+        }
+        let is_local = match endpoint.host() {
+            Some(url::Host::Ipv4(address)) => address.is_loopback() || address.is_unspecified(),
+            Some(url::Host::Ipv6(address)) => address.is_loopback() || address.is_unspecified(),
+            _ => host == "localhost" || host.ends_with(".localhost"),
+        };
+        let host = if is_local { "localhost".to_owned() } else { host };
+        Some((host, endpoint.port_or_known_default().unwrap_or_default()))
+    }
 }
 
 words! {
