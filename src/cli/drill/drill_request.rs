@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::run::{IDENTITY, RunArgs};
+use super::run_args::{IDENTITY, RunArgs};
 use crate::catalog::Catalog;
 use crate::cli::Context;
 use crate::cli::context::no_identity;
