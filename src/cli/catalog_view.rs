@@ -316,6 +316,10 @@ pub(super) fn lock_words(state: &ImmutabilityState) -> String {
         ImmutabilityState::Refuted { at, reason } => {
             format!("not immutable: on {} {reason}", format_time(*at))
         }
+        ImmutabilityState::Outdated { at } => format!(
+            "not known to be immutable: its lock was last tried on {} (`drctl doctor` does)",
+            format_time(*at)
+        ),
         ImmutabilityState::Untried => {
             "not known to be immutable: its lock was never tried (`drctl doctor` does)".to_owned()
         }

@@ -103,13 +103,13 @@ async fn keep(
     let Ok((catalog, _)) = brought_up(context, policy, catalog, &repositories).await else { return };
     let now = context.clock.now();
     let runs = catalog.runs(None).await.unwrap_or_default();
-    let known = immutability(&policy.repositories, &runs);
+    let known = immutability(&policy.repositories, &runs, now);
     locks.retain(|proof| {
         let known = known.iter().find(|known| known.repository == proof.repository);
         match known.map(|known| &known.state) {
             Some(ImmutabilityState::Proven { at }) => proof.refuted.is_some() || now - *at > KNOWN_FOR,
             Some(ImmutabilityState::Refuted { at, .. }) => proof.refuted.is_none() || now - *at > KNOWN_FOR,
-            Some(ImmutabilityState::Untried) | None => true,
+            Some(ImmutabilityState::Outdated { .. } | ImmutabilityState::Untried) | None => true,
         }
     });
     // What is not a repository yet has nothing to protect.

@@ -6,11 +6,11 @@ use super::catalog_view::{CatalogView, brought_up, recall, warn_lost};
 use super::error::CommandError;
 use super::exit::{self, Exit};
 use super::table::{Cell, TextTable};
-use crate::catalog::{BackupEntry, Filter};
+use crate::catalog::Filter;
 use crate::model::{BackupId, RunId, SourceName};
 use crate::platform::{host_name, seed};
-use crate::policy::Policy;
-use crate::repository::Repositories;
+use crate::policy::{Policy, RepositoryLocation};
+use crate::repository::{Repositories, Unavailable};
 use crate::retention::hold_store::{self, Holds, Release};
 use crate::retention::{HeldObjects, HeldScope, Hold, hold_objects};
 use crate::text::{count, error_chain, format_time};
@@ -128,9 +128,8 @@ async fn add(args: AddArgs, context: &Context) -> Result<Exit, CommandError> {
     let lost = hold_store::add(&known.repositories, &known.policy.system, &hold).await;
     let lost = lost.map_err(CommandError::failed)?;
     let entries = known.entries().await?;
-    let of_it: Vec<&BackupEntry> = entries.iter().filter(|entry| hold.keeps(entry.id())).collect();
     let (writable, system) = (known.repositories.writable(), &known.policy.system);
-    let stores = hold_objects(writable, system, &of_it, true, |_| false).await;
+    let stores = hold_objects(writable, system, &entries, true, |id| hold.keeps(id), |_| false).await;
     known.catalog.close().await;
     if context.output.is_json() {
         context.output.document("hold", &HoldDocument { hold: &hold, stores: &stores });
@@ -141,7 +140,13 @@ async fn add(args: AddArgs, context: &Context) -> Result<Exit, CommandError> {
             context.output.line(format!("the store of `{}` holds {objects} of it", store.repository));
         }
     }
-    concluded(context, &lost, &stores)
+    for store in stores.iter().filter(|store| store.is_denied) {
+        context.output.note(format!(
+            "note: the store of `{}` does not hold it: this host may not (s3:PutObjectLegalHold); retention keeps it",
+            store.repository
+        ));
+    }
+    Ok(concluded(context, &lost, failures(&stores, "take the hold of every object")))
 }
 
 #[derive(Serialize)]
@@ -153,25 +158,27 @@ struct HoldDocument<'a> {
     stores: &'a [HeldObjects],
 }
 
+#[derive(Serialize)]
+struct ReleaseDocument<'a> {
+    #[serde(flatten)]
+    release: &'a Release,
+    /// Stores that held objects themselves.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    stores: &'a [HeldObjects],
+}
+
+/// Returns what stores did not do, and why.
+fn failures(stores: &[HeldObjects], what: &str) -> Vec<String> {
+    let failed = stores.iter().filter_map(|store| Some((&store.repository, store.failed.as_ref()?)));
+    failed.map(|(name, why)| format!("the store of `{name}` did not {what}: {why}")).collect()
+}
+
 /// A repository that does not know of it would remove what it keeps, were it the only one that can be reached.
-fn concluded(
-    context: &Context,
-    lost: &[crate::repository::Unavailable],
-    stores: &[HeldObjects],
-) -> Result<Exit, CommandError> {
-    for store in stores {
-        if store.is_denied {
-            context.output.note(format!(
-                "note: the store of `{}` does not hold it: this host may not (s3:PutObjectLegalHold); retention keeps it",
-                store.repository
-            ));
-        }
-        if let Some(why) = &store.failed {
-            let words =
-                format!("the store of `{}` did not take the hold of every object: {why}", store.repository);
-            context.output.warn(&words);
-            context.output.reason(words);
-        }
+fn concluded(context: &Context, lost: &[Unavailable], failures: Vec<String>) -> Exit {
+    let is_done = lost.is_empty() && failures.is_empty();
+    for words in failures {
+        context.output.warn(&words);
+        context.output.reason(words);
     }
     for one in lost {
         warn_lost(context, one);
@@ -180,8 +187,26 @@ fn concluded(
     if !lost.is_empty() {
         context.output.note("hint: Repeat it when the repository can be reached.");
     }
-    let is_done = lost.is_empty() && stores.iter().all(|store| store.failed.is_none());
-    Ok(if is_done { Exit::Done } else { Exit::Partly })
+    if is_done { Exit::Done } else { Exit::Partly }
+}
+
+/// Returns why stores hold objects still: they would keep them for ever, whatever the rules say.
+fn still_held(stores: &[HeldObjects], is_whole: bool) -> Vec<String> {
+    let mut reasons = failures(stores, "release every object");
+    let denied = stores.iter().filter(|store| store.is_denied);
+    reasons.extend(denied.map(|store| {
+        format!(
+            "the store of `{}` holds objects of it still: this host may not release them (s3:PutObjectLegalHold)",
+            store.repository
+        )
+    }));
+    if !is_whole {
+        reasons.push(
+            "stores hold the objects still: the holds of a repository are not known, and another one may keep them"
+                .to_owned(),
+        );
+    }
+    reasons
 }
 
 fn describe(on: &HeldScope) -> String {
@@ -290,13 +315,24 @@ async fn release(args: ReleaseArgs, context: &Context) -> Result<Exit, CommandEr
     });
     let lost = hold_store::release(&repositories, &policy.system, &release).await;
     let lost = lost.map_err(CommandError::failed)?;
+    let stores = match is_whole {
+        true => release_objects(context, &policy, &repositories, on.as_ref(), &others).await?,
+        false => vec![],
+    };
     if context.output.is_json() {
-        context.output.document("hold-released", &release);
+        context.output.document("hold-released", &ReleaseDocument { release: &release, stores: &stores });
     } else {
         context.output.line(format!("released hold {}", release.hold));
     }
-    let stores = release_objects(context, &policy, &repositories, on.as_ref(), &others).await?;
-    concluded(context, &lost, &stores)
+    // Directories hold nothing.
+    let may_hold = policy.repositories.iter().any(|config| matches!(config.place, RepositoryLocation::S3(_)));
+    let held = still_held(&stores, is_whole || !may_hold);
+    if stores.iter().any(|store| store.is_denied) {
+        context.output.note("hint: Repeat it with credentials that may.");
+    } else if !held.is_empty() && lost.is_empty() {
+        context.output.note("hint: Repeat it: what was released already stays so.");
+    }
+    Ok(concluded(context, &lost, held))
 }
 
 /// Has stores release what no other hold keeps.
@@ -311,8 +347,29 @@ async fn release_objects(
     let (catalog, _) = brought_up(context, policy, None, repositories).await?;
     let entries = catalog.backups(&Filter::default()).await?;
     catalog.close().await;
-    let of_it: Vec<&BackupEntry> = entries.iter().filter(|entry| hold.keeps(entry.id())).collect();
     let now = context.clock.now();
     let keeps_on = |id: &BackupId| others.iter().any(|other| !other.is_over(now) && other.keeps(id));
-    Ok(hold_objects(repositories.writable(), &policy.system, &of_it, false, keeps_on).await)
+    let is_of_it = |id: &BackupId| hold.keeps(id);
+    Ok(hold_objects(repositories.writable(), &policy.system, &entries, false, is_of_it, keeps_on).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_keeps_its_hold_is_no_success() {
+        let store = |is_denied, failed: Option<&str>| HeldObjects {
+            repository: "west".parse().unwrap(),
+            objects: 3,
+            is_denied,
+            failed: failed.map(str::to_owned),
+        };
+        assert_eq!(still_held(&[store(false, None)], true), Vec::<String>::new());
+        let denied = still_held(&[store(true, None)], true);
+        assert!(matches!(&denied[..], [why] if why.contains("still") && why.contains("may not release")));
+        let failed = still_held(&[store(false, Some("timed out"))], true);
+        assert_eq!(failed, ["the store of `west` did not release every object: timed out"]);
+        assert_eq!(still_held(&[], false).len(), 1, "another hold may keep them");
+    }
 }

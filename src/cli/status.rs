@@ -1,5 +1,4 @@
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -9,24 +8,20 @@ use super::catalog_view::{CatalogView, Freshness, GONE_HINT, lock_words, word_st
 use super::error::CommandError;
 use super::exit::Exit;
 use super::notify::{Concluded, around};
+use super::render::status_places::{cost, details, row};
+use super::render::status_verdict::{copying, has_damaged, has_regions, others, places, told_verdict};
 use super::rto_forecast::{PressingForecast, pressing_forecasts};
-use super::style;
 use super::table::{Cell, TextTable};
 use crate::catalog::BackupEntry;
 use crate::notify::findings::{self, Findings, Judged, Standing};
 use crate::policy::Job;
 use crate::recoverability::immutability::{Immutability, ImmutabilityState, immutability};
-use crate::recoverability::region::{NewestPoint, Regions, Service};
-use crate::recoverability::wal::{ForeignCluster, TimelineBranch};
+use crate::recoverability::region::{Regions, Service};
 use crate::status::{
-    DrillConcern, LocationStatus, LossImpact, ObjectiveVerdict, ReplacedCluster, RetentionConcern,
-    SourceStatus, StatusSurvey, UndeliveredConcern, assess, drill_concern, retention_concern,
-    undelivered_concerns,
+    DrillConcern, LocationStatus, ObjectiveVerdict, RetentionConcern, SourceStatus, StatusSurvey,
+    UndeliveredConcern, assess, drill_concern, retention_concern, undelivered_concerns,
 };
-use crate::text::{approximate_duration, count, format_duration, format_time};
-
-/// How many missing backups are named individually.
-const LISTED: usize = 5;
+use crate::text::{approximate_duration, format_time};
 
 /// Say where we stand: what each repository could give back now, and what the loss of each would cost
 #[derive(Debug, clap::Args)]
@@ -74,12 +69,14 @@ async fn assessed(args: &StatusArgs, context: &Context) -> Result<Concluded, Com
         context.output.warn(&concern.message);
         context.output.note("hint: `drctl retention plan` shows what would go, and what is refused.");
     }
-    let immutable = immutability(&known.policy.repositories, &runs);
+    let immutable = immutability(&known.policy.repositories, &runs, context.clock.now());
     for Immutability { repository, state } in &immutable {
         let words = format!("`{repository}` is {}", lock_words(state));
         match state {
             ImmutabilityState::Proven { .. } => context.output.note(format!("note: {words}")),
-            ImmutabilityState::Refuted { .. } | ImmutabilityState::Untried => context.output.warn(words),
+            ImmutabilityState::Refuted { .. }
+            | ImmutabilityState::Outdated { .. }
+            | ImmutabilityState::Untried => context.output.warn(words),
         }
     }
     let now = context.clock.now();
@@ -139,7 +136,11 @@ async fn assessed(args: &StatusArgs, context: &Context) -> Result<Concluded, Com
         ObjectiveVerdict::Nothing => Exit::Nothing,
     };
     if exit != Exit::Done {
-        context.output.reason(format!("{}: {}", worst.as_str(), told_verdict(&known, &standings, worst)));
+        context.output.reason(format!(
+            "{}: {}",
+            worst.as_str(),
+            told_verdict(&known.policy, &standings, worst)
+        ));
     }
     let findings = findings(&known, &standings, (concern.as_ref(), drill.as_ref()), &forecasts, &immutable);
     known.catalog.close().await;
@@ -177,7 +178,7 @@ fn findings(
 ) -> Findings {
     let sources = standings.iter().map(|status| Standing {
         status,
-        words: told_verdict(known, std::slice::from_ref(status), status.verdict),
+        words: told_verdict(&known.policy, std::slice::from_ref(status), status.verdict),
     });
     let forecasts = forecasts.iter().map(PressingForecast::sentence).collect();
     let refuted = |lock: &&Immutability| matches!(lock.state, ImmutabilityState::Refuted { .. });
@@ -320,7 +321,7 @@ fn show(
     for standing in standings {
         standing.if_lost.iter().for_each(|lost| output.line(cost(standing, lost)));
     }
-    let (words, style) = (told_verdict(known, standings, worst), word_style(worst.as_str()));
+    let (words, style) = (told_verdict(&known.policy, standings, worst), word_style(worst.as_str()));
     output.line(format!("{style}{}{style:#}: {words}", worst.as_str()));
     let is_late = |place: &LocationStatus| {
         place.location.is_region()
@@ -382,289 +383,4 @@ fn show(
         | ObjectiveVerdict::NoMarker
         | ObjectiveVerdict::DamagedPages => {}
     }
-}
-
-/// Explains the worst verdict.
-fn told_verdict(known: &CatalogView, standings: &[SourceStatus], worst: ObjectiveVerdict) -> String {
-    let rpo = format_duration(known.policy.objectives.rpo);
-    match worst {
-        ObjectiveVerdict::Ok => format!("every {} could give back data of the last {rpo}", kinds(standings)),
-        ObjectiveVerdict::Late => {
-            format!("three quarters of {rpo} are gone since the newest data that could be restored")
-        }
-        ObjectiveVerdict::Behind => {
-            format!("within {rpo} everywhere, but not every {} has the newest backup", kinds(standings))
-        }
-        ObjectiveVerdict::MissingCopy => {
-            format!(
-                "within {rpo} everywhere, but not every {} has every backup that was taken",
-                kinds(standings)
-            )
-        }
-        ObjectiveVerdict::BadCopy => format!(
-            "within {rpo} everywhere, but there are backups that cannot be counted on: the last `drctl verify` found them bad, they hold damaged pages, or the archived WAL is of another server"
-        ),
-        ObjectiveVerdict::NoMarker => {
-            "a repository has lost its marker: no backup is written to it".to_owned()
-        }
-        ObjectiveVerdict::WrongClock => {
-            "a clock is wrong, so that it is not known how much a restore would lose".to_owned()
-        }
-        ObjectiveVerdict::DamagedPages => {
-            "the base backup that a restore would use holds damaged pages, and there is no other".to_owned()
-        }
-        ObjectiveVerdict::NoBase => {
-            "the policy asks for base backups and WAL, and no base backup can be restored".to_owned()
-        }
-        ObjectiveVerdict::Stalled => {
-            format!("within {rpo} everywhere, but no WAL arrives from the server any more")
-        }
-        ObjectiveVerdict::NotReached => format!("not every {} could be queried", kinds(standings)),
-        ObjectiveVerdict::Gap => "WAL is missing: what is archived after it cannot be recovered".to_owned(),
-        ObjectiveVerdict::BadLog => {
-            "WAL was bad when it was last read: what is archived after it cannot be recovered".to_owned()
-        }
-        ObjectiveVerdict::Lost => "WAL that the server counts as archived is in no repository".to_owned(),
-        ObjectiveVerdict::ObjectiveMissed => missed(standings, &rpo.to_string()),
-        ObjectiveVerdict::OtherCluster if is_replaced(standings) => {
-            "what could be restored is of another database than the one that has the name now".to_owned()
-        }
-        ObjectiveVerdict::OtherCluster => {
-            "what could be restored is of another cluster than the server of the policy".to_owned()
-        }
-        ObjectiveVerdict::Nothing => "a source has no backup that could be restored".to_owned(),
-    }
-}
-
-/// Returns hints to complete the copies that are behind. AWS-managed backups are copied only by the run that
-/// created them.
-fn copying(standings: &[SourceStatus], too_old: bool) -> Vec<&'static str> {
-    let is_behind =
-        |is_region| places(standings).any(|place| place.behind && place.location.is_region() == is_region);
-    let mut hints = Vec::new();
-    if is_behind(false) {
-        hints.push(match too_old {
-            true => "hint: `drctl copies sync` completes the copies; `drctl backup` takes a new backup.",
-            false => "hint: `drctl copies sync` completes the copies.",
-        });
-    }
-    if is_behind(true) {
-        hints.push("hint: A failed cross-region copy cannot be retried. Fix what `drctl doctor` reports, then run `drctl backup` to take a new backup and copy it to every region.");
-    }
-    hints
-}
-
-/// Returns hints where the backups are of another cluster or database than the existing one.
-fn others(standings: &[SourceStatus]) -> Vec<&'static str> {
-    let mut hints = Vec::new();
-    if is_replaced(standings) {
-        hints.push("hint: Run `drctl backup`: only a new backup protects the database that has the name now. `drctl restore --backup` or `--point-in-time` restores the former one. Where the name is of the wrong database, fix the source's `instance` or `cluster` in the policy.");
-    }
-    if places(standings)
-        .any(|place| place.stranger.is_some() && place.verdict == ObjectiveVerdict::OtherCluster)
-    {
-        hints.push("hint: Let the policy's `url` lead to the server that was backed up. A re-initialised or upgraded cluster has a new system identifier and needs its own source in the policy.");
-    }
-    hints
-}
-
-fn is_replaced(standings: &[SourceStatus]) -> bool {
-    places(standings).any(|place| place.replaced.is_some() && place.verdict == ObjectiveVerdict::OtherCluster)
-}
-
-fn has_regions(standings: &[SourceStatus]) -> bool {
-    places(standings).any(|place| place.location.is_region())
-}
-
-/// Describes the kinds of locations.
-fn kinds(standings: &[SourceStatus]) -> &'static str {
-    let has_repositories = places(standings).any(|place| !place.location.is_region());
-    match (has_regions(standings), has_repositories) {
-        (true, true) => "region and repository",
-        (true, false) => "region",
-        (false, _) => "repository",
-    }
-}
-
-fn places(standings: &[SourceStatus]) -> impl Iterator<Item = &LocationStatus> {
-    standings.iter().flat_map(|standing| &standing.places)
-}
-
-/// Describes which repositories would lose too much, if each were the only one left.
-fn missed(standings: &[SourceStatus], rpo: &str) -> String {
-    let misses = |place: &LocationStatus| {
-        matches!(place.verdict, ObjectiveVerdict::ObjectiveMissed | ObjectiveVerdict::Nothing)
-    };
-    let deciding = || standings.iter().flat_map(SourceStatus::deciding);
-    if deciding().all(misses) {
-        return format!("a restore now would lose more than the last {rpo}");
-    }
-    let mut names: Vec<_> = deciding().filter(|place| misses(place)).map(|place| &place.location).collect();
-    names.sort();
-    names.dedup();
-    let names = names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" or ");
-    format!("a restore from {names} alone would lose more than the last {rpo}")
-}
-
-fn has_damaged(standings: &[SourceStatus]) -> bool {
-    places(standings).any(|place| !place.damaged.is_empty())
-}
-
-/// Describes the backups that do not count in a location, and why.
-fn not_counted(place: &LocationStatus) -> Vec<String> {
-    let name = &place.location;
-    let mut lines = Vec::new();
-    lines.extend(place.bad_backups.iter().map(|backup| {
-        format!("  {name}: {backup} was bad when `drctl verify` read it last, and does not count")
-    }));
-    lines.extend(place.damaged.iter().map(|backup| {
-        let counts = place.log.as_ref().is_some_and(|log| log.base == *backup);
-        let but = if counts {
-            "; no other base backup can be used"
-        } else {
-            ", and an older one is used before it"
-        };
-        format!("  {name}: {backup} holds data that was damaged when it was copied{but}")
-    }));
-    lines.extend(place.other_history.iter().map(|(backup, why)| {
-        format!("  {name}: {backup} cannot be restored with the WAL there, and does not count: {why}")
-    }));
-    lines.extend(
-        place
-            .future
-            .iter()
-            .map(|backup| format!("  {name}: {backup} is dated in the future, and does not count")),
-    );
-    let (gone, absent): (Vec<_>, Vec<_>) = place.missing.iter().partition(|missing| missing.is_gone());
-    lines.extend(gone.iter().take(LISTED).map(|missing| format!("  {name}: {}: {missing}", missing.backup)));
-    let more = gone.len().saturating_sub(LISTED);
-    if more > 0 {
-        lines.push(format!("  {name}: {more} more are missing; `drctl verify` lists all"));
-    }
-    if !absent.is_empty() {
-        let is_or_are = if absent.len() == 1 { "is" } else { "are" };
-        let backups = count(absent.len() as u64, "backup");
-        lines.push(format!("  {name}: {backups} that another repository has {is_or_are} not there"));
-    }
-    lines
-}
-
-/// Describes what WAL adds in a location, and obstacles.
-fn details(place: &LocationStatus) -> Vec<String> {
-    let name = &place.location;
-    let mut lines = not_counted(place);
-    if let Some(automated) = &place.automated {
-        let from = automated.earliest.map(|from| format!(" from {}", format_time(from))).unwrap_or_default();
-        let until = format_time(automated.until);
-        lines.push(format!("  {name}: any point in time{from} until {until}, by RDS's automated backups"));
-    }
-    if let Some(log) = &place.log {
-        let commit = match log.newest_commit {
-            Some(commit) => format!("newest commit {}", format_time(commit)),
-            None => "no commit is known after the base backup".to_owned(),
-        };
-        lines.push(format!("  {name}: everything until {}, {commit}", format_time(log.until)));
-        if let Some(TimelineBranch { timeline, newest }) = log.branch {
-            lines.push(format!(
-                "  {name}: that is along timeline {timeline} (`drctl restore --timeline {timeline}`); `--latest` alone follows timeline {newest}, another branch"
-            ));
-        }
-        let is_bad = |gap: &str| place.bad_log.iter().any(|file| gap.ends_with(file.as_str()));
-        if let Some(gap) = log.gap.as_ref().filter(|gap| !is_bad(gap)) {
-            lines.push(match log.damaged_at {
-                Some(at) if log.is_minimal => format!(
-                    "  {name}: WAL after {at} is of no use: `wal_level` was `minimal` from there on, in {gap}; only a base backup that was taken after that leads on"
-                ),
-                Some(at) => format!("  {name}: later WAL is of no use: {gap} is damaged at {at} before it"),
-                None => format!("  {name}: later WAL is of no use: {gap} is missing before it"),
-            });
-        }
-    }
-    if let Some(file) = &place.lost {
-        lines.push(format!("  {name}: {file} is missing, which the server counts as archived"));
-    }
-    if let Some(ForeignCluster { server, kept }) = &place.stranger {
-        lines.push(format!(
-            "  {name}: its base backups and their WAL are of the cluster with system identifier {kept}, and the server of the policy is {server}: they bring nothing of it back"
-        ));
-    }
-    if let Some(ReplacedCluster { live, kept }) = &place.replaced {
-        let (until, old) = (format_time(kept.until), &kept.resource_id);
-        lines.push(format!(
-            "  {name}: what AWS has there until {until} is of {old}, which had the name before, and brings nothing back of {live}, which has it now"
-        ));
-    }
-    lines.extend(place.bad_log.iter().map(|file| {
-        format!("  {name}: {file} was bad when `drctl verify` read it last, and what comes after it cannot be recovered from there")
-    }));
-    if let Some(newest) = &place.newest {
-        lines.extend(
-            place.left_out.iter().map(|left| format!("  {name}: {} does not hold {left}", newest.backup)),
-        );
-    }
-    let waiting = place.waiting.iter();
-    if let (Some(why), Some(log)) = (&place.unproven, &place.log) {
-        lines.push(format!(
-            "  {name}: whether the WAL there is of the server that {} was taken from is not known: {why}",
-            log.base
-        ));
-    }
-    lines.extend(waiting.map(|(backup, why)| format!("  {name}: {backup} is not yet restorable: {why}")));
-    lines
-}
-
-fn cost(standing: &SourceStatus, lost: &LossImpact) -> String {
-    let (source, repository) = (&standing.source, &lost.location);
-    match (lost.loses_seconds, &lost.left) {
-        (Some(seconds), Some(left)) => format!(
-            "if {repository} burned now with {source}, you would lose {} (restored from {left})",
-            approximate_duration(Duration::from_secs(seconds))
-        ),
-        _ => match lost.unknown.first() {
-            None => format!("if {repository} burned now with {source}, you would lose everything"),
-            Some(unknown) => format!(
-                "if {repository} burned now with {source}, you would have {unknown}, which could not be queried"
-            ),
-        },
-    }
-}
-
-/// Describes a recovery point that is not drctl's backup, or not yet.
-fn told(point: &NewestPoint) -> String {
-    let whose = if point.of_plan { ", of the plan" } else { "" };
-    format!("recovery point of {}{whose}", format_time(point.created))
-}
-
-fn row(source: &str, place: &LocationStatus) -> [Cell; 6] {
-    let (id, state) = match (&place.newest, &place.log) {
-        (Some(newest), None) if place.automated.is_some() => {
-            (format!("{} and automated backups", newest.backup), newest.state.as_str())
-        }
-        (None, None) if place.automated.is_some() => ("automated backups".to_owned(), ""),
-        (Some(newest), Some(log)) if log.base == newest.backup => {
-            (format!("{} and WAL", newest.backup), newest.state.as_str())
-        }
-        (Some(newest), _) => (newest.backup.to_string(), newest.state.as_str()),
-        (None, _) if place.point.is_some() => (place.point.as_ref().map(told).unwrap_or_default(), ""),
-        (None, _) => ("none".to_owned(), ""),
-    };
-    let loses = place.loses().map(approximate_duration).unwrap_or_default();
-    let mut verdict = place.verdict.as_str().to_owned();
-    if place.behind && !matches!(place.verdict, ObjectiveVerdict::Behind | ObjectiveVerdict::Nothing) {
-        verdict.push_str(", behind");
-    }
-    if place.bad > 0 {
-        verdict.push_str(&format!(", {} bad", place.bad));
-    }
-    [
-        Cell::new(source).style(style::STRONG),
-        Cell::new(match place.location.is_region() {
-            true => format!("region {}", place.location),
-            false => place.location.to_string(),
-        }),
-        Cell::new(id),
-        Cell::new(loses).right(),
-        Cell::new(state).style(word_style(state)),
-        Cell::new(verdict).style(word_style(place.verdict.as_str())),
-    ]
 }

@@ -119,7 +119,11 @@ pub(super) fn part_of(system: &SystemName, key: &str) -> Option<HiddenPart> {
 
 /// Returns whether the first version that was written is what it has to be: nobody, drctl neither, writes it again.
 pub(super) fn is_written_once(system: &SystemName, key: &str) -> bool {
-    layout::parse_manifest(key).is_some() || key.starts_with(&layout::journal(system))
+    layout::parse_manifest(key).is_some()
+        || layout::is_wal_cluster(key)
+        || key.starts_with(&layout::journal(system))
+        || key == layout::MARKER
+        || key == layout::BY_HAND
 }
 
 /// Returns whether the versions of a key are worth a look: a marker on top, or another version beside the newest.
@@ -130,19 +134,22 @@ pub(super) fn is_suspect(versions: &[ObjectVersion]) -> bool {
     newest.is_marker() || versions[1..].iter().any(|one| !one.is_marker() && !is_same(one))
 }
 
-/// Returns what of one repository is hidden or overwritten, and what brings it back.
+/// Returns the backup whose manifest this is, if any version of it is one.
+pub(super) fn committed(key: &KeyVersions) -> Option<BackupId> {
+    let is_there = key.versions.iter().any(|version| !version.is_marker());
+    layout::parse_manifest(&key.key).filter(|_| is_there)
+}
+
+/// Returns what of one repository is hidden or overwritten, and what brings it back. `committed`: the backups that have, or
+/// had, a manifest, whether it was touched or not.
 pub fn hidden_items(
     repository: &RepositoryName,
     system: &SystemName,
     keys: &[KeyVersions],
+    committed: &BTreeSet<BackupId>,
     tombstones: &Tombstones,
 ) -> Vec<HiddenItem> {
     let mut parts: BTreeMap<(HiddenPart, bool), Vec<HiddenObject>> = BTreeMap::new();
-    let committed: BTreeSet<BackupId> = keys
-        .iter()
-        .filter(|key| key.versions.iter().any(|version| !version.is_marker()))
-        .filter_map(|key| layout::parse_manifest(&key.key))
-        .collect();
     for key in keys {
         let Some(part) = part_of(system, &key.key) else { continue };
         let Some(object) = judge(system, key) else { continue };

@@ -1,9 +1,9 @@
 //! Lists the versions of everything that a repository has, and compares those that are not alike with what was stored.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::hidden::{
-    ComparedVersions, HiddenItem, KeyVersions, hidden_items, is_suspect, is_written_once, part_of,
+    ComparedVersions, HiddenItem, KeyVersions, committed, hidden_items, is_suspect, is_written_once, part_of,
 };
 use crate::model::{BackupId, Digest, Hasher, Manifest, RepositoryName, SystemName};
 use crate::platform::CancellationToken;
@@ -40,8 +40,9 @@ pub async fn survey_hidden(
     }
     for repository in repositories.iter() {
         match keys(repository, system, cancel).await {
-            Ok(Some(keys)) => {
-                survey.items.extend(hidden_items(&repository.name, system, &keys, tombstones));
+            Ok(Some(Listed { suspects, committed })) => {
+                let name = &repository.name;
+                survey.items.extend(hidden_items(name, system, &suspects, &committed, tombstones));
             }
             Ok(None) => survey.unversioned.push(repository.name.clone()),
             Err(error) => survey.unknown.push((repository.name.clone(), error_chain(&error))),
@@ -50,37 +51,58 @@ pub async fn survey_hidden(
     survey
 }
 
+/// What the versions of one repository show.
+#[derive(Debug, Default)]
+struct Listed {
+    /// The keys that are worth a look.
+    suspects: Vec<KeyVersions>,
+    /// Also those whose manifest is as it was written.
+    committed: BTreeSet<BackupId>,
+}
+
+impl Listed {
+    /// Memory is bounded by what was tampered with, and the ids of backups: all else is forgotten page by page.
+    fn take(&mut self, system: &SystemName, mut key: KeyVersions) {
+        // Versions of one key may come on two pages.
+        key.versions.sort_by_key(|version| std::cmp::Reverse((version.is_latest, version.modified)));
+        self.committed.extend(committed(&key));
+        if is_suspect(&key.versions) && part_of(system, &key.key).is_some() {
+            self.suspects.push(key);
+        }
+    }
+}
+
 /// Returns the keys that are worth a look; `None`: the store keeps no versions.
 async fn keys(
     repository: &Repository,
     system: &SystemName,
     cancel: &CancellationToken,
-) -> Result<Option<Vec<KeyVersions>>, StoreError> {
+) -> Result<Option<Listed>, StoreError> {
     let Some(admin) = repository.store.admin() else { return Ok(None) };
     if admin.protection().await?.keeps_versions != Some(true) {
         return Ok(None);
     }
-    let mut found = Vec::new();
+    let mut listed = Listed::default();
     for prefix in [layout::system(system), layout::MARKER.to_owned(), layout::BY_HAND.to_owned()] {
-        list(admin, system, &prefix, &mut found).await?;
+        list(admin, system, &prefix, &mut listed).await?;
     }
+    let found = &mut listed.suspects;
     let mut manifests: BTreeMap<BackupId, Option<Manifest>> = BTreeMap::new();
     for n in 0..found.len() {
         if cancel.is_cancelled() {
             break;
         }
-        let compared = compare(repository, system, &found, n, &mut manifests).await?;
+        let compared = compare(repository, system, found, n, &mut manifests).await?;
         found[n].compared = compared;
     }
-    Ok(Some(found))
+    Ok(Some(listed))
 }
 
-/// Memory is bounded by what was tampered with: all else is forgotten page by page.
 async fn list(
     admin: &dyn StoreAdmin,
     system: &SystemName,
     prefix: &str,
-    found: &mut Vec<KeyVersions>,
+    listed: &mut Listed,
 ) -> Result<(), StoreError> {
     let mut current: Option<KeyVersions> = None;
     let mut after = None;
@@ -91,7 +113,9 @@ async fn list(
                 Some(current) if current.key == key => current.versions.push(version),
                 _ => {
                     let next = KeyVersions { key, versions: vec![version], compared: None };
-                    found.extend(current.replace(next).and_then(|done| suspect(system, done)));
+                    if let Some(done) = current.replace(next) {
+                        listed.take(system, done);
+                    }
                 }
             }
         }
@@ -100,14 +124,10 @@ async fn list(
             None => break,
         }
     }
-    found.extend(current.and_then(|done| suspect(system, done)));
+    if let Some(done) = current {
+        listed.take(system, done);
+    }
     Ok(())
-}
-
-fn suspect(system: &SystemName, mut key: KeyVersions) -> Option<KeyVersions> {
-    // Versions of one key may come on two pages.
-    key.versions.sort_by_key(|version| std::cmp::Reverse((version.is_latest, version.modified)));
-    (is_suspect(&key.versions) && part_of(system, &key.key).is_some()).then_some(key)
 }
 
 /// Compares versions that differ; one alone is what there is.
@@ -123,11 +143,13 @@ async fn compare(
     let is_alike = |version: &&ObjectVersion| {
         !version.etag.is_empty() && version.etag == data[0].etag && version.size == data[0].size
     };
-    if data.len() < 2 || data.iter().all(is_alike) || is_written_once(system, &one.key) {
+    if data.len() < 2 || data.iter().all(is_alike) {
         return Ok(None);
     }
     let admin = require_admin(&*repository.store)?;
-    // The oldest first: it is the one that was written when there was none.
+    if is_written_once(system, &one.key) {
+        return first_or_its_copy(admin, &one.key, &data).await;
+    }
     if let Some((backup, name)) = layout::parse_object(system, &one.key) {
         if !manifests.contains_key(&backup) {
             let manifest = manifest_of(repository, system, found, &backup).await?;
@@ -136,7 +158,10 @@ async fn compare(
         let Some(Some(manifest)) = manifests.get(&backup) else { return Ok(None) };
         let objects = manifest.artifacts.iter().flat_map(|artifact| &artifact.objects);
         let Some(object) = objects.into_iter().find(|object| object.name == name) else { return Ok(None) };
-        for version in data.iter().rev().filter(|version| version.size == Some(object.stored.size)) {
+        // The newest first: what was brought back or repaired is right, whatever the store calls it. Then the oldest, which
+        // is the one that was written when there was none.
+        let in_turn = data[..1].iter().chain(data[1..].iter().rev());
+        for version in in_turn.filter(|version| version.size == Some(object.stored.size)) {
             if digest(admin, &one.key, version).await?.is_some_and(|(digest, _)| digest == object.stored) {
                 return Ok(Some(ComparedVersions { intact: version.id.clone() }));
             }
@@ -146,15 +171,35 @@ async fn compare(
     if layout::parse_wal_key(system, &one.key).is_none() {
         return Ok(None);
     }
-    for version in data.iter().rev() {
+    for (n, version) in data.iter().enumerate().rev() {
         let Some((digest, metadata)) = digest(admin, &one.key, version).await? else { continue };
         let stored = SegmentTags::from_metadata(&metadata).and_then(|tags| tags.stored);
+        // A file says of itself what it is, so that only the oldest that is intact is to be believed.
         if stored == Some(digest.sha256) {
-            return Ok(Some(ComparedVersions { intact: version.id.clone() }));
+            return first_or_its_copy(admin, &one.key, &data[..=n]).await;
         }
     }
     // What was too large to have its digest beforehand says nothing of itself.
     Ok(None)
+}
+
+/// Returns the newest of these versions where it has the bytes of the oldest, which is right: a store may give a copy, or what
+/// it encrypts, another ETag. Otherwise the oldest.
+async fn first_or_its_copy(
+    admin: &dyn StoreAdmin,
+    key: &str,
+    data: &[&ObjectVersion],
+) -> Result<Option<ComparedVersions>, StoreError> {
+    let Some((newest, first)) = data.first().zip(data.last()).filter(|(_, first)| first.id.is_some()) else {
+        return Ok(None);
+    };
+    let is_copy = newest.size == first.size
+        && match (digest(admin, key, newest).await?, digest(admin, key, first).await?) {
+            (Some((newest, _)), Some((first, _))) => newest == first,
+            _ => false,
+        };
+    let intact = if is_copy { newest.id.clone() } else { first.id.clone() };
+    Ok(Some(ComparedVersions { intact }))
 }
 
 /// Returns the manifest as it was written first; `None`: there is none, or it is not to be understood.

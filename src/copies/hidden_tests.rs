@@ -1,7 +1,9 @@
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::hidden::{
-    ComparedVersions, HiddenHow, HiddenPart, KeyVersions, Undeletion, hidden_items, is_suspect,
+    ComparedVersions, HiddenHow, HiddenPart, KeyVersions, Undeletion, committed, hidden_items, is_suspect,
 };
 use super::undelete::plan_undelete;
 use crate::model::{BackupId, Outcome, RepositoryName, RunId, SystemName};
@@ -47,7 +49,8 @@ fn manifest(backup: &BackupId) -> String {
 }
 
 fn found(keys: &[KeyVersions], tombstones: &Tombstones) -> Vec<super::HiddenItem> {
-    hidden_items(&primary(), &system(), keys, tombstones)
+    let committed = keys.iter().filter_map(committed).collect();
+    hidden_items(&primary(), &system(), keys, &committed, tombstones)
 }
 
 #[test]
@@ -64,6 +67,34 @@ fn delete_markers_are_removed_and_the_oldest_says_since_when() {
     assert_eq!(item.objects[0].since, at(8));
     let markers = Undeletion::RemoveMarkers(vec!["m2".to_owned(), "m1".to_owned()]);
     assert!(item.objects.iter().any(|object| object.undeletion == markers), "{item:?}");
+}
+
+#[test]
+fn a_backup_whose_data_alone_is_hidden_is_no_leftover() {
+    let backup = id(1);
+    let hidden = [key(dump(&backup), &[marker("m", 8), data("v", 1, "a")])];
+    let found = |committed: &[BackupId]| {
+        let committed: BTreeSet<BackupId> = committed.iter().cloned().collect();
+        hidden_items(&primary(), &system(), &hidden, &committed, &Tombstones::default())
+    };
+    assert_eq!(found(&[]), [], "an interrupted run took it back");
+    let items = found(std::slice::from_ref(&backup));
+    assert_eq!(items[0].part, HiddenPart::Backup(backup));
+    assert_eq!(items[0].objects[0].undeletion, Undeletion::RemoveMarkers(vec!["m".to_owned()]));
+}
+
+#[test]
+fn the_marker_and_the_record_of_the_cluster_are_written_once() {
+    let cluster = layout::wal_cluster(&system(), &"db".parse().unwrap());
+    for written_once in [layout::MARKER.to_owned(), layout::BY_HAND.to_owned(), cluster] {
+        for on_top in [None, Some(marker("m", 6))] {
+            let mut versions: Vec<ObjectVersion> = on_top.into_iter().collect();
+            versions.extend([data("garbage", 5, "x"), data("first", 1, "a")]);
+            let items = found(&[key(written_once.clone(), &versions)], &Tombstones::default());
+            let first = Undeletion::CopyVersion { version: "first".to_owned(), size: 10 };
+            assert_eq!(items[0].objects[0].undeletion, first, "{written_once}");
+        }
+    }
 }
 
 #[test]

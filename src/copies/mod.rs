@@ -8,6 +8,8 @@ pub mod backups;
 mod hidden;
 mod hidden_survey;
 #[cfg(test)]
+mod hidden_survey_tests;
+#[cfg(test)]
 mod hidden_tests;
 pub mod missing_wal;
 mod sync;

@@ -42,7 +42,12 @@ pub(super) async fn examine(
         Capability::No(why) => Some(Some(why.clone())),
         Capability::Unknown(_) => None,
     };
-    let proof = refuted.map(|refuted| LockProof { repository: config.name.clone(), refuted });
+    let proof = refuted.map(|refuted| LockProof {
+        repository: config.name.clone(),
+        location: config.place.location(),
+        mode: Some(lock.mode.as_str().to_owned()),
+        refuted,
+    });
     (findings, proof)
 }
 
@@ -71,7 +76,10 @@ async fn lifecycle(policy: &Policy, config: &RepositoryConfig, store: &dyn Store
                 Area::Repository,
                 name,
                 conflict.message,
-                "Have the rule wait longer than the policy keeps backups.",
+                match conflict.is_of_tags {
+                    true => "drctl gives objects no tags: give them none, or leave the repository out of the rule.",
+                    false => "Have the rule wait longer than the policy keeps backups.",
+                },
             ),
         })
         .collect()

@@ -1,6 +1,6 @@
 //! Since when somebody hides or overwrites backups, as the versions of a store tell, and what a store had before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -74,7 +74,7 @@ pub async fn look_back(
                     found.without_versions.push(name.clone());
                 }
                 let is_removed = |backup: &BackupId| removed.has_backup(name, backup);
-                let hiding = mass_hiding(&versions, is_removed);
+                let hiding = mass_hiding(system, &versions, is_removed);
                 let of_repository =
                     |(since, objects)| MassHiding { repository: name.clone(), since, objects };
                 found.hidings.extend(hiding.map(of_repository));
@@ -107,29 +107,41 @@ fn keeps_versions(versions: &VersionsByKey) -> bool {
     newest.and_then(|version| version.id.as_ref()).is_some_and(|id| id != "null")
 }
 
+/// What is hidden or overwritten as one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Struck {
+    Backup(BackupId),
+    Marker,
+}
+
 /// Returns since when many backups that nobody removed on purpose were hidden or overwritten together, and how many were
-/// since. One marker is many.
+/// since. One marker is many. A backup is struck with any of its objects: without one of them it is none.
 fn mass_hiding(
+    system: &SystemName,
     versions: &VersionsByKey,
     is_removed: impl Fn(&BackupId) -> bool,
 ) -> Option<(DateTime<Utc>, usize)> {
-    let mut backups = 0;
-    let mut times: BTreeMap<&str, DateTime<Utc>> = BTreeMap::new();
+    // What has no manifest was no backup: an interrupted run takes back what it wrote.
+    let with_manifest = versions.iter().filter(|(_, versions)| versions.iter().any(|one| !one.is_marker()));
+    let backups: BTreeSet<BackupId> =
+        with_manifest.filter_map(|(key, _)| layout::parse_manifest(key)).collect();
+    let mut times: BTreeMap<Struck, DateTime<Utc>> = BTreeMap::new();
     for (key, versions) in versions {
-        let is_marker = key == MARKER;
-        let backup = layout::parse_manifest(key);
-        if !is_marker && backup.is_none() {
-            continue;
+        let (struck, at) = match layout::parse_object(system, key) {
+            Some((backup, _)) if !backups.contains(&backup) || is_removed(&backup) => continue,
+            Some((backup, layout::MANIFEST)) => (Struck::Backup(backup), hidden_at(versions)),
+            Some((backup, _)) => (Struck::Backup(backup), lost_at(versions)),
+            None if key == MARKER => (Struck::Marker, hidden_at(versions)),
+            None => continue,
+        };
+        if let Some(at) = at {
+            let first = times.entry(struck).or_insert(at);
+            *first = at.min(*first);
         }
-        backups += usize::from(backup.is_some());
-        if backup.is_some_and(|backup| is_removed(&backup)) {
-            continue;
-        }
-        times.extend(hidden_at(versions).map(|at| (key.as_str(), at)));
     }
-    let threshold = MANY.min(backups).max(1);
+    let threshold = MANY.min(backups.len()).max(1);
     let mut sorted: Vec<(DateTime<Utc>, bool)> =
-        times.iter().map(|(key, at)| (*at, *key == MARKER)).collect();
+        times.iter().map(|(struck, at)| (*at, *struck == Struck::Marker)).collect();
     sorted.sort();
     let is_mass = |(at, is_marker): &&(DateTime<Utc>, bool)| {
         let together = sorted.iter().filter(|(other, _)| (*at..=*at + TOGETHER).contains(other));
@@ -141,13 +153,24 @@ fn mass_hiding(
 
 /// Returns when an object, which is written once, was first hidden by a delete marker or overwritten.
 fn hidden_at(versions: &[ObjectVersion]) -> Option<DateTime<Utc>> {
+    changed_at(versions, |version, first| {
+        version.size != first.size || version.modified - first.modified > RETRIED_WITHIN
+    })
+}
+
+/// Returns the same of an object of a backup. One of the same size is no such thing: a repair writes it again.
+fn lost_at(versions: &[ObjectVersion]) -> Option<DateTime<Utc>> {
+    changed_at(versions, |version, first| version.size != first.size)
+}
+
+fn changed_at(
+    versions: &[ObjectVersion],
+    is_change: impl Fn(&ObjectVersion, &ObjectVersion) -> bool,
+) -> Option<DateTime<Utc>> {
     let first =
         versions.iter().filter(|version| version.size.is_some()).min_by_key(|version| version.modified)?;
-    let is_retry = |version: &ObjectVersion| {
-        version.size == first.size && version.modified - first.modified <= RETRIED_WITHIN
-    };
-    let later = versions.iter().filter(|version| version.modified >= first.modified && !is_retry(version));
-    later.map(|version| version.modified).min()
+    let later = versions.iter().filter(|version| version.modified >= first.modified);
+    later.filter(|version| is_change(version, first)).map(|version| version.modified).min()
 }
 
 #[cfg(test)]
@@ -175,7 +198,7 @@ mod tests {
     }
 
     fn found(all: &VersionsByKey) -> Option<(DateTime<Utc>, usize)> {
-        mass_hiding(all, |_| false)
+        mass_hiding(&"shop".parse().unwrap(), all, |_| false)
     }
 
     #[test]
@@ -191,11 +214,36 @@ mod tests {
         assert_eq!(found(&attack), Some((at(102), 4)));
         // What retention removed is none of it.
         let mine = |backup: &BackupId| backup.begun() == at(2);
-        assert_eq!(mass_hiding(&attack, mine), None);
+        assert_eq!(mass_hiding(&"shop".parse().unwrap(), &attack, mine), None);
         // The only backup that there was, and the marker.
         assert_eq!(found(&vec![hidden(1, 7)]), Some((at(7), 1)));
         let marker = versions(MARKER.to_owned(), &[(8, None), (0, Some(3))]);
         assert_eq!(found(&vec![marker, intact(1), intact(2), intact(3)]), Some((at(8), 1)));
+    }
+
+    #[test]
+    fn data_that_is_hidden_under_manifests_that_are_there_is_no_accident_either() {
+        let data = |n: u32, all: &[(i64, Option<u64>)]| {
+            versions(manifest(n).replace("manifest.json", "database.dump.zst.age"), all)
+        };
+        let intact = |n| versions(manifest(n), &[(0, Some(9))]);
+        let mut attack: VersionsByKey = (1..6).map(intact).collect();
+        attack.extend([
+            data(1, &[(102, None), (0, Some(50))]),
+            data(2, &[(105, Some(60)), (0, Some(50))]),
+            // Two objects of one backup are one backup.
+            data(3, &[(110, None), (0, Some(50))]),
+            versions(manifest(3).replace("manifest.json", "details.json.zst"), &[(104, None), (0, Some(4))]),
+        ]);
+        assert_eq!(found(&attack), Some((at(102), 3)));
+        // Repaired: the same bytes again.
+        let mut repaired: VersionsByKey = (1..6).map(intact).collect();
+        repaired.extend((1..6).map(|n| data(n, &[(300, Some(50)), (0, Some(50))])));
+        assert_eq!(found(&repaired), None);
+        // Taken back by the run that wrote it, which came to no manifest.
+        let mut leftovers: VersionsByKey = (6..9).map(|n| data(n, &[(9, None), (0, Some(50))])).collect();
+        leftovers.push(intact(1));
+        assert_eq!(found(&leftovers), None);
     }
 
     #[test]

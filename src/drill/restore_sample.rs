@@ -140,7 +140,12 @@ async fn dump(
     if let Some(drill) = &request.runbook {
         let bound = Bound { target: target.to_socket_url(), backup, from: request.from.as_ref() };
         let (restored, record) = restore_by_runbook(run, request, drill, &bound, stages).await;
-        let facts = restored.map_err(|not| NotRestored { runbook: Some(record.clone()), ..not })?;
+        let facts = restored.map_err(|failure| NotRestored {
+            verdict: failure.verdict,
+            is_interruption: failure.is_interruption,
+            runbook: Some(record.clone()),
+            ..NotRestored::default()
+        })?;
         let known = facts.as_ref();
         let backup = known.and_then(|facts| facts.backup.clone()).unwrap_or_else(|| backup.clone());
         let of_manifest = located.inventory.find(&backup).map(|record| record.manifest.recovery_point);

@@ -2,14 +2,25 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::automation::CronLine;
+use super::lint::widest_gap;
 use super::retention::Rules;
 use super::settings::Policy;
 use crate::model::{BackupKind, RepositoryName, SourceName};
+
+/// Between two base backups that no cron line takes.
+const UNSCHEDULED: TimeDelta = TimeDelta::days(7);
+/// Between those that cron lines take less than twice in two months.
+const RARE: TimeDelta = TimeDelta::days(64);
+/// No base backup takes longer.
+const TAKES: TimeDelta = TimeDelta::days(1);
 
 /// The rules for one source, by repository.
 #[derive(Clone, Debug, Default)]
 pub struct RuleTerms {
     rules: Vec<(RepositoryName, Rules)>,
+    /// From the begin of one base backup until the next one has ended.
+    between_bases: TimeDelta,
 }
 
 impl RuleTerms {
@@ -17,14 +28,19 @@ impl RuleTerms {
     pub fn new(policy: &Policy, source: &SourceName) -> Self {
         let Some(retention) = &policy.retention else { return Self::default() };
         let names = policy.repositories.iter().map(|config| config.name.clone());
-        Self { rules: names.map(|name| (name.clone(), *retention.rules_in(source, &name))).collect() }
+        Self {
+            rules: names.map(|name| (name.clone(), *retention.rules_in(source, &name))).collect(),
+            between_bases: between_bases(policy, source),
+        }
     }
 
-    /// Returns until when WAL that is archived at `now` is needed: as far back as the window reaches, or as long as the
-    /// shortest rule keeps a backup.
+    /// Returns until when WAL that is archived at `now` is needed: until the base backup after it is as old as the window
+    /// reaches back, since until then the end of the window is recovered from the one before it; or as long as the shortest
+    /// rule keeps a backup.
     pub fn of_wal(&self, repository: &RepositoryName, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let rules = self.of(repository)?;
-        window(rules, now).or_else(|| shortest(rules, now))
+        let next_base = now.checked_add_signed(self.between_bases)?;
+        window(rules, next_base).or_else(|| shortest(rules, now))
     }
 
     /// Returns until when a backup stays that no other one stands for yet. `earlier`: when the good ones of its kind that
@@ -55,6 +71,18 @@ impl RuleTerms {
     fn of(&self, repository: &RepositoryName) -> Option<&Rules> {
         self.rules.iter().find(|(name, _)| name == repository).map(|(_, rules)| rules)
     }
+}
+
+fn between_bases(policy: &Policy, source: &SourceName) -> TimeDelta {
+    let times = policy.schedule.backups.iter();
+    let times = times.filter(|times| times.source == *source && times.kind == BackupKind::Base);
+    let lines: Vec<&CronLine> = times.flat_map(|times| &times.lines).collect();
+    let gap = match widest_gap(&lines) {
+        Some(gap) => TimeDelta::from_std(gap).unwrap_or(RARE),
+        None if lines.is_empty() => UNSCHEDULED,
+        None => RARE,
+    };
+    gap + TAKES
 }
 
 /// Returns until when what is of `at` is in the window of point-in-time recovery.
@@ -88,7 +116,7 @@ mod tests {
             yearly: None,
             pitr: Some(std::time::Duration::from_secs(7 * 86_400)),
         };
-        (RuleTerms { rules: vec![(name.clone(), rules)] }, name)
+        (RuleTerms { rules: vec![(name.clone(), rules)], between_bases: TimeDelta::days(7) }, name)
     }
 
     #[test]
@@ -110,7 +138,8 @@ mod tests {
         assert_eq!(until(&["2026-11-25T03:00:00Z"]), weekly);
         let base = terms.of_backup(&name, BackupKind::Base, now, &[now, time("2026-11-23T03:00:00Z")]);
         assert_eq!(base, Some(time("2026-12-01T03:00:00Z")), "the window reaches so far back");
-        assert_eq!(terms.of_wal(&name, now), Some(time("2026-12-01T03:00:00Z")));
+        let wal = terms.of_wal(&name, now);
+        assert_eq!(wal, Some(time("2026-12-08T03:00:00Z")), "the next base backup may be a week later");
         assert_eq!(terms.of_wal(&"west".parse().unwrap(), now), None);
     }
 }

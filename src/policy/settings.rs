@@ -53,6 +53,25 @@ impl RepositoryLocation {
             Self::Directory(_) => None,
         }
     }
+
+    /// Returns where it is, as people are told: `s3://backups/shop (eu-central-1)`.
+    pub fn location(&self) -> String {
+        match self {
+            Self::S3(place) => place.location(),
+            Self::Directory(path) => path.display().to_string(),
+        }
+    }
+}
+
+impl S3Location {
+    /// Returns bucket, prefix and region, or the endpoint of anything but AWS.
+    pub fn location(&self) -> String {
+        let Self { bucket, prefix, region, endpoint, .. } = self;
+        let slash = if prefix.is_empty() { "" } else { "/" };
+        let at =
+            endpoint.as_ref().map_or(region.as_str(), |endpoint| endpoint.as_str().trim_end_matches('/'));
+        format!("s3://{bucket}{slash}{prefix} ({at})")
+    }
 }
 
 impl Policy {

@@ -41,6 +41,10 @@ pub struct LifecycleConflict {
     pub message: String,
     /// Backups are lost by it; otherwise only what protects them.
     pub loses_backups: bool,
+    /// It reaches only some objects, by their tags or sizes.
+    pub is_partial: bool,
+    /// It reaches only what someone gave a tag.
+    pub is_of_tags: bool,
 }
 
 /// Returns the rules that contradict the policy.
@@ -56,11 +60,11 @@ pub fn lifecycle_conflicts(
         .collect()
 }
 
-/// What is below another prefix, of probes, or of leases, is no backup.
+/// What is below another prefix, of probes, or of leases, is no backup. Without its marker a repository takes none.
 fn reaches_backups(rule: &LifecycleRule, system: &SystemName) -> bool {
     let (prefix, own) = (rule.prefix.as_str(), layout::system(system));
     let is_lease = prefix.starts_with(&format!("{own}leases/"));
-    own.starts_with(prefix) || (prefix.starts_with(&own) && !is_lease)
+    own.starts_with(prefix) || layout::MARKER.starts_with(prefix) || (prefix.starts_with(&own) && !is_lease)
 }
 
 fn conflict(rule: &LifecycleRule, needs: &LifecycleNeeds) -> Option<LifecycleConflict> {
@@ -74,7 +78,11 @@ fn conflict(rule: &LifecycleRule, needs: &LifecycleNeeds) -> Option<LifecycleCon
         "" => String::new(),
         prefix => format!(" below `{prefix}`"),
     };
-    let some = if rule.is_partial { "some objects" } else { "objects" };
+    let some = match rule.is_partial {
+        _ if rule.is_of_tags => "objects that have a tag",
+        true => "some objects",
+        false => "objects",
+    };
     let (what, loses_backups) = match rule.removes {
         LifecycleRemoval::Objects { days: after } if is_kept_longer(after) => {
             (format!("deletes {some}{below} {} after they were written, and {kept}", days(after)), true)
@@ -113,7 +121,15 @@ fn conflict(rule: &LifecycleRule, needs: &LifecycleNeeds) -> Option<LifecycleCon
         LifecycleRemoval::OldVersions { .. } => return None,
     };
     let message = format!("the bucket's lifecycle rule `{}` {what}", rule.id);
-    Some(LifecycleConflict { rule: rule.id.clone(), message, loses_backups })
+    // What drctl writes has no tags.
+    let loses_backups = loses_backups && !rule.is_of_tags;
+    Some(LifecycleConflict {
+        rule: rule.id.clone(),
+        message,
+        loses_backups,
+        is_partial: rule.is_partial,
+        is_of_tags: rule.is_of_tags,
+    })
 }
 
 fn told(time: DateTime<Utc>) -> String {
@@ -125,12 +141,21 @@ mod tests {
     use super::*;
 
     fn found(prefix: &str, removes: LifecycleRemoval, longest_days: Option<u64>) -> Option<(bool, String)> {
-        let rule =
-            LifecycleRule { id: "tidy".to_owned(), prefix: prefix.to_owned(), is_partial: false, removes };
+        let conflict = conflict_of(prefix, removes, longest_days, false);
+        conflict.map(|conflict| (conflict.loses_backups, conflict.message))
+    }
+
+    fn conflict_of(
+        prefix: &str,
+        removes: LifecycleRemoval,
+        longest_days: Option<u64>,
+        is_of_tags: bool,
+    ) -> Option<LifecycleConflict> {
+        let (id, prefix) = ("tidy".to_owned(), prefix.to_owned());
+        let rule = LifecycleRule { id, prefix, is_partial: is_of_tags, is_of_tags, removes };
         let needs = LifecycleNeeds { longest_days, longest_backup: Some(Duration::from_secs(20 * 3600)) };
         let system: SystemName = "shop".parse().unwrap();
-        let conflicts = lifecycle_conflicts(&[rule], &system, &needs);
-        conflicts.first().map(|conflict| (conflict.loses_backups, conflict.message.clone()))
+        lifecycle_conflicts(&[rule], &system, &needs).into_iter().next()
     }
 
     #[test]
@@ -149,6 +174,16 @@ mod tests {
         for prefix in ["other/", ".drctl-probe/", "shop/leases/", "shopping/"] {
             assert_eq!(found(prefix, objects(1), Some(184)), None, "{prefix}");
         }
+    }
+
+    #[test]
+    fn a_rule_for_tags_loses_nothing_that_has_none_and_one_for_the_marker_does() {
+        let objects = LifecycleRemoval::Objects { days: 30 };
+        let of_tags = conflict_of("", objects, Some(184), true).unwrap();
+        assert!(of_tags.is_of_tags && !of_tags.loses_backups, "{of_tags:?}");
+        assert!(of_tags.message.contains("deletes objects that have a tag 30 days"), "{of_tags:?}");
+        assert_eq!(found("drctl-", objects, Some(184)).unwrap().0, true);
+        assert_eq!(found("drctl-other/", objects, Some(184)), None);
     }
 
     #[test]

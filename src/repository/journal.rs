@@ -147,6 +147,12 @@ pub struct Detail {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockProof {
     pub repository: RepositoryName,
+    /// Where it was then.
+    #[serde(default)]
+    pub location: String,
+    /// Of the lock that was tried: `governance`, `compliance`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
     /// Why the lock protects nothing; absent where it held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refuted: Option<String>,

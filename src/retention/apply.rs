@@ -14,11 +14,11 @@ use super::cloud::{CloudRegion, RegionRemoval, remove_from_regions};
 use super::hold_store;
 use super::holding::{HeldWal, SourceHoldings};
 use super::leftover::GRACE;
-use super::lock_objects::extend_locks;
+use super::lock_objects::{ended_hold, extend_locks};
 use super::plan::RetentionPlan;
 use super::refusal::{Refusal, RefusalCode};
 use super::report::{
-    ApplyReport, FailedRemoval, LockedBackup, LockedWal, RefusedSource, RemovedBackup, RemovedWal,
+    ApplyReport, EndedHold, FailedRemoval, LockedBackup, LockedWal, RefusedSource, RemovedBackup, RemovedWal,
     SkippedLocation,
 };
 use super::source_plan::{Fate, PlannedBackup, SourcePlan};
@@ -28,7 +28,7 @@ use super::wal_plan::{WalPlan, WalRule, plan_wal};
 use crate::catalog::BackupEntry;
 use crate::event::Event;
 use crate::model::{BackupId, Location, Manifest, Outcome, RepositoryName, RunId, SourceName};
-use crate::repository::journal::{Detail, Removal, WalRemoval};
+use crate::repository::journal::{Detail, Removal, Tombstones, WalRemoval};
 use crate::repository::{Repository, layout};
 use crate::run::RunContext;
 use crate::store::{StoreError, StoreErrorKind, StoreProtection, require_admin};
@@ -95,6 +95,7 @@ pub async fn execute(run: &RunContext, plan: &RetentionPlan, parts: ApplyParts<'
     for (source, repository, holdings) in cleared.repositories {
         all.extend(removing(run, (source, repository, holdings), &manifests, &in_aws, &mut report).await);
     }
+
     if run.cancel.is_cancelled() {
         // What is not removed gets no tombstone.
         all.clear();
@@ -108,6 +109,7 @@ pub async fn execute(run: &RunContext, plan: &RetentionPlan, parts: ApplyParts<'
         remove_wal(run, one, surveyed, &mut report).await;
     }
     sweep(run, plan, surveyed, leased, is_confirmed, &mut report).await;
+    report.ended_holds = ended_holds(&report, surveyed, entries);
     report.interrupted = run.cancel.is_cancelled();
     let is_applied = is_confirmed || surveyed.survey.applied_rules.as_ref() == Some(&plan.rules_digest);
     let detail = Detail {
@@ -282,6 +284,19 @@ async fn removing<'p>(
     Some(removing)
 }
 
+/// Returns the holds that keep nothing by the rules any more, of what the store still holds.
+fn ended_holds(report: &ApplyReport, surveyed: &Surveyed, entries: &[BackupEntry]) -> Vec<EndedHold> {
+    let mut ended: Vec<EndedHold> = Vec::new();
+    // A lock has an end.
+    for locked in report.locked.iter().filter(|locked| locked.until.is_none() && !locked.location.is_region())
+    {
+        let hold = ended_hold(&surveyed.holds, entries, &locked.backup);
+        let one = hold.map(|hold| EndedHold { location: locked.location.clone(), hold: hold.id.clone() });
+        ended.extend(one.filter(|one| !ended.contains(one)));
+    }
+    ended
+}
+
 impl Removing<'_> {
     /// Returns what goes of the WAL, without what spared base backups need.
     fn wal_plans(&self) -> Vec<WalPlan> {
@@ -345,8 +360,9 @@ async fn write_tombstones(
 ) {
     let mut removals = Vec::new();
     let mut wal_removals = Vec::new();
+    let records = run.records().await;
     for one in &*all {
-        removals.extend(one.going().map(|(backup, manifest)| {
+        let own = one.going().map(|(backup, manifest)| {
             let objects = manifest.artifacts.iter().flat_map(|artifact| &artifact.objects);
             Removal {
                 backup: backup.id.clone(),
@@ -357,9 +373,11 @@ async fn write_tombstones(
                     Fate::Keep(_) => String::new(),
                 },
             }
-        }));
+        });
+        let own: Vec<Removal> = own.collect();
+        let mut own_wal = Vec::new();
         for wal in one.wal_plans() {
-            wal_removals.extend(wal.remove.iter().map(|range| WalRemoval {
+            own_wal.extend(wal.remove.iter().map(|range| WalRemoval {
                 source: one.plan.source.clone(),
                 repository: one.repository.name.clone(),
                 system_identifier: wal.cluster,
@@ -367,11 +385,15 @@ async fn write_tombstones(
                 last: range.last.clone(),
             }));
         }
+        // One that could not be carried out is not written down each time; but one that only others took is.
+        let names_one = |known: &Tombstones| {
+            own.iter().any(|removal| known.has_removal(removal))
+                || own_wal.iter().any(|removal| known.has_wal_removal(removal))
+        };
+        let known = tombstone::written(run, one.repository, &records, names_one).await;
+        removals.extend(own.into_iter().filter(|removal| !known.has_removal(removal)));
+        wal_removals.extend(own_wal.into_iter().filter(|removal| !known.has_wal_removal(removal)));
     }
-    // One that could not be carried out is not written down each time.
-    let known = run.tombstones().await;
-    removals.retain(|removal| !known.has_removal(removal));
-    wal_removals.retain(|removal| !known.has_wal_removal(removal));
     let removals = tombstone::chunks(&removals).map(|removals| Detail { removals, ..Detail::default() });
     let wal_removals =
         tombstone::chunks(&wal_removals).map(|wal_removals| Detail { wal_removals, ..Detail::default() });

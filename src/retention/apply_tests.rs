@@ -17,7 +17,7 @@ use crate::model::{
 use crate::platform::{CancellationToken, Clock, FixedClock, SystemClock};
 use crate::policy::{CalendarSpan, CalendarUnit, Retention, Rules};
 use crate::repository::fixtures::{backup, system};
-use crate::repository::journal::{self, Detail, JournalRecord, TOMBSTONES};
+use crate::repository::journal::{self, Detail, JournalRecord, TOMBSTONES, Tombstones};
 use crate::repository::{Repositories, Repository, layout, manifest};
 use crate::run::RunContext;
 use crate::store::testing::faulty::{Fate as Fortune, Faulty, Mishap};
@@ -630,4 +630,124 @@ async fn a_backup_that_lost_an_object_stands_for_none_and_nothing_goes_beside_it
     let after: Vec<_> =
         world.keys().await.into_iter().filter(|key| key.starts_with(&store.location())).collect();
     assert_eq!(before, after);
+}
+
+#[tokio::test]
+async fn nothing_goes_from_a_repository_whose_own_journal_has_no_record_of_it() {
+    let world = World::new(SystemClock.now()).await;
+    // The first run writes its tombstones into the primary alone.
+    let fortune = Fortune::of_store(0, Mishap::FullFromHere, world.stores[1].location());
+    let first = world.apply(Some(&fortune)).await.unwrap();
+    assert!(first.failed.iter().any(|one| one.reason.contains("took no record")), "{first:?}");
+    let second = world.apply(None).await.unwrap();
+    let gone: Vec<&BackupId> = second
+        .removed
+        .iter()
+        .filter(|removed| removed.location.as_str() == "copy")
+        .map(|removed| &removed.backup)
+        .collect();
+    assert!(!gone.is_empty() && second.wal.iter().any(|wal| wal.location.as_str() == "copy"), "{second:?}");
+    let mut records = Vec::new();
+    for run in journal::runs(&world.stores[1], &system()).await.unwrap() {
+        records.push(journal::read(&world.stores[1], &system(), &run).await.unwrap().0);
+    }
+    let own = Tombstones::new(&records);
+    assert!(gone.iter().all(|backup| own.has_backup(&"copy".parse().unwrap(), backup)), "{own:?}");
+    assert!(records.iter().any(|record| {
+        record.detail.wal_removals.iter().any(|removal| removal.repository.as_str() == "copy")
+    }));
+    // And no third record is written where each has its own.
+    let tombstones = records.iter().filter(|record| record.verb == TOMBSTONES).count();
+    world.apply(None).await.unwrap();
+    let mut after = 0;
+    for run in journal::runs(&world.stores[1], &system()).await.unwrap() {
+        let record = journal::read(&world.stores[1], &system(), &run).await.unwrap().0;
+        after += usize::from(record.verb == TOMBSTONES);
+    }
+    assert_eq!(after, tombstones);
+}
+
+#[tokio::test]
+async fn wal_that_a_base_backup_needs_is_locked_as_long_as_its_manifest() {
+    let world = World::new(SystemClock.now()).await;
+    let mode = crate::policy::LockMode::Compliance;
+    // From the upload on, as a backup that stands for a year.
+    world.stores[0].lock("/backups/", world.now + TimeDelta::days(400));
+    let locks = vec![("primary".parse().unwrap(), mode)];
+    let report = world.apply_locking(locks.clone()).await;
+    assert!(report.failed_locks.is_empty() && !report.extended.is_empty(), "{report:?}");
+    for extended in &report.extended {
+        let (taken, _) = manifest::read(&world.stores[0], &system(), &extended.backup).await.unwrap();
+        let physical = taken.physical.as_ref().unwrap();
+        let segment = Segment::holding(Timeline::FIRST, physical.start, SIZE);
+        let key = archive().key(WalName::Segment(segment), ".zst.age");
+        assert!(world.stores[0].locked_until(&key).await.unwrap() >= extended.until, "{key}");
+    }
+    assert_eq!(world.apply_locking(locks).await.extended, [], "it is long enough");
+}
+
+#[tokio::test]
+async fn a_hold_is_also_on_what_a_backup_builds_on_and_stays_where_another_one_needs_it() {
+    let world = World::new(SystemClock.now()).await;
+    let store = &world.stores[0];
+    // A store that locks.
+    store.lock(layout::MARKER, world.now + TimeDelta::days(1));
+    let repositories = Repositories::new(world.repositories(None)).for_reading(&system(), None).await;
+    let catalog = Catalog::open(&CatalogLocation::Memory, &system()).await.unwrap();
+    let catalog = catalog.of_repository(repositories.id());
+    refresh(&catalog, &system(), &repositories, Depth::New, world.now).await.unwrap();
+    let entries = catalog.backups(&Filter::default()).await.unwrap();
+    let parent = |id: &BackupId| {
+        let entry = entries.iter().find(|entry| entry.id() == id)?;
+        entry.manifest.physical.as_ref()?.parent.clone()
+    };
+    let child = entries.iter().find(|entry| parent(entry.id()).is_some_and(|id| parent(&id).is_some()));
+    let child = child.unwrap().id().clone();
+    let middle = parent(&child).unwrap();
+    let chain = [child.clone(), middle.clone(), parent(&middle).unwrap()];
+    let held = async || {
+        let mut held = Vec::new();
+        for id in &chain {
+            let key = layout::manifest(&system(), id);
+            held.push(store.locked_until(&key).await.unwrap() == Some(DateTime::<Utc>::MAX_UTC));
+            assert_eq!(store.retained_until(&key).await.unwrap(), None, "a hold is no lock");
+        }
+        held
+    };
+    let set = async |is_held, keeps_on: Option<&BackupId>| {
+        let writable = repositories.writable();
+        let keeps_on = |id: &BackupId| Some(id) == keeps_on;
+        let outcomes =
+            hold_objects(writable, &system(), &entries, is_held, |id| *id == child, keeps_on).await;
+        assert!(outcomes.iter().all(|one| one.failed.is_none() && one.objects > 0), "{outcomes:?}");
+    };
+    set(true, None).await;
+    assert_eq!(held().await, [true, true, true]);
+    set(false, Some(&middle)).await;
+    assert_eq!(held().await, [false, true, true]);
+    set(false, None).await;
+    assert_eq!(held().await, [false, false, false]);
+}
+
+#[tokio::test]
+async fn a_hold_that_is_over_and_that_the_store_still_has_is_named() {
+    let world = World::new(SystemClock.now()).await;
+    let store = &world.stores[0];
+    store.lock(layout::MARKER, world.now + TimeDelta::days(1));
+    let old = world.manifest(24 * 8 + 2, BackupKind::Logical, None).id;
+    let repositories = Repositories::new(world.repositories(None)).for_reading(&system(), None).await;
+    let hold = Hold {
+        id: RunId::new(world.now - TimeDelta::days(9), 5).to_string(),
+        on: HeldScope::Backup(old.clone()),
+        reason: "audit".to_owned(),
+        by: "ann".to_owned(),
+        placed: world.now - TimeDelta::days(7),
+        until: Some(world.now - TimeDelta::days(1)),
+    };
+    hold_store::add(&repositories, &system(), &hold).await.unwrap();
+    store.set_legal_hold(&layout::manifest(&system(), &old), true).await.unwrap();
+    let report = world.apply(None).await.unwrap();
+    let ended: Vec<_> =
+        report.ended_holds.iter().map(|one| (one.location.as_str(), one.hold.clone())).collect();
+    assert_eq!(ended, [("primary", hold.id)], "{report:?}");
 }

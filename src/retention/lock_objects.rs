@@ -2,10 +2,14 @@
 //!
 //! The manifest comes last: where it is locked so long, so is everything that it needs.
 
-use chrono::TimeDelta;
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::StreamExt as _;
 use serde::Serialize;
 
+use super::hold_store::Holds;
+use super::holding::Hold;
 use super::lock_plan::PlannedLock;
 use super::plan::RetentionPlan;
 use super::refusal::RefusalCode;
@@ -14,7 +18,7 @@ use crate::catalog::BackupEntry;
 use crate::model::{BackupId, Encoding, Location, Manifest, RepositoryName, Segment, SystemName, WalName};
 use crate::repository::{Repository, layout};
 use crate::run::RunContext;
-use crate::store::{Lock, StoreError, StoreErrorKind, require_admin};
+use crate::store::{Lock, StoreAdmin, StoreError, StoreErrorKind, require_admin};
 use crate::text::error_chain;
 use crate::wal::Archive;
 
@@ -78,11 +82,23 @@ async fn extend(
 ) -> Result<bool, StoreError> {
     let admin = require_admin(&*repository.store)?;
     let key = layout::manifest(system, &manifest.id);
-    if admin.locked_until(&key).await?.is_some_and(|until| until >= planned.until - LENIENCE) {
+    let least = planned.until - LENIENCE;
+    let is_manifest_locked = !is_locked_less(admin, &key, least).await?;
+    let mut keys = needed_keys(system, manifest);
+    if is_manifest_locked {
+        // Objects have the lock of their manifest from their upload on; WAL has one for the window alone.
+        let checks = required_wal(system, manifest).into_iter();
+        let checks = checks.map(|key| async move { Ok((is_locked_less(admin, &key, least).await?, key)) });
+        let checked: Vec<Result<(bool, String), StoreError>> =
+            futures_util::stream::iter(checks).buffer_unordered(AT_ONCE).collect().await;
+        let checked = checked.into_iter().collect::<Result<Vec<_>, _>>()?;
+        keys = checked.into_iter().filter(|(is_less, _)| *is_less).map(|(_, key)| key).collect();
+    }
+    if is_manifest_locked && keys.is_empty() {
         return Ok(false);
     }
     let lock = Lock { mode: planned.mode, until: planned.until };
-    let mut placing = futures_util::stream::iter(needed_keys(system, manifest))
+    let mut placing = futures_util::stream::iter(keys)
         .map(|key| async move { admin.place_lock(&key, lock).await })
         .buffer_unordered(AT_ONCE);
     while let Some(placed) = placing.next().await {
@@ -91,6 +107,10 @@ async fn extend(
     drop(placing);
     admin.place_lock(&key, lock).await?;
     Ok(true)
+}
+
+async fn is_locked_less(admin: &dyn StoreAdmin, key: &str, least: DateTime<Utc>) -> Result<bool, StoreError> {
+    Ok(admin.retained_until(key).await?.is_none_or(|until| until < least))
 }
 
 /// What came of holding the objects of one repository.
@@ -106,15 +126,20 @@ pub struct HeldObjects {
     pub failed: Option<String>,
 }
 
-/// Has the stores that can hold the objects of backups, or release them. `keeps_on`: backups that another hold keeps.
-/// Repositories whose store cannot are not named.
+/// Has the stores that can hold the objects of backups, and of what they build on, or release them. `is_of_it`: the backups
+/// of the hold; `keeps_on`: those that another hold keeps. Repositories whose store cannot are not named.
 pub async fn hold_objects<'r>(
     repositories: impl Iterator<Item = &'r Repository>,
     system: &SystemName,
-    entries: &[&BackupEntry],
+    entries: &[BackupEntry],
     is_held: bool,
+    is_of_it: impl Fn(&BackupId) -> bool,
     keeps_on: impl Fn(&BackupId) -> bool,
 ) -> Vec<HeldObjects> {
+    let of_it = with_parents(entries, is_of_it);
+    let kept = if is_held { vec![] } else { with_parents(entries, keeps_on) };
+    // Base backups that were taken at the same time share WAL.
+    let stays: BTreeSet<String> = kept.iter().flat_map(|entry| all_keys(system, entry)).collect();
     let mut outcomes = Vec::new();
     for repository in repositories {
         let Ok(admin) = require_admin(&*repository.store) else { continue };
@@ -129,16 +154,12 @@ pub async fn hold_objects<'r>(
                 continue;
             }
         }
-        let there = entries.iter().filter(|entry| {
-            entry.copy(&repository.name).is_some_and(|copy| copy.is_held())
-                && (is_held || !keeps_on(entry.id()))
+        let there = of_it.iter().filter(|entry| {
+            let is_there = entry.copy(&repository.name).is_some_and(|copy| copy.is_held());
+            is_there && !kept.iter().any(|kept| kept.id() == entry.id())
         });
-        let keys = there.flat_map(|entry| {
-            let mut keys = needed_keys(system, &entry.manifest);
-            keys.push(layout::manifest(system, entry.id()));
-            keys
-        });
-        let keys: Vec<String> = keys.collect();
+        let keys: BTreeSet<String> = there.flat_map(|entry| all_keys(system, entry)).collect();
+        let keys: Vec<String> = keys.into_iter().filter(|key| !stays.contains(key)).collect();
         let mut setting = futures_util::stream::iter(keys)
             .map(|key| async move { admin.set_legal_hold(&key, is_held).await })
             .buffer_unordered(AT_ONCE);
@@ -155,6 +176,37 @@ pub async fn hold_objects<'r>(
         outcomes.push(outcome);
     }
     outcomes
+}
+
+/// Returns a hold that kept a backup and is over or was released, whose store was not told.
+pub(super) fn ended_hold<'h>(
+    holds: &'h Holds,
+    entries: &[BackupEntry],
+    backup: &BackupId,
+) -> Option<&'h Hold> {
+    let keeps =
+        |hold: &&Hold| with_parents(entries, |id| hold.keeps(id)).iter().any(|kept| kept.id() == backup);
+    holds.all.iter().rev().find(keeps)
+}
+
+/// Returns these backups, and all that they build on.
+fn with_parents(entries: &[BackupEntry], is_meant: impl Fn(&BackupId) -> bool) -> Vec<&BackupEntry> {
+    let mut found: Vec<&BackupEntry> = entries.iter().filter(|entry| is_meant(entry.id())).collect();
+    let mut known: BTreeSet<&BackupId> = found.iter().map(|entry| entry.id()).collect();
+    let mut n = 0;
+    while let Some(child) = found.get(n).copied() {
+        let parent = child.manifest.physical.as_ref().and_then(|physical| physical.parent.as_ref());
+        let parent = parent.and_then(|parent| entries.iter().find(|entry| entry.id() == parent));
+        found.extend(parent.filter(|parent| known.insert(parent.id())));
+        n += 1;
+    }
+    found
+}
+
+fn all_keys(system: &SystemName, entry: &BackupEntry) -> Vec<String> {
+    let mut keys = needed_keys(system, &entry.manifest);
+    keys.push(layout::manifest(system, entry.id()));
+    keys
 }
 
 /// Returns the keys of everything that a backup is restored from, beside its manifest and what it builds on.

@@ -61,7 +61,7 @@ pub use proof::Proof;
 pub use reason::{KeepReason, RemoveReason};
 pub use refusal::{Refusal, RefusalCode};
 pub use report::{
-    ApplyReport, FailedLock, FailedRemoval, LockedBackup, LockedWal, RefusedSource, RemovedBackup,
+    ApplyReport, EndedHold, FailedLock, FailedRemoval, LockedBackup, LockedWal, RefusedSource, RemovedBackup,
     RemovedWal, SkippedLocation,
 };
 pub use simulate::{Simulated, SimulatedDay, SimulatedKind, Simulation, simulate};

@@ -136,19 +136,22 @@ fn lifecycle(policy: &PlannedPolicy<'_>, survey: &RetentionSurvey, name: &Reposi
     let rules = survey.lifecycle.get(name).map_or(&[][..], |rules| rules);
     let needs = LifecycleNeeds::new(Some(policy.retention), name, survey.longest_backup);
     let refusal = |conflict: LifecycleConflict| {
-        let code = match conflict.loses_backups {
+        // Which objects are of that size, a person may know.
+        let code = match conflict.loses_backups && !conflict.is_partial {
             true => RefusalCode::LifecycleRemoves,
             false => RefusalCode::LifecycleShortens,
         };
-        let hint = match conflict.loses_backups {
-            true => {
+        let hint = match code {
+            RefusalCode::LifecycleRemoves => {
                 "remove the rule from the bucket: `drctl retention apply` removes what the policy does not keep"
             }
-            false => "have the rule wait longer; where it is meant, confirm the plan",
+            _ => "have the rule wait longer; where it is meant, confirm the plan",
         };
         Refusal::new(code, format!("`{name}`: {}", conflict.message), hint)
     };
-    lifecycle_conflicts(rules, policy.system, &needs).into_iter().map(refusal).collect()
+    // `drctl doctor` names those that reach only what has a tag, which is nothing unless someone gives it one.
+    let conflicts = lifecycle_conflicts(rules, policy.system, &needs).into_iter();
+    conflicts.filter(|conflict| !conflict.is_of_tags).map(refusal).collect()
 }
 
 /// Plans what AWS keeps of one source in one region: by the rules of the source, with a floor of its own.

@@ -7,13 +7,15 @@ use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 
 use super::holding::*;
+use super::plan::{PlannedPolicy, plan};
 use super::refusal::RefusalCode;
 use super::source_plan::{Fate, SourceContext, SourcePlan, plan_source};
 use crate::model::{
-    Ancestor, AssuranceLevel, BackupId, BackupKind, Location, Lsn, Segment, SegmentSize, SourceName,
-    SystemIdentifier, Timeline, WalName,
+    Ancestor, AssuranceLevel, BackupId, BackupKind, Location, Lsn, RepositoryName, Segment, SegmentSize,
+    SourceName, SystemIdentifier, Timeline, WalName,
 };
-use crate::policy::{CalendarSpan, CalendarUnit, Rules};
+use crate::policy::{CalendarSpan, CalendarUnit, Retention, Rules};
+use crate::store::{LifecycleRemoval, LifecycleRule};
 
 pub(super) const RULES: Rules = Rules {
     keep_last: 3,
@@ -624,4 +626,30 @@ proptest! {
         let can = |windows: &[crate::recoverability::window::RecoveryWindow]| windows.iter().any(|w| w.contains(at));
         prop_assert!(!can(&plan.before.windows) || can(&plan.after.windows), "{at}");
     }
+}
+
+#[test]
+fn a_rule_of_the_bucket_blocks_as_far_as_it_reaches_what_drctl_writes() {
+    let retention = Retention { rules: RULES, sources: vec![], copies: vec![] };
+    let (system, sources) = ("shop".parse().unwrap(), vec![(source(), vec![])]);
+    let policy = PlannedPolicy { system: &system, retention: &retention, sources, locks: vec![] };
+    let codes = |is_partial, is_of_tags| -> Vec<RefusalCode> {
+        let removes = LifecycleRemoval::Objects { days: 30 };
+        let (id, prefix) = ("tidy".to_owned(), String::new());
+        let rule = LifecycleRule { id, prefix, is_partial, is_of_tags, removes };
+        let name: RepositoryName = "primary".parse().unwrap();
+        let empty = RepositoryHoldings { name: name.clone(), sources: [].into(), refusals: vec![] };
+        let survey = RetentionSurvey {
+            repositories: vec![empty],
+            lifecycle: [(name, vec![rule])].into(),
+            ..RetentionSurvey::default()
+        };
+        let made = plan(&policy, &survey, origin());
+        made.repositories[0].1.iter().map(|refusal| refusal.code).collect()
+    };
+    assert_eq!(codes(false, false), [RefusalCode::LifecycleRemoves]);
+    let of_sizes = codes(true, false);
+    assert_eq!(of_sizes, [RefusalCode::LifecycleShortens]);
+    assert!(of_sizes[0].can_be_confirmed());
+    assert_eq!(codes(true, true), [], "drctl gives no tags");
 }

@@ -40,7 +40,7 @@ pub enum RefusalCode {
     TimelinesDiverged,
     /// A rule of the bucket removes what the policy keeps.
     LifecycleRemoves,
-    /// A rule of the bucket removes what protects backups.
+    /// A rule of the bucket removes what protects backups, or objects of some sizes.
     LifecycleShortens,
 }
 

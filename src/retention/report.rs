@@ -27,6 +27,9 @@ pub struct ApplyReport {
     pub locked: Vec<LockedBackup>,
     /// The same of WAL.
     pub locked_wal: Vec<LockedWal>,
+    /// Holds that keep nothing any more, and that stores still have: a person with more rights has them taken off.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ended_holds: Vec<EndedHold>,
     /// Backups that stay, and that the store keeps longer now.
     pub extended: Vec<LockedBackup>,
     pub failed_locks: Vec<FailedLock>,
@@ -75,6 +78,14 @@ pub struct LockedWal {
     pub files: u64,
     /// Of the oldest of them; `None`: until a hold is taken off, or the store does not say.
     pub until: Option<DateTime<Utc>>,
+}
+
+/// A hold that is over or was released, and that a store still has on objects.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EndedHold {
+    #[serde(flatten)]
+    pub location: Location,
+    pub hold: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::model::{Outcome, RunId};
 use crate::platform::seed;
-use crate::repository::journal::{Detail, JournalRecord, TOMBSTONES};
-use crate::repository::{Unavailable, run_record};
+use crate::repository::journal::{Detail, JournalRecord, TOMBSTONES, Tombstones};
+use crate::repository::{Repository, Unavailable, layout, run_record};
 use crate::run::RunContext;
 use crate::text::error_chain;
 
@@ -15,6 +15,27 @@ const AT_ONCE: usize = 5000;
 /// Returns them in portions that fit into one record each.
 pub(super) fn chunks<T: Clone>(all: &[T]) -> impl Iterator<Item = Vec<T>> {
     all.chunks(AT_ONCE).map(<[T]>::to_vec)
+}
+
+/// Returns the tombstones that a repository's own journal has, of those of `records` that are meant. One that is in another
+/// repository says nothing to who reads this one alone.
+pub(super) async fn written(
+    run: &RunContext,
+    repository: &Repository,
+    records: &[JournalRecord],
+    is_meant: impl Fn(&Tombstones) -> bool,
+) -> Tombstones {
+    let mut there = Vec::new();
+    for record in records.iter().filter(|record| is_meant(&Tombstones::new([*record]))) {
+        let key = layout::journal_record(&run.system, &record.run);
+        match repository.store.head(&key).await {
+            Ok(Some(_)) => there.push(record),
+            Ok(None) => {}
+            // Written once more, it does no harm.
+            Err(error) => tracing::info!("{}", error_chain(&error)),
+        }
+    }
+    Tombstones::new(there)
 }
 
 /// Writes one record into every repository. Returns those that did not take it, from which nothing of it may go. `used`:

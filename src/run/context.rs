@@ -83,13 +83,18 @@ impl RunContext {
 
     /// Returns what retention removed on purpose, as far as the catalog knows the journal.
     pub async fn tombstones(&self) -> Tombstones {
-        let Some(catalog) = &self.catalog else { return Tombstones::default() };
+        Tombstones::new(&self.records().await)
+    }
+
+    /// Returns the records of all repositories together, as far as the catalog knows the journal.
+    pub async fn records(&self) -> Vec<JournalRecord> {
+        let Some(catalog) = &self.catalog else { return vec![] };
         match catalog.clone().of_repository(self.repositories.id()).runs(None).await {
-            Ok(runs) => Tombstones::new(&runs),
+            Ok(runs) => runs,
             Err(error) => {
                 let why = error_chain(&error);
                 self.events.warning(format!("what retention removed is not known: {why}"));
-                Tombstones::default()
+                vec![]
             }
         }
     }

@@ -128,6 +128,8 @@ pub struct LifecycleRule {
     pub prefix: String,
     /// It reaches only some objects below the prefix, by their tags or sizes.
     pub is_partial: bool,
+    /// It reaches only those that someone gave a tag: drctl gives none.
+    pub is_of_tags: bool,
     pub removes: LifecycleRemoval,
 }
 

@@ -114,6 +114,11 @@ pub trait StoreAdmin: Send + Sync {
         Ok(None)
     }
 
+    /// Returns the same of its lock alone, whether a legal hold keeps it or not: a hold may be taken off.
+    async fn retained_until(&self, key: &str) -> Result<Option<DateTime<Utc>>, StoreError> {
+        self.locked_until(key).await
+    }
+
     /// Lets the newest version of an object not be deleted before `until`, in the mode it is locked in already. A lock
     /// is never shortened: asked for an earlier time, the store refuses or leaves it.
     async fn extend_lock(&self, key: &str, until: DateTime<Utc>) -> Result<(), StoreError>;

@@ -248,6 +248,8 @@ async fn what_is_held_is_kept_until_the_hold_is_taken_off() -> Outcome<()> {
     let delete = || client.delete_object().bucket("held").key(&full).version_id(&version).send();
     store.set_legal_hold("s/a", true).await?;
     assert_eq!(retention(&keys, "s/a").await?, (None, true));
+    let locked = (store.locked_until("s/a").await?, store.retained_until("s/a").await?);
+    assert_eq!(locked, (Some(DateTime::<Utc>::MAX_UTC), None), "a hold is no lock");
     delete().await.expect_err("it is held");
     store.set_legal_hold("s/a", false).await?;
     assert_eq!(retention(&keys, "s/a").await?, (None, false));

@@ -6,3 +6,5 @@ mod restore_aws_backup;
 mod restore_logical;
 mod restore_physical;
 mod restore_rds;
+pub(super) mod status_places;
+pub(super) mod status_verdict;

@@ -18,7 +18,7 @@ use crate::platform::{CancellationToken, seed};
 use crate::policy::Job;
 use crate::repository::lease::{self, Acquired, Lease};
 use crate::repository::{Repositories, layout};
-use crate::retention::{ApplyParts, ApplyReport, LeftAlone, RefusalCode, RefusedSource, execute};
+use crate::retention::{ApplyParts, ApplyReport, EndedHold, LeftAlone, RefusalCode, RefusedSource, execute};
 use crate::run::RunContext;
 use crate::text::{count, error_chain, format_size, format_time};
 
@@ -229,6 +229,11 @@ fn show(output: &Output, report: &ApplyReport) {
             count(locked.files, "WAL file"),
             locked.source,
             locked.location
+        ));
+    }
+    for EndedHold { location, hold } in &report.ended_holds {
+        output.note(format!(
+            "hint: Hold {hold} keeps nothing any more, and {location} has it still: `drctl hold release {hold} --reason TEXT` has it taken off."
         ));
     }
     for locked in &report.extended {

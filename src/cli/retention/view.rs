@@ -62,7 +62,7 @@ impl RetentionView {
         if inspect_removals(&regions, &all, &made, &mut surveyed.survey).await {
             made = plan(&planned, &surveyed.survey, now);
         }
-        let immutability = immutability(&policy.repositories, &runs);
+        let immutability = immutability(&policy.repositories, &runs, now);
         let entries = all.into_iter().filter(BackupEntry::is_held).collect();
         Ok(Self { policy, repositories, catalog, entries, surveyed, regions, plan: made, immutability })
     }

@@ -68,7 +68,7 @@ pub(super) async fn run(
     }
     let name = args.name.as_deref().unwrap_or_default();
     if args.plan {
-        let runbook = read(&library(directory, context)?, name)?;
+        let runbook = read(&library(directory, context)?, name, context)?;
         let mut values = BTreeMap::new();
         for (name, value) in given(&runbook, &args.set)? {
             values.insert(variable(&name), value);
@@ -84,7 +84,7 @@ pub(super) async fn run(
         Some(_) => library(directory, context)?,
         None => of_policy(&policy)?,
     };
-    let runbook = read(&library, name)?;
+    let runbook = read(&library, name, context)?;
     let now = context.clock.now();
     if args.since.is_some_and(|since| since > now) {
         return Err(

@@ -200,7 +200,7 @@ fn of_views(situation: &DumpSurvey, foreseen: &Foreseen, leaves_unfilled: bool) 
     let named = if more > 0 { format!("{named} and {more} more") } else { named };
     let unreached = match leaves_unfilled {
         true => "stays empty, and is reported",
-        false => "ends the load, which several jobs (`--jobs 2`) would go on with",
+        false => "ends the load; with several jobs (`--jobs 2`) the load continues",
     };
     (!names.is_empty()).then(|| {
         format!(

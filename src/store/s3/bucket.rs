@@ -53,11 +53,7 @@ impl S3Store {
 
     /// Returns the location, for display.
     pub(super) fn place_name(&self) -> String {
-        let S3Location { bucket, prefix, region, endpoint, .. } = &*self.place;
-        let slash = if prefix.is_empty() { "" } else { "/" };
-        let at =
-            endpoint.as_ref().map_or(region.as_str(), |endpoint| endpoint.as_str().trim_end_matches('/'));
-        format!("s3://{bucket}{slash}{prefix} ({at})")
+        self.place.location()
     }
 
     /// Adds operation, key and location to a fault; if credentials failed, also which they were.

@@ -40,6 +40,7 @@ fn reaching(rules: &[SdkRule], below: &str) -> Vec<LifecycleRule> {
             id: rule.id().unwrap_or("without a name").to_owned(),
             prefix: prefix.clone(),
             is_partial: is_partial(rule),
+            is_of_tags: is_of_tags(rule),
             removes,
         };
         found.extend(removals(rule).into_iter().map(reached));
@@ -58,10 +59,15 @@ fn prefix(rule: &SdkRule) -> &str {
 fn is_partial(rule: &SdkRule) -> bool {
     let Some(filter) = rule.filter() else { return false };
     let of_sizes = filter.object_size_greater_than().or(filter.object_size_less_than());
-    let both = filter.and().is_some_and(|and| {
-        !and.tags().is_empty() || and.object_size_greater_than().or(and.object_size_less_than()).is_some()
-    });
-    filter.tag().is_some() || of_sizes.is_some() || both
+    let both = filter
+        .and()
+        .is_some_and(|and| and.object_size_greater_than().or(and.object_size_less_than()).is_some());
+    of_sizes.is_some() || both || is_of_tags(rule)
+}
+
+fn is_of_tags(rule: &SdkRule) -> bool {
+    let Some(filter) = rule.filter() else { return false };
+    filter.tag().is_some() || filter.and().is_some_and(|and| !and.tags().is_empty())
 }
 
 fn removals(rule: &SdkRule) -> Vec<LifecycleRemoval> {
@@ -86,7 +92,7 @@ fn removals(rule: &SdkRule) -> Vec<LifecycleRemoval> {
 
 #[cfg(test)]
 mod tests {
-    use aws_sdk_s3::types::{LifecycleExpiration, LifecycleRuleFilter};
+    use aws_sdk_s3::types::{LifecycleExpiration, LifecycleRuleAndOperator, LifecycleRuleFilter, Tag};
 
     use super::*;
 
@@ -115,5 +121,21 @@ mod tests {
         assert_eq!(shown, [("all", ""), ("above", ""), ("same", ""), ("inside", "shop/db/wal/")]);
         assert!(found.iter().all(|rule| rule.removes == LifecycleRemoval::Objects { days: 30 }));
         assert_eq!(reaching(&rules, "").len(), 5);
+    }
+
+    #[test]
+    fn a_rule_for_tags_is_told_from_one_for_sizes() {
+        let tag = || Tag::builder().key("team").value("web").build().unwrap();
+        let both = |and: LifecycleRuleAndOperator| LifecycleRuleFilter::builder().and(and).build();
+        for (filter, is_partial, is_of_tags) in [
+            (LifecycleRuleFilter::builder().prefix("").build(), false, false),
+            (LifecycleRuleFilter::builder().tag(tag()).build(), true, true),
+            (both(LifecycleRuleAndOperator::builder().prefix("").tags(tag()).build()), true, true),
+            (LifecycleRuleFilter::builder().object_size_greater_than(1).build(), true, false),
+        ] {
+            let rule = SdkRule { filter: Some(filter), ..rule("some", "", ExpirationStatus::Enabled) };
+            let found = reaching(&[rule], "");
+            assert_eq!((found[0].is_partial, found[0].is_of_tags), (is_partial, is_of_tags));
+        }
     }
 }

@@ -90,11 +90,6 @@ impl S3Store {
     pub(super) async fn lock_of(&self, key: &str) -> Result<Option<DateTime<Utc>>, StoreFault> {
         check_key(key)?;
         let (bucket, full) = (&self.place.bucket, self.full(key));
-        let is_unlocked = |refusal: &S3Error| {
-            let words =
-                ["NoSuchObjectLockConfiguration", "ObjectLockConfigurationNotFoundError", "InvalidRequest"];
-            refusal.kind == StoreErrorKind::NotFound || words.iter().any(|word| refusal.is(word))
-        };
         let held = self.client.get_object_legal_hold().bucket(bucket).key(&full).send().await;
         match held.map_err(S3Error::from) {
             Ok(answer) => {
@@ -106,8 +101,15 @@ impl S3Store {
             Err(refusal) if is_unlocked(&refusal) => {}
             Err(refusal) => return Err(refusal.into()),
         }
-        match self.client.get_object_retention().bucket(bucket).key(&full).send().await.map_err(S3Error::from)
-        {
+        self.retention_of(key).await
+    }
+
+    /// The same of its retention alone.
+    pub(super) async fn retention_of(&self, key: &str) -> Result<Option<DateTime<Utc>>, StoreFault> {
+        check_key(key)?;
+        let (bucket, full) = (&self.place.bucket, self.full(key));
+        let answer = self.client.get_object_retention().bucket(bucket).key(&full).send().await;
+        match answer.map_err(S3Error::from) {
             Ok(answer) => {
                 let retention = answer.retention.filter(|retention| retention.retain_until_date().is_some());
                 Ok(retention.map(|retention| time(retention.retain_until_date())))
@@ -125,4 +127,10 @@ impl S3Store {
         request.legal_hold(hold).send().await.map_err(S3Error::from)?;
         Ok(())
     }
+}
+
+/// Whether the store says so that an object has no lock.
+fn is_unlocked(refusal: &S3Error) -> bool {
+    let words = ["NoSuchObjectLockConfiguration", "ObjectLockConfigurationNotFoundError", "InvalidRequest"];
+    refusal.kind == StoreErrorKind::NotFound || words.iter().any(|word| refusal.is(word))
 }

@@ -125,6 +125,10 @@ impl StoreAdmin for S3Store {
         self.lock_of(key).await.map_err(self.fault("read the lock of", key))
     }
 
+    async fn retained_until(&self, key: &str) -> Result<Option<DateTime<Utc>>, StoreError> {
+        self.retention_of(key).await.map_err(self.fault("read the lock of", key))
+    }
+
     async fn extend_lock(&self, key: &str, until: DateTime<Utc>) -> Result<(), StoreError> {
         self.extend_retention(key, until, None).await.map_err(self.fault("extend the lock of", key))
     }

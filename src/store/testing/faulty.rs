@@ -249,6 +249,11 @@ impl StoreAdmin for Faulty {
         self.fate.pass("read the lock of", key, self.location(), locked).await
     }
 
+    async fn retained_until(&self, key: &str) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let retained = require_admin(&*self.inner)?.retained_until(key);
+        self.fate.pass("read the lock of", key, self.location(), retained).await
+    }
+
     async fn protection(&self) -> Result<StoreProtection, StoreError> {
         require_admin(&*self.inner)?.protection().await
     }

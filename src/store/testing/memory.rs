@@ -17,7 +17,7 @@ use crate::store::{
 const PAGE: usize = 100;
 
 /// A store in memory. It keeps the guarantees of every store, except that writes do not outlive the process;
-/// it has no locks and no versions. Clones share their objects.
+/// it has no versions, and locks only what a test locks. Clones share their objects.
 #[derive(Clone, Debug)]
 pub struct MemoryStore {
     name: String,
@@ -39,6 +39,7 @@ struct StoredObject {
     modified: DateTime<Utc>,
     metadata: BTreeMap<String, String>,
     locked_until: Option<DateTime<Utc>>,
+    is_held: bool,
 }
 
 #[derive(Debug)]
@@ -118,6 +119,7 @@ impl MemoryStore {
             modified: SystemClock.now(),
             metadata: options.metadata.clone(),
             locked_until: None,
+            is_held: false,
         };
         shelf.objects.insert(key.to_owned(), object);
         Ok(Written { etag, version: None })
@@ -131,6 +133,12 @@ impl MemoryStore {
 }
 
 impl StoredObject {
+    /// Returns until when it cannot be deleted; `None`: it can be now.
+    fn lock(&self) -> Option<DateTime<Utc>> {
+        let until = if self.is_held { Some(DateTime::<Utc>::MAX_UTC) } else { self.locked_until };
+        until.filter(|until| *until > SystemClock.now())
+    }
+
     fn info(&self, key: &str) -> ObjectInfo {
         ObjectInfo {
             key: key.to_owned(),
@@ -210,8 +218,7 @@ impl Store for MemoryStore {
         let delete = |key: &String| {
             self.check_key("delete", key)?;
             let mut shelf = self.shelf();
-            let locked = shelf.objects.get(key).and_then(|object| object.locked_until);
-            if locked.is_some_and(|until| until > SystemClock.now()) {
+            if shelf.objects.get(key).and_then(StoredObject::lock).is_some() {
                 return Err(self.error("delete", key, StoreErrorKind::Forbidden));
             }
             shelf.objects.remove(key);
@@ -265,6 +272,10 @@ impl StoreAdmin for MemoryStore {
     }
 
     async fn locked_until(&self, key: &str) -> Result<Option<DateTime<Utc>>, StoreError> {
+        Ok(self.shelf().objects.get(key).and_then(StoredObject::lock))
+    }
+
+    async fn retained_until(&self, key: &str) -> Result<Option<DateTime<Utc>>, StoreError> {
         let locked = self.shelf().objects.get(key).and_then(|object| object.locked_until);
         Ok(locked.filter(|until| *until > SystemClock.now()))
     }
@@ -286,8 +297,14 @@ impl StoreAdmin for MemoryStore {
         Err(self.error("extend the lock of", key, StoreErrorKind::Unsupported))
     }
 
-    async fn set_legal_hold(&self, key: &str, _is_held: bool) -> Result<(), StoreError> {
-        Err(self.error("hold", key, StoreErrorKind::Unsupported))
+    async fn set_legal_hold(&self, key: &str, is_held: bool) -> Result<(), StoreError> {
+        let mut shelf = self.shelf();
+        if !shelf.objects.values().any(|object| object.locked_until.is_some()) {
+            return Err(self.error("hold", key, StoreErrorKind::Unsupported));
+        }
+        let missing = || self.error("hold", key, StoreErrorKind::NotFound);
+        shelf.objects.get_mut(key).ok_or_else(missing)?.is_held = is_held;
+        Ok(())
     }
 }
 
