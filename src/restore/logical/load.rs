@@ -1,5 +1,6 @@
 //! Runs `pg_restore` and `vacuumdb`.
 
+use std::collections::VecDeque;
 use std::io::Write as _;
 use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use super::archive_toc::{Index, TocEntry};
 use super::fetch::{Scratch, plain, tell};
 use super::foreseen::choose_from;
 use super::loading::DumpTransfer;
-use super::passes::{PassKind, passes};
+use super::passes::{Pass, PassKind, passes};
 use super::pg_restore_errors;
 use super::pg_restore_errors::{PassedOver, STDERR_LINES, UnfilledView};
 use super::plan::DumpRestorePlan;
@@ -132,7 +133,8 @@ pub(super) async fn from_scratch(
 ) -> Result<FileLoad, DumpRestoreError> {
     let entries = scratch.entries();
     let mut loaded = FileLoad { passed_over: PassedOver::default(), missing: vec![], unfilled: vec![] };
-    for pass in passes(entries, chosen, jobs, plan.steps.comments_apart) {
+    let mut passes = VecDeque::from(passes(entries, chosen, jobs, plan.steps.comments_apart));
+    while let Some(pass) = passes.pop_front() {
         let mut program = pg_restore(plan, pass.kind).await?.arg(format!("--jobs={}", pass.jobs));
         let list = pass.ids.as_ref().map(|ids| list(plan, ids)).transpose()?;
         if let Some(list) = &list {
@@ -147,6 +149,11 @@ pub(super) async fn from_scratch(
             Ok(passed_over) => !passed_over.is_nothing(),
             Err(error) => error.is_of_load(),
         };
+        // Several workers write into each other's messages: which view is which, only one of them tells.
+        if lacks_something && pass.kind == PassKind::Refresh && pass.jobs > 1 {
+            passes.push_front(Pass { jobs: 1, ..pass });
+            continue;
+        }
         if let Some(chosen) = chosen.filter(|_| lacks_something && pass.kind == PassKind::Extensions)
             && let Some(missing) = unneeded(plan, entries.unwrap_or_default(), chosen).await?
         {
