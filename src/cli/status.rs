@@ -9,7 +9,7 @@ use super::error::CommandError;
 use super::exit::Exit;
 use super::notify::{Concluded, around};
 use super::render::status_places::{cost, details, row};
-use super::render::status_verdict::{copying, has_damaged, others, places, told_verdict};
+use super::render::status_verdict::{copying, has_damaged, has_regions, others, places, told_verdict};
 use super::rto_forecast::{PressingForecast, pressing_forecasts};
 use super::table::{Cell, TextTable};
 use crate::catalog::BackupEntry;

@@ -96,7 +96,7 @@ fn is_replaced(standings: &[SourceStatus]) -> bool {
     places(standings).any(|place| place.replaced.is_some() && place.verdict == ObjectiveVerdict::OtherCluster)
 }
 
-fn has_regions(standings: &[SourceStatus]) -> bool {
+pub(in crate::cli) fn has_regions(standings: &[SourceStatus]) -> bool {
     places(standings).any(|place| place.location.is_region())
 }
 
