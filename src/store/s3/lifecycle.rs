@@ -97,10 +97,14 @@ mod tests {
     use super::*;
 
     fn rule(id: &str, prefix: &str, status: ExpirationStatus) -> SdkRule {
+        filtered(id, status, LifecycleRuleFilter::builder().prefix(prefix).build())
+    }
+
+    fn filtered(id: &str, status: ExpirationStatus, filter: LifecycleRuleFilter) -> SdkRule {
         SdkRule::builder()
             .id(id)
             .status(status)
-            .filter(LifecycleRuleFilter::builder().prefix(prefix).build())
+            .filter(filter)
             .expiration(LifecycleExpiration::builder().days(30).build())
             .build()
             .unwrap()
@@ -133,7 +137,7 @@ mod tests {
             (both(LifecycleRuleAndOperator::builder().prefix("").tags(tag()).build()), true, true),
             (LifecycleRuleFilter::builder().object_size_greater_than(1).build(), true, false),
         ] {
-            let rule = SdkRule { filter: Some(filter), ..rule("some", "", ExpirationStatus::Enabled) };
+            let rule = filtered("some", ExpirationStatus::Enabled, filter);
             let found = reaching(&[rule], "");
             assert_eq!((found[0].is_partial, found[0].is_of_tags), (is_partial, is_of_tags));
         }
