@@ -77,7 +77,7 @@ async fn lifecycle(policy: &Policy, config: &RepositoryConfig, store: &dyn Store
                 name,
                 conflict.message,
                 match conflict.is_of_tags {
-                    true => "drctl gives objects no tags: have nobody give them one, or leave the repository out of the rule.",
+                    true => "drctl gives objects no tags. Does a job or an operator? Then leave the repository out of the rule.",
                     false => "Have the rule wait longer than the policy keeps backups.",
                 },
             ),
