@@ -54,6 +54,20 @@ pub(super) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Cli, cl
     Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 
+/// Returns why these words, which follow `drctl`, are no command line.
+pub(super) fn refusal(words: &[String]) -> Option<String> {
+    use clap::error::ErrorKind::{DisplayHelp, DisplayVersion};
+    let words = std::iter::once("drctl".into()).chain(words.iter().map(OsString::from));
+    let error = parse(words).err()?;
+    if matches!(error.kind(), DisplayHelp | DisplayVersion) {
+        return None;
+    }
+    let text = error.to_string();
+    let said = text.split("\n\n").next().unwrap_or_default();
+    let line = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    Some(line.trim_start_matches("error: ").to_owned())
+}
+
 fn without_empty_variables(command: clap::Command) -> clap::Command {
     let is_empty = |arg: &clap::Arg| {
         let value = arg.get_env().and_then(std::env::var_os);

@@ -29,6 +29,9 @@ const POLICY_PLACES: [&str; 2] = ["drctl.toml", "/etc/drctl/policy.toml"];
 /// How often a passphrase may be mistyped.
 const PASSPHRASES: u32 = 3;
 
+/// Returns why the command line refuses these words, which follow `drctl`.
+pub type RefuseWords = fn(&[String]) -> Option<String>;
+
 /// The context of every verb: the global options, the output, the clock, and the token that Ctrl-C, SIGTERM
 /// and SIGHUP cancel.
 pub struct Context {
@@ -36,15 +39,17 @@ pub struct Context {
     pub output: Output,
     pub clock: Arc<dyn Clock>,
     pub cancel: CancellationToken,
+    /// For documents that name commands.
+    pub refuse_words: RefuseWords,
 }
 
 impl Context {
     /// Starts to listen for signals; must be called on the runtime.
-    pub fn new(global: Global, output: Output) -> Self {
+    pub fn new(global: Global, output: Output, refuse_words: RefuseWords) -> Self {
         start_log(global.verbose);
         let cancel = CancellationToken::new();
         listen(cancel.clone(), output.clone());
-        Self { global, output, clock: Arc::new(SystemClock), cancel }
+        Self { global, output, clock: Arc::new(SystemClock), cancel, refuse_words }
     }
 
     /// Returns the policy file that `--policy`, `DRCTL_POLICY` or the usual paths name.

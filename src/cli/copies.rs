@@ -41,7 +41,7 @@ enum CopiesCommand {
     Forget(ForgetArgs),
     /// Bring back backups that delete markers hide or that newer versions overwrite
     ///
-    /// In a bucket that keeps versions, whoever may delete or write hides backups, and cannot remove what is locked. This
+    /// In a bucket that keeps versions, an intruder who may delete or write hides backups, and cannot remove what is locked. This
     /// shows which delete markers would be removed, and which older version would be copied on top; `--apply` does that. No
     /// version of anything is deleted. What retention removed comes back only by its id.
     #[command(after_help = super::exit::HELP)]

@@ -56,7 +56,7 @@ mod wal;
 use std::process::ExitCode;
 
 pub use args::{Cli, Command};
-pub use context::Context;
+pub use context::{Context, RefuseWords};
 pub use global::{Format, Global};
 
 /// Parses the command line, runs it, and returns its exit status.
@@ -80,7 +80,7 @@ fn run_for(caller: exit::CallerTerminal) -> ExitCode {
         }
     };
     let exit = runtime.block_on(async {
-        let context = Context::new(cli.global, output);
+        let context = Context::new(cli.global, output, args::refusal);
         match dispatch::dispatch(cli.command, &context).await {
             Ok(exit) => context.output.end(exit, caller),
             Err(error) => context.output.fail(&error, caller.failure(error.exit)),

@@ -23,9 +23,33 @@ use crate::text::{count, format_time};
 #[derive(Debug, clap::Args)]
 #[command(after_help = super::exit::HELP)]
 pub struct RunDueArgs {
+    /// Tasks of these kinds only, so that a long one holds up no other
+    #[arg(long, value_enum, value_name = "KIND", value_delimiter = ',')]
+    only: Vec<TaskKind>,
     /// Show what is due, and do nothing
     #[arg(long)]
     plan: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum TaskKind {
+    Backup,
+    Copies,
+    Verify,
+    Retention,
+    Drill,
+}
+
+impl TaskKind {
+    fn of(task: &Task) -> Self {
+        match task {
+            Task::Backup { .. } => Self::Backup,
+            Task::Copies => Self::Copies,
+            Task::Verify => Self::Verify,
+            Task::Retention => Self::Retention,
+            Task::Drill => Self::Drill,
+        }
+    }
 }
 
 pub(super) async fn run(
@@ -35,11 +59,12 @@ pub(super) async fn run(
 ) -> Result<Exit, CommandError> {
     let view = CatalogView::open(context, false).await?;
     let policy = view.policy.clone();
-    let tasks = scheduled_tasks(&policy);
+    let mut tasks = scheduled_tasks(&policy);
     if tasks.is_empty() {
         return Err(CommandError::usage("the policy schedules nothing")
             .hint("`[schedule]` in the policy says when; `drctl policy schema` describes its keys."));
     }
+    tasks.retain(|task| args.only.is_empty() || args.only.contains(&TaskKind::of(&task.task)));
     let history = history(&view).await?;
     let (repositories, catalog) = (view.repositories, view.catalog);
     catalog.close().await;
@@ -106,6 +131,11 @@ impl Perform for Performer<'_> {
                 error.exit
             }
         }
+    }
+
+    fn failure(&self, exit: &Exit) -> Option<String> {
+        let is_failure = !matches!(exit, Exit::Done | Exit::Interrupted | Exit::LeaseHeld);
+        is_failure.then(|| format!("exit status {}: {}", *exit as u8, exit.meaning()))
     }
 }
 

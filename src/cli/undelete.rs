@@ -241,7 +241,7 @@ fn show(context: &Context, plan: &UndeletePlan, done: &[Undeleted], is_applied: 
         output.note("hint: `drctl copies sync` repairs from another repository what no version has.");
     }
     if is_applied && !plan.items.is_empty() {
-        output.note("hint: `drctl verify` reads what came back. Whoever hid it may do it again: change the keys that may delete.");
+        output.note("hint: `drctl verify` reads what came back. It may be hidden again: replace the credentials that may delete.");
     }
 }
 

@@ -77,7 +77,7 @@ async fn lifecycle(policy: &Policy, config: &RepositoryConfig, store: &dyn Store
                 name,
                 conflict.message,
                 match conflict.is_of_tags {
-                    true => "drctl gives objects no tags. Does a job or an operator? Then leave the repository out of the rule.",
+                    true => "drctl gives objects no tags: give them none, or leave the repository out of the rule.",
                     false => "Have the rule wait longer than the policy keeps backups.",
                 },
             ),
@@ -102,7 +102,7 @@ fn lock_findings(name: &str, tried: &LockProbe) -> Vec<DoctorFinding> {
             Area::Repository,
             name,
             format!("whether it refuses to delete what is locked is not known: {why}"),
-            "Run `drctl doctor` once with the permissions of `drctl iam show retention`: only a lock that was tried counts.",
+            "Run `drctl doctor` once with credentials that may write, lock and delete versions below `.drctl-probe/`: only a lock that was tried counts.",
         ),
     }];
     if let (Capability::Yes, Capability::No(why)) = (&tried.refuses, &tried.reveals) {

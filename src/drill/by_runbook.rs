@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::request::{DrillRequest, RunbookDrill};
-use super::restore_sample::NotRestored;
 use super::stages::Stages;
 use crate::model::{BackupId, Cause, Judgement, RepositoryName, Verdict};
 use crate::platform::OnLine;
@@ -28,6 +27,13 @@ pub(super) struct Bound<'a> {
     pub(super) target: String,
     pub(super) backup: &'a BackupId,
     pub(super) from: Option<&'a RepositoryName>,
+}
+
+/// Why a runbook restored nothing.
+#[derive(Debug)]
+pub(super) struct StepFailure {
+    pub(super) verdict: Verdict,
+    pub(super) is_interruption: bool,
 }
 
 /// Returns the steps that a drill runs: of the phases Recovery and Verification, what changes no production.
@@ -95,7 +101,7 @@ pub(super) async fn restore_by_runbook(
     drill: &RunbookDrill,
     bound: &Bound<'_>,
     stages: &mut Stages,
-) -> (Result<Option<RestoredFacts>, NotRestored>, RunbookRun) {
+) -> (Result<Option<RestoredFacts>, StepFailure>, RunbookRun) {
     let runbook = &drill.runbook;
     let mut record = RunbookRun {
         runbook: runbook.name.clone(),
@@ -181,8 +187,8 @@ pub(super) async fn restore_by_runbook(
     (Ok(facts), record)
 }
 
-fn not_restored(judgement: Judgement, cause: Cause, code: &'static str, message: String) -> NotRestored {
+fn not_restored(judgement: Judgement, cause: Cause, code: &'static str, message: String) -> StepFailure {
     let mut verdict = Verdict::default();
     verdict.add(judgement, cause, code, message);
-    NotRestored { verdict, ..NotRestored::default() }
+    StepFailure { verdict, is_interruption: false }
 }

@@ -3,9 +3,10 @@
 use std::time::Instant;
 
 use super::amcheck;
+use super::amcheck_verdict::AMCHECK;
 use super::checking;
 use super::course::{Course, key, sample};
-use super::judge::{RestoredReach, judge_loss, judge_room, judge_usable};
+use super::judge::{RestoredReach, judge_loss, judge_usable, note_room};
 use super::locate::{Located, locate};
 use super::request::DrillRequest;
 use super::restore_sample::{NotRestored, RestoredSample, restore};
@@ -72,14 +73,14 @@ pub(super) async fn attempt(
             run.events.warning("it cannot be proven that what is restored reaches no network");
             course.findings.push("the sandbox was not isolated from the network".to_owned());
         }
-        let plain = match &choice.restore {
-            SampledRestore::Dump(backup) => located.inventory.find(backup),
-            SampledRestore::Cluster { .. } => None,
+        // Of what a runbook restores the size of the database is not read ahead.
+        let dump = match &choice.restore {
+            SampledRestore::Dump(backup) if request.runbook.is_some() => located.inventory.find(backup),
+            SampledRestore::Dump(_) | SampledRestore::Cluster { .. } => None,
         };
-        let plain = plain.map(|record| record.manifest.plain_size());
-        if judge_room(&mut course.verdict, plain, free_space(&request.root).ok()) {
-            restore_and_check(run, request, &sandbox, &located, &choice, course, stages).await;
-        }
+        let plain = dump.map(|record| record.manifest.plain_size());
+        course.findings.extend(note_room(plain, free_space(&request.root).ok()));
+        restore_and_check(run, request, &sandbox, &located, &choice, course, stages).await;
     } else {
         let why = sandbox.isolation.probes.join("; ");
         let message = format!("this host cannot isolate what is restored from the network: {why}");
@@ -172,7 +173,7 @@ async fn restore_and_check(
         let begun = Instant::now();
         let budget = amcheck::BUDGET.min(request.deadline.saturating_sub(stages.elapsed()));
         let (result, finding) = amcheck::inspect(&restored.login, budget, &run.cancel).await;
-        stages.after(amcheck::AMCHECK, begun);
+        stages.after(AMCHECK, begun);
         course.verdict = Verdict::worst([&course.verdict, &result.verdict]);
         course.findings.extend(finding);
         course.checks.push(result);

@@ -88,17 +88,23 @@ pub(super) fn judge(mut findings: Findings) -> DrillVerdict {
     }
 }
 
-/// Returns whether a dump may fit, and adds that it does not. `plain`: its bytes; as text, data is at most about twice as
-/// large as in a database.
-pub(super) fn judge_room(verdict: &mut Verdict, plain: Option<u64>, free: Option<u64>) -> bool {
-    let (Some(plain), Some(free)) = (plain, free) else { return true };
-    if plain / 2 <= free {
-        return true;
-    }
-    let (plain, free) = (format_size(plain), format_size(free));
-    let message = format!("the dump has {plain}, and {free} is free where the sandbox is");
+/// Returns whether a dump may fit, and adds that it does not. `size`: the bytes of the database where it was dumped, of
+/// which a reload may need half, without dead rows and half-empty pages. The dump's own bytes say little: they are text,
+/// and a database compresses long values.
+pub(super) fn judge_room(verdict: &mut Verdict, size: u64, free: Option<u64>) -> bool {
+    let Some(free) = free.filter(|free| size / 2 > *free) else { return true };
+    let (size, free) = (format_size(size), format_size(free));
+    let message = format!("the database had {size}, and {free} is free where the sandbox is");
     verdict.add(Judgement::Undetermined, Cause::Environment, "no-disk", message);
     false
+}
+
+/// Returns a note that a dump may not fit whose database is of unknown size. `plain`: its bytes; as text, data is at most
+/// about twice as large as in a database.
+pub(super) fn note_room(plain: Option<u64>, free: Option<u64>) -> Option<String> {
+    let (plain, free) = plain.zip(free).filter(|(plain, free)| plain / 2 > *free)?;
+    let (plain, free) = (format_size(plain), format_size(free));
+    Some(format!("the dump has {plain} as text, and {free} was free where the sandbox is: it may not fit"))
 }
 
 /// Adds that nobody could log in, and returns whether the application can use what was restored: somebody could, and no
@@ -252,14 +258,20 @@ mod tests {
 
     #[test]
     fn a_dump_that_cannot_fit_is_not_tried_and_not_blamed() {
-        let judged = |plain, free| {
+        let judged = |size, free| {
             let mut verdict = Verdict::default();
-            (judge_room(&mut verdict, plain, free), verdict)
+            (judge_room(&mut verdict, size, free), verdict)
         };
-        for (plain, free) in [(None, Some(0)), (Some(9), None), (Some(200), Some(100))] {
-            assert_eq!(judged(plain, free), (true, Verdict::default()));
+        // The room is not known, it fits, and without dead rows it may.
+        for (size, free) in [(9 << 30, None), (40 << 30, Some(100 << 30)), (200, Some(100))] {
+            assert_eq!(judged(size, free), (true, Verdict::default()));
         }
-        let (fits, verdict) = judged(Some(300 << 30), Some(100 << 30));
+        // The text alone refuses nothing.
+        assert!(note_room(Some(300 << 30), Some(100 << 30)).is_some_and(|note| note.contains("300.0 GiB")));
+        for (plain, free) in [(None, Some(0)), (Some(9), None), (Some(200), Some(100))] {
+            assert_eq!(note_room(plain, free), None);
+        }
+        let (fits, verdict) = judged(300 << 30, Some(100 << 30));
         let judged = judge(Findings { verdict, rto: None, rpo: None, ..findings() });
         assert_eq!(
             (fits, judged.outcome, judged.cause),

@@ -12,6 +12,7 @@
 //! *Not here.* How a restore is done: [`crate::restore`]. Reports: [`crate::report`].
 
 mod amcheck;
+mod amcheck_verdict;
 mod aws_backup;
 mod by_runbook;
 mod checking;

@@ -5,6 +5,7 @@ use std::time::Instant;
 use chrono::{DateTime, Utc};
 
 use super::by_runbook::{Bound, restore_by_runbook};
+use super::judge::judge_room;
 use super::locate::Located;
 use super::request::DrillRequest;
 use super::sample::SampledRestore;
@@ -12,6 +13,7 @@ use super::sandbox::{PORT, Sandbox, SandboxError, SandboxServer};
 use super::stages::Stages;
 use crate::checks::CheckResult;
 use crate::model::{BackupId, Cause, Judgement, Manifest, RepositoryName, Verdict};
+use crate::platform::free_space;
 use crate::postgres::ConnectionParameters;
 use crate::repository::journal::RunbookRun;
 use crate::restore::logical::{BackupSelector, CatalogHints, DumpRestoreRequest, EntrySelection, Exclusion};
@@ -138,7 +140,12 @@ async fn dump(
     if let Some(drill) = &request.runbook {
         let bound = Bound { target: target.to_socket_url(), backup, from: request.from.as_ref() };
         let (restored, record) = restore_by_runbook(run, request, drill, &bound, stages).await;
-        let facts = restored.map_err(|not| NotRestored { runbook: Some(record.clone()), ..not })?;
+        let facts = restored.map_err(|failure| NotRestored {
+            verdict: failure.verdict,
+            is_interruption: failure.is_interruption,
+            runbook: Some(record.clone()),
+            ..NotRestored::default()
+        })?;
         let known = facts.as_ref();
         let backup = known.and_then(|facts| facts.backup.clone()).unwrap_or_else(|| backup.clone());
         let of_manifest = located.inventory.find(&backup).map(|record| record.manifest.recovery_point);
@@ -182,6 +189,10 @@ async fn dump(
     let prepared = prepare(run, &restorer, &[]).await;
     stages.end("plan", begun, None);
     let prepared = prepared.map_err(|error| NotRestored::of(&error, error_chain(&error)))?;
+    let mut verdict = Verdict::default();
+    if !judge_room(&mut verdict, prepared.plan().database_bytes, free_space(&request.root).ok()) {
+        return Err(NotRestored { verdict, ..NotRestored::default() });
+    }
     match prepared.perform(run).await {
         Ok(report) => {
             let (stored, plain) = (report.details.stored_bytes, report.details.plain_bytes);

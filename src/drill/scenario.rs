@@ -63,7 +63,7 @@ impl Scenario {
             Self::RegionLoss => "The region of the primary repository is lost.",
             Self::EscrowKey => "This host and the operational keys are lost; the escrowed identity is left.",
             Self::Ransomware => {
-                "Somebody who may write to the repositories hid or overwrote backups; the versions that they keep are left."
+                "An intruder with write access hid or overwrote backups; the versions that the repositories keep are left."
             }
             Self::RdsSnapshot => "The RDS database is lost, and its snapshots are left.",
             Self::RdsPointInTime => {

@@ -63,17 +63,21 @@ pub fn survivors(
 }
 
 /// Returns the repositories that are left when the region of the primary is lost. A directory is in no region: it is
-/// taken for another place, unless it is the primary.
+/// taken for another place, unless it is the primary. Another endpoint of AWS is no other region.
 fn outside(repositories: &[RepositoryConfig]) -> impl Iterator<Item = &RepositoryConfig> {
-    let region = |config: &RepositoryConfig| match &config.place {
-        RepositoryLocation::S3(place) => Some((place.region.clone(), place.endpoint.clone())),
-        RepositoryLocation::Directory(_) => None,
-    };
     let lost = repositories.first().and_then(region);
     repositories.iter().skip(1).filter(move |config| {
         let own = region(config);
         own.is_none() || own != lost
     })
+}
+
+/// Returns the region of a bucket, and the server that it is a region of.
+fn region(config: &RepositoryConfig) -> Option<(&str, Option<(String, u16)>)> {
+    match &config.place {
+        RepositoryLocation::S3(place) => Some((place.region.as_str(), place.server())),
+        RepositoryLocation::Directory(_) => None,
+    }
 }
 
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -136,7 +140,7 @@ mod tests {
         let text = include_str!("../../policies/template.toml");
         let (from, until) = (text.find("[repository.primary]").unwrap(), text.find("[encryption]").unwrap());
         let text = format!("{}{}{}", &text[..from], tables.replace("b-copies.", "b-"), &text[until..]);
-        parse(Path::new("p.toml"), &text.replace("\nfrom = ", "\n#from = ")).unwrap().repositories
+        parse(Path::new("p.toml"), &text.replacen("\nfrom = ", "\n#from = ", 1)).unwrap().repositories
     }
 
     fn name(text: &str) -> RepositoryName {
@@ -160,6 +164,20 @@ mod tests {
         assert_eq!(asked("south"), SurvivorsError::Unknown(name("south")));
         let near = repositories(&["eu-central-1", "eu-central-1"]);
         assert_eq!(survivors(Scenario::RegionLoss, &near, None, None), Err(SurvivorsError::NothingLeft));
+        // Nor is a bucket elsewhere because it is reached by another endpoint.
+        let mut near = repositories(&["eu-central-1", "eu-central-1", "eu-central-1"]);
+        for (config, endpoint) in near.iter_mut().skip(1).zip([
+            "https://s3.dualstack.eu-central-1.amazonaws.com",
+            "https://bucket.vpce-1a2b3c4d-5e6f.s3.eu-central-1.vpce.amazonaws.com",
+        ]) {
+            let RepositoryLocation::S3(place) = &mut config.place else { continue };
+            place.endpoint = endpoint.parse().ok();
+        }
+        assert_eq!(survivors(Scenario::RegionLoss, &near, None, None), Err(SurvivorsError::NothingLeft));
+        if let RepositoryLocation::S3(place) = &mut near[2].place {
+            place.endpoint = "https://eu-central-1.example".parse().ok();
+        }
+        assert_eq!(names(&survivors(Scenario::RegionLoss, &near, None, None).unwrap()), ["north"]);
         // Directories are no region: only the primary is lost.
         let folders = repositories(&["/a", "/b"]);
         assert_eq!(names(&survivors(Scenario::RegionLoss, &folders, None, None).unwrap()), ["west"]);

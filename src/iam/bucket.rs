@@ -88,23 +88,15 @@ fn of_bucket(builder: &mut Builder<'_>, place: &S3Location) -> Result<(), IamErr
             // Where a timeline came from is kept with its history.
             let mut read = clear;
             read.push(object(&layout::every_wal_history(system)));
-            let (probes, mut written) = (object(layout::every_probe()), vec![journal, leases]);
-            if locks {
-                read.push(probes.clone());
-                written.push(probes.clone());
-            }
             allow(builder, "ReadUnencryptedMetadata", &["s3:GetObject"], read);
-            allow(builder, "WriteJournalAndLeases", &["s3:PutObject"], written);
+            allow(builder, "WriteJournalAndLeases", &["s3:PutObject"], vec![journal, leases]);
             let mut delete = vec!["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:DeleteObjectVersion"];
             delete.extend(["s3:GetObjectLegalHold", "s3:GetObjectRetention"]);
-            let mut deleted = vec![backups, log];
             if locks {
                 // Extends only: shortening takes `s3:BypassGovernanceRetention`.
                 delete.push("s3:PutObjectRetention");
-                // So that `drctl doctor` can try whether a lock holds, on what it writes there itself.
-                deleted.push(probes);
             }
-            allow(builder, "DeleteBackups", &delete, deleted);
+            allow(builder, "DeleteBackups", &delete, vec![backups, log]);
         }
         IamRole::BreakGlass => {}
     }

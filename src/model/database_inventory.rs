@@ -129,8 +129,9 @@ pub struct TableFacts {
     /// its columns with a default: everything restored with the table when it is restored alone.
     pub belongings: Vec<String>,
     /// A sum over what is in its rows, in the same snapshot. Absent where it was not taken: the table is large and has no
-    /// key to choose rows by, has columns whose text depends on the server, or was locked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// key to choose rows by, has columns whose text depends on the server, or was locked. `content` in a manifest is
+    /// another sum, of columns in an order that a reload may change: it is not comparable, and not read.
+    #[serde(default, rename = "row_sum", skip_serializing_if = "Option::is_none")]
     pub content: Option<ContentSum>,
 }
 
@@ -140,7 +141,8 @@ pub struct ContentSum {
     pub scope: SumScope,
     /// How many rows are in it.
     pub rows: u64,
-    /// The sum of `hashtextextended(row::text, 0)` of these rows.
+    /// The sum of `hashtextextended(ROW(…)::text, 0)` of these rows, with the columns that are not generated in the order
+    /// of their names, by bytes.
     pub sum: String,
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::channel::{self, Means};
 use super::message::Message;
+use super::refused::{Refused, Retry};
 use crate::policy::Channel;
 
 const ATTEMPTS: u32 = 3;
@@ -30,33 +31,6 @@ impl Limits {
     fn pause(self, tries: u32, asked: Option<Duration>) -> Duration {
         let own = self.within / 15 * 2_u32.saturating_pow(tries.saturating_sub(1));
         asked.unwrap_or(own).min(self.within * 2)
-    }
-}
-
-/// A channel did not take a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
-    /// Holds no secret.
-    pub reason: String,
-    pub retry: Retry,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retry {
-    /// It would be refused again.
-    Never,
-    Soon,
-    /// As the channel asked.
-    After(Duration),
-}
-
-impl Refused {
-    pub(super) fn soon(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), retry: Retry::Soon }
-    }
-
-    pub(super) fn for_good(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), retry: Retry::Never }
     }
 }
 

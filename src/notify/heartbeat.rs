@@ -4,7 +4,8 @@ use url::Url;
 
 use super::Teller;
 use super::channel::{Means, call, parsed_url, secret};
-use super::deliver::{Limits, Refused, Retry};
+use super::deliver::Limits;
+use super::refused::{Refused, Retry};
 use crate::model::Sha256Hex;
 use crate::platform::SecretRef;
 use crate::policy::{Job, Policy};

@@ -18,15 +18,17 @@ pub mod findings;
 mod fixtures;
 pub mod heartbeat;
 mod message;
+mod refused;
 mod route;
 mod tell;
 #[cfg(test)]
 mod tell_tests;
 
 pub use channel::Means;
-pub use deliver::{Limits, Refused, Retry};
+pub use deliver::Limits;
 pub use findings::{Findings, Over};
 pub use heartbeat::{Heartbeat, HeartbeatEnd};
 pub use message::{Message, MessageState};
+pub use refused::{Refused, Retry};
 pub use route::{Delivery, repeated_after, route};
 pub use tell::{Teller, Told, test};

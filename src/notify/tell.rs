@@ -6,9 +6,10 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 
 use super::channel::Means;
-use super::deliver::{Limits, Refused, deliver};
+use super::deliver::{Limits, deliver};
 use super::findings::Findings;
 use super::message::MessageState;
+use super::refused::Refused;
 use super::route::{Delivery, Sender, is_quiet, messages, route};
 use crate::catalog::{FailedDelivery, Notice, ToldChange, ToldNotice};
 use crate::platform::{Clock, host_name};

@@ -15,8 +15,13 @@ fn undrilled(policy: &Policy) -> Option<Lint> {
         misses_objective: false,
         at: None,
         key: "drill".to_owned(),
-        message: format!("this version drills dumps and base backups, and `{}` has neither", source.name),
-        hint: "take dumps of it, too, or practise a manual restore and check the restored data".to_owned(),
+        message: format!(
+            "a scheduled drill restores dumps and base backups, and `{}` has neither",
+            source.name
+        ),
+        hint:
+            "take dumps of it, too, or let cron run `drctl drill run --scenario rds-snapshot` or `aws-backup`"
+                .to_owned(),
     })
 }
 

@@ -126,6 +126,29 @@ pub struct S3Location {
     pub object_lock: Option<ObjectLock>,
 }
 
+impl S3Location {
+    /// Returns the host and the port of the server, under one of its names: a host of this machine has several. `None`:
+    /// it is AWS, whose endpoints, those of a private network among them, are ways to the same buckets of a region.
+    pub fn server(&self) -> Option<(String, u16)> {
+        let endpoint = self.endpoint.as_ref()?;
+        let host = endpoint.host_str()?.trim_end_matches('.').to_ascii_lowercase();
+        let of_aws = [".amazonaws.com", ".amazonaws.com.cn"].iter().find_map(|end| host.strip_suffix(end));
+        let is_s3 = |name: &str| {
+            name.starts_with("s3.") || name.starts_with("s3-") || name == "s3" || name.ends_with(".vpce")
+        };
+        if of_aws.is_some_and(is_s3) {
+            return None;
+        }
+        let is_local = match endpoint.host() {
+            Some(url::Host::Ipv4(address)) => address.is_loopback() || address.is_unspecified(),
+            Some(url::Host::Ipv6(address)) => address.is_loopback() || address.is_unspecified(),
+            _ => host == "localhost" || host.ends_with(".localhost"),
+        };
+        let host = if is_local { "localhost".to_owned() } else { host };
+        Some((host, endpoint.port_or_known_default().unwrap_or_default()))
+    }
+}
+
 words! {
     /// The checksum the store is asked to prove on arrival.
     pub Checksum {

@@ -1,14 +1,14 @@
 //! Sums over what is in the rows of tables, by which a restored table is compared with the dumped one.
 //!
 //! Only columns count whose text is the same on every server of one major version: those of PostgreSQL's own types, and
-//! enums, arrays and domains of them.
+//! enums, arrays and domains of them. They count in the order of their names, since a reload puts the columns of a table
+//! that inherits in another order; and without those that are generated, which a reload computes again.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::query::{FactsError, all};
 use super::quote::qualified;
 use crate::model::{ContentSum, SumScope, TableFacts, TableKind};
 
@@ -22,6 +22,8 @@ const TABLES: usize = 5000;
 const END: u32 = 1000;
 /// How long all of it may take.
 const WITHIN: Duration = Duration::from_secs(300);
+/// One statement may take so long on the connection: more than `statement_timeout`, after which the server itself says so.
+const ANSWER_WITHIN: Duration = Duration::from_secs(75);
 /// More rows than these are a large table whose size the server does not know.
 const MANY_ROWS: u64 = 200_000;
 
@@ -43,32 +45,67 @@ pub enum SumRequest<'a> {
 }
 
 /// Sums the contents of tables whose rows were counted, within the connection's transaction, which must have begun, and
-/// writes the sums into `tables`. A sum that cannot be taken is left out: no backup fails for it.
-pub async fn sum_contents(connection: &mut PgConnection, tables: &mut [TableFacts], request: SumRequest<'_>) {
-    let Some(candidates) = candidates(connection).await else { return };
+/// writes the sums into `tables`. A sum that cannot be taken is left out: no backup fails for it. Returns whether the
+/// connection still answers; one that does not must not be used again.
+pub async fn sum_contents(
+    connection: &mut PgConnection,
+    tables: &mut [TableFacts],
+    request: SumRequest<'_>,
+) -> bool {
+    sum_within(connection, tables, request, ANSWER_WITHIN).await.is_ok()
+}
+
+/// A statement had no answer in time, or the connection is gone.
+#[derive(Debug)]
+struct Silent;
+
+async fn sum_within(
+    connection: &mut PgConnection,
+    tables: &mut [TableFacts],
+    request: SumRequest<'_>,
+    within: Duration,
+) -> Result<(), Silent> {
+    let Some(candidates) = candidates(connection, within).await? else { return Ok(()) };
     let (mut left, begun) = (BUDGET, Instant::now());
     for (position, scope) in choose(tables, &candidates, request, &mut left) {
         let table = &mut tables[position];
         let key = (table.schema.clone(), table.name.clone());
         let Some(candidate) = candidates.get(&key).filter(|_| begun.elapsed() < WITHIN) else { continue };
         let query = query(&qualified(&key.0, &key.1), candidate, scope);
-        if !run(connection, SETTINGS).await {
-            return;
+        if !run(connection, SETTINGS, within).await? {
+            return Ok(());
         }
         let summed = sqlx::query_as::<_, (i64, String)>(AssertSqlSafe(query));
-        let summed = summed.persistent(false).fetch_one(&mut *connection).await;
-        if let Ok((rows, sum)) = summed {
+        let summed = answer(within, summed.persistent(false).fetch_one(&mut *connection)).await?;
+        if let Some((rows, sum)) = summed {
             table.content = Some(ContentSum { scope, rows: u64::try_from(rows).unwrap_or_default(), sum });
         }
-        if !run(connection, UNDO).await {
-            return;
+        if !run(connection, UNDO, within).await? {
+            return Ok(());
         }
     }
+    Ok(())
 }
 
 /// Runs several statements, and returns whether they succeeded.
-async fn run(connection: &mut PgConnection, statements: &'static str) -> bool {
-    sqlx::raw_sql(statements).execute(connection).await.is_ok()
+async fn run(
+    connection: &mut PgConnection,
+    statements: &'static str,
+    within: Duration,
+) -> Result<bool, Silent> {
+    Ok(answer(within, sqlx::raw_sql(statements).execute(connection)).await?.is_some())
+}
+
+/// Returns what the server answers; `None` where it refuses.
+async fn answer<T>(
+    within: Duration,
+    asked: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<Option<T>, Silent> {
+    match tokio::time::timeout(within, asked).await {
+        Ok(Ok(answered)) => Ok(Some(answered)),
+        Ok(Err(sqlx::Error::Database(_))) => Ok(None),
+        Ok(Err(_)) | Err(_) => Err(Silent),
+    }
 }
 
 /// A table whose rows have the same text everywhere.
@@ -76,7 +113,9 @@ async fn run(connection: &mut PgConnection, statements: &'static str) -> bool {
 struct Candidate {
     /// As the server last knew it; 0: it never looked.
     bytes: u64,
-    /// Its primary key, where its order does not depend on the server.
+    /// Its columns by name, quoted, without those that are generated.
+    columns: Vec<String>,
+    /// Its primary key, quoted, where its order does not depend on the server.
     key: Vec<String>,
     /// It has children, whose rows are not its own.
     has_children: bool,
@@ -127,15 +166,15 @@ fn choose(
 
 fn query(name: &str, candidate: &Candidate, scope: SumScope) -> String {
     let from = if candidate.has_children { format!("ONLY {name}") } else { name.to_owned() };
+    let columns = candidate.columns.iter().map(|column| format!("drctl_row.{column}"));
+    let line = format!("ROW({})::text AS line", columns.collect::<Vec<_>>().join(", "));
     let lines = match scope {
-        SumScope::All => format!("SELECT (drctl_row.*)::text AS line FROM {from} AS drctl_row"),
+        SumScope::All => format!("SELECT {line} FROM {from} AS drctl_row"),
         SumScope::Ends => {
             let end = |direction: &str| {
                 let key = candidate.key.iter().map(|column| format!("drctl_row.{column}{direction}"));
                 let order = key.collect::<Vec<_>>().join(", ");
-                format!(
-                    "(SELECT (drctl_row.*)::text AS line FROM {from} AS drctl_row ORDER BY {order} LIMIT {END})"
-                )
+                format!("(SELECT {line} FROM {from} AS drctl_row ORDER BY {order} LIMIT {END})")
             };
             format!("{} UNION ALL {}", end(""), end(" DESC"))
         }
@@ -148,26 +187,25 @@ fn query(name: &str, candidate: &Candidate, scope: SumScope) -> String {
 }
 
 /// Returns the tables that can be summed; `None` where the server does not tell. The transaction goes on in any case.
-async fn candidates(connection: &mut PgConnection) -> Option<Candidates> {
-    if !run(connection, SETTINGS).await {
-        return None;
+async fn candidates(connection: &mut PgConnection, within: Duration) -> Result<Option<Candidates>, Silent> {
+    type Row = (String, String, i64, Vec<String>, Vec<String>, bool);
+    if !run(connection, SETTINGS, within).await? {
+        return Ok(None);
     }
-    let rows: Result<Vec<(String, String, i64, Vec<String>, bool)>, FactsError> =
-        all(connection, "the tables to sum", CANDIDATES).await;
-    if !run(connection, UNDO).await {
-        return None;
+    let rows = answer(within, sqlx::query_as::<_, Row>(CANDIDATES).fetch_all(&mut *connection)).await?;
+    if !run(connection, UNDO, within).await? {
+        return Ok(None);
     }
-    let candidate = |bytes: i64, key, has_children| Candidate {
-        bytes: u64::try_from(bytes).unwrap_or_default(),
-        key,
-        has_children,
+    let candidate = |(schema, name, bytes, columns, key, has_children): Row| {
+        let bytes = u64::try_from(bytes).unwrap_or_default();
+        ((schema, name), Candidate { bytes, columns, key, has_children })
     };
-    let rows = rows.ok()?.into_iter();
-    Some(rows.map(|(schema, name, bytes, key, only)| ((schema, name), candidate(bytes, key, only))).collect())
+    Ok(rows.map(|rows| rows.into_iter().map(candidate).collect()))
 }
 
-/// Sizes are those of the statistics: to measure them would wait for locks.
-const CANDIDATES: &str = "
+/// Sizes are those of the statistics: to measure them would wait for locks. Strings in a `jsonb` sort by the database's
+/// collation, though its type has none.
+const CANDIDATES: &str = r#"
     WITH plain AS (
       SELECT t.oid FROM pg_type t
        WHERE t.typnamespace = 'pg_catalog'::regnamespace AND t.typtype IN ('b', 'r', 'm')
@@ -181,24 +219,34 @@ const CANDIDATES: &str = "
       SELECT t.oid FROM pg_type t WHERE t.typcategory = 'A' AND t.typelem IN (SELECT oid FROM plain)
       UNION
       SELECT t.oid FROM pg_type t WHERE t.typtype = 'd' AND t.typbasetype IN (SELECT oid FROM plain)
+    ), ordered AS (
+      SELECT t.oid FROM pg_type t
+       WHERE t.oid IN (SELECT oid FROM plain) AND t.typtype IN ('b', 'e') AND t.typcollation = 0
+         AND t.typcategory <> 'A' AND t.typname <> 'jsonb'
     )
     SELECT n.nspname::text, c.relname::text,
            (GREATEST(c.relpages, 0)::int8 + GREATEST(COALESCE(x.relpages, 0), 0)::int8)
              * current_setting('block_size')::int8,
+           COALESCE((SELECT array_agg(quote_ident(a.attname) ORDER BY a.attname::text COLLATE "C")
+                       FROM pg_attribute a
+                      WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+                        AND a.attgenerated = ''), '{}'),
            COALESCE((SELECT array_agg(quote_ident(a.attname) ORDER BY k.position)
                        FROM pg_index i
                        CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY k(number, position)
                        JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number
+                       JOIN pg_type t ON t.oid = a.atttypid
                       WHERE i.indrelid = c.oid AND i.indisprimary AND i.indisvalid
                         AND k.position <= i.indnkeyatts
-                     HAVING bool_and(a.attcollation = 0)), '{}'),
+                     HAVING bool_and(a.attgenerated = '' AND CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END
+                                     IN (SELECT oid FROM ordered))), '{}'),
            c.relhassubclass
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
       LEFT JOIN pg_class x ON x.oid = c.reltoastrelid
      WHERE c.relkind = 'r' AND c.relpersistence = 'p'
        AND NOT EXISTS (SELECT FROM pg_attribute a
-                        WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-                          AND a.atttypid NOT IN (SELECT oid FROM alike))";
+                        WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+                          AND a.atttypid NOT IN (SELECT oid FROM alike))"#;
 
 #[cfg(test)]
 mod tests {
@@ -218,6 +266,7 @@ mod tests {
     fn candidates(all: &[(&str, u64, &[&str])]) -> Candidates {
         let of = |bytes, key: &[&str]| Candidate {
             bytes,
+            columns: vec!["id".to_owned()],
             key: key.iter().map(|column| (*column).to_owned()).collect(),
             has_children: false,
         };
@@ -267,13 +316,30 @@ mod tests {
 
     #[test]
     fn the_ends_are_those_of_the_whole_key() {
-        let candidate =
-            Candidate { bytes: 0, key: vec!["a".to_owned(), "\"B\"".to_owned()], has_children: true };
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let candidate = Candidate {
+            bytes: 0,
+            columns: names(&["\"B\"", "a", "c"]),
+            key: names(&["a", "\"B\""]),
+            has_children: true,
+        };
         let text = query("s.t", &candidate, SumScope::Ends);
         assert!(
             text.contains("FROM ONLY s.t AS drctl_row ORDER BY drctl_row.a, drctl_row.\"B\" LIMIT 1000"),
             "{text}"
         );
         assert!(text.contains("ORDER BY drctl_row.a DESC, drctl_row.\"B\" DESC LIMIT 1000"), "{text}");
+        let line = "SELECT ROW(drctl_row.\"B\", drctl_row.a, drctl_row.c)::text AS line";
+        assert_eq!(text.matches(line).count(), 2, "{text}");
+        assert!(query("s.t", &candidate, SumScope::All).contains(line));
+    }
+
+    #[tokio::test]
+    async fn what_does_not_answer_is_waited_for_no_longer() {
+        let pending = std::future::pending::<Result<(), sqlx::Error>>();
+        assert!(answer(Duration::from_millis(1), pending).await.is_err());
+        let gone = async { Err::<(), _>(sqlx::Error::Io(std::io::ErrorKind::BrokenPipe.into())) };
+        assert!(answer(ANSWER_WITHIN, gone).await.is_err());
+        assert_eq!(answer(ANSWER_WITHIN, async { Ok(7) }).await.ok(), Some(Some(7)));
     }
 }

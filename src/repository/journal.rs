@@ -135,6 +135,9 @@ pub struct Detail {
     /// The digest of the rules that retention applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rules: Option<String>,
+    /// The task of the schedule that a run of it could not perform.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
     /// What trying the locks of repositories showed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub locks: Vec<LockProof>,
@@ -189,6 +192,8 @@ pub const DOCTOR: &str = "doctor";
 pub const DRILL: &str = "drill";
 /// The verb of records that say what came of retention.
 pub const RETENTION: &str = "retention";
+/// The verb of records of tasks of the schedule that failed.
+pub const RUN_DUE: &str = "run-due";
 /// The verb of records that hold tombstones.
 pub const TOMBSTONES: &str = "tombstones";
 

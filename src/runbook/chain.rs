@@ -13,6 +13,8 @@ pub struct IncidentCopy {
     pub entries: Vec<StoredEntry>,
     /// Objects that are no entries of it, and why.
     pub unreadable: Vec<String>,
+    /// It has only what was written on this host.
+    pub is_of_host: bool,
 }
 
 /// An incident, and what does not hold in its copies.
@@ -65,11 +67,20 @@ pub fn merge(id: &IncidentId, copies: &[IncidentCopy]) -> Merged {
             let seq = stored.entry.seq;
             let counts = entries.get(seq.saturating_sub(1) as usize);
             if counts.is_none_or(|counts| counts.sha256() != stored.sha256()) {
-                damage.push(format!(
+                damage.push(match copy.is_of_host {
+                    true => format!(
+                        "entry {seq} of incident {id} in {} is in no repository: another host resumed the incident without it",
+                        copy.name
+                    ),
+                    false => format!(
                     "entry {seq} of incident {id} in {} is not one of the chain: it was changed or forged, or two led the incident at once",
                     copy.name
-                ));
+                    ),
+                });
             }
+        }
+        if copy.is_of_host {
+            continue;
         }
         let newest = copy.entries.iter().map(|stored| stored.entry.seq).max().unwrap_or(0);
         for seq in 1..newest {
@@ -125,7 +136,7 @@ mod tests {
     }
 
     fn copy(name: &str, entries: &[StoredEntry]) -> IncidentCopy {
-        IncidentCopy { name: name.to_owned(), entries: entries.to_vec(), unreadable: vec![] }
+        IncidentCopy { name: name.to_owned(), entries: entries.to_vec(), ..IncidentCopy::default() }
     }
 
     #[test]
@@ -138,6 +149,9 @@ mod tests {
         assert_eq!(merged.entries, west);
         assert_eq!(merged.damage.len(), 1, "{:?}", merged.damage);
         assert!(merged.damage[0].contains("entry 3") && merged.damage[0].contains("`primary`"));
+        // What another host began is not in this host's directory.
+        let own = IncidentCopy { is_of_host: true, ..copy("this host", &west[2..]) };
+        assert!(merge(&id, &[copy("`west`", &west), own]).damage.is_empty());
         // One that lags is no damage.
         let merged = merge(&id, &[copy("`primary`", &two), copy("`west`", &west)]);
         assert!(merged.damage.is_empty() && merged.entries == west);

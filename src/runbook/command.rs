@@ -10,7 +10,6 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use super::incident::{CommandEnd, RestoredFacts};
-use super::lead::Means;
 use super::redact::Redactor;
 use crate::model::{BackupId, RepositoryName};
 use crate::platform::{CancellationToken, OnLine, Program, ScriptEnd};
@@ -38,16 +37,6 @@ pub struct StepCommand<'a> {
     pub values: &'a BTreeMap<String, String>,
     /// This program, which `drctl` is.
     pub drctl: &'a Path,
-}
-
-pub(super) async fn run_command(
-    script: &str,
-    deadline: Duration,
-    values: &BTreeMap<String, String>,
-    means: &Means<'_>,
-) -> CommandRun {
-    let command = StepCommand { script, deadline, values, drctl: &means.drctl };
-    command.run(&means.cancel, Arc::clone(&means.on_line)).await
 }
 
 impl StepCommand<'_> {

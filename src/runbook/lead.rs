@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::announce::Announcer;
-use super::command::{CommandRun, run_command};
+use super::command::{CommandRun, StepCommand};
 use super::fill::fill;
 use super::incident::{CommandEnd, Incident, IncidentEvent, SeverityWord};
 use super::model::{Runbook, Step, StepAction};
@@ -263,8 +264,9 @@ async fn act(
             let command = Some(text.to_owned());
             record(recorder, operator, IncidentEvent::Began { step: name.clone(), command }).await?;
             let begun = Instant::now();
-            let CommandRun { end, output, restored } =
-                run_command(script, step.deadline, values, means).await;
+            let command = StepCommand { script, deadline: step.deadline, values, drctl: &means.drctl };
+            let ran = command.run(&means.cancel, Arc::clone(&means.on_line)).await;
+            let CommandRun { end, output, restored } = ran;
             let is_expected =
                 matches!(&end, CommandEnd::Exited { status } if step.expect.statuses.contains(status));
             let seconds = begun.elapsed().as_secs_f64();

@@ -63,7 +63,9 @@ impl Incidents {
                 Err(error) => incidents.unread.push(Unavailable::new(repository, error)),
             }
         }
-        incidents.add("this host's directory", read_spool(spool));
+        let mut own = read_spool(spool);
+        own.values_mut().for_each(|copy| copy.is_of_host = true);
+        incidents.add("this host's directory", own);
         for (id, copies) in &incidents.copies {
             incidents.all.insert(id.clone(), merge(id, copies));
         }
@@ -265,6 +267,11 @@ impl<'c> Recorder<'c> {
         file.write_all(bytes)?;
         file.sync_all()?;
         std::fs::rename(new, path)
+    }
+
+    /// Returns whether a repository has every entry so far.
+    pub fn is_recorded(&self) -> bool {
+        self.places.iter().any(|place| place.stored == self.entries.len())
     }
 
     /// Writes what repositories lack of the entries so far.

@@ -7,10 +7,17 @@ use super::history::{Performance, TaskHistory};
 use super::task::{ScheduledTask, Task};
 use crate::policy::{drill_grace_ends, firings, last_firing, next_firing};
 
-/// How long after an attempt that failed the next is made, and how many are made for one time of the schedule. A backup
-/// that fails is tried whenever drctl is woken: what fails leaves no manifest.
-const RETRY_AFTER: TimeDelta = TimeDelta::hours(1);
+/// How long after the first attempt that failed the next is made; twice as long after each further one.
+const RETRY_AFTER: TimeDelta = TimeDelta::minutes(15);
+/// The longest of these pauses.
+const RETRY_AFTER_MOST: TimeDelta = TimeDelta::hours(1);
+/// How many attempts are made for one time of the schedule; of a backup as many as it takes.
 const ATTEMPTS: usize = 3;
+
+fn retry_at(attempts: usize, last: &Performance) -> DateTime<Utc> {
+    let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(u32::MAX).min(8);
+    last.ended + (RETRY_AFTER * 2_i32.pow(doublings)).min(RETRY_AFTER_MOST)
+}
 
 /// Whose turn it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -61,7 +68,7 @@ pub fn task_state(task: &ScheduledTask, history: &TaskHistory, now: DateTime<Utc
     let succeeded = performances.iter().rev().find(|run| run.succeeded).map(|run| run.begun);
     // A backup is wanted from the first day on; anything else needs one to work on.
     let since = match &task.task {
-        Task::Backup { .. } => succeeded.or(performances.first().map(|run| run.begun)),
+        Task::Backup { .. } => succeeded.or_else(|| performances.first().map(|run| run.begun)),
         _ => succeeded.or_else(|| history.first_backup(task.source.as_ref())),
     };
     let works_on_something = matches!(task.task, Task::Backup { .. }) || since.is_some();
@@ -75,9 +82,11 @@ pub fn task_state(task: &ScheduledTask, history: &TaskHistory, now: DateTime<Utc
                     Turn::NothingYet
                 }
                 None => Turn::Due,
-                Some(_) if attempts.len() >= ATTEMPTS => Turn::GivenUp { attempts: attempts.len() },
-                Some(last) if last.ended + RETRY_AFTER > now => {
-                    Turn::TriedAgain { at: last.ended + RETRY_AFTER }
+                Some(_) if attempts.len() >= ATTEMPTS && !matches!(task.task, Task::Backup { .. }) => {
+                    Turn::GivenUp { attempts: attempts.len() }
+                }
+                Some(last) if retry_at(attempts.len(), last) > now => {
+                    Turn::TriedAgain { at: retry_at(attempts.len(), last) }
                 }
                 Some(_) => Turn::Due,
             }
@@ -107,7 +116,9 @@ pub fn task_state(task: &ScheduledTask, history: &TaskHistory, now: DateTime<Utc
 fn copies_state(missing: usize, performances: &[Performance], now: DateTime<Utc>) -> TaskState {
     let turn = match performances.last() {
         _ if missing == 0 => Turn::Waits,
-        Some(last) if last.ended + RETRY_AFTER > now => Turn::TriedAgain { at: last.ended + RETRY_AFTER },
+        Some(last) if last.ended + RETRY_AFTER_MOST > now => {
+            Turn::TriedAgain { at: last.ended + RETRY_AFTER_MOST }
+        }
         _ => Turn::Due,
     };
     TaskState {
@@ -132,10 +143,10 @@ pub(super) mod tests {
     use super::*;
     use crate::catalog::{BackupEntry, CopyEntry};
     use crate::copies::backups::VERB as COPIES;
-    use crate::model::{AssuranceLevel, BackupId, BackupKind, Outcome, RunId};
+    use crate::model::{AssuranceLevel, BackupId, BackupKind, CheckDepth, CopyCheck, Outcome, RunId};
     use crate::policy::parse;
     use crate::repository::fixtures;
-    use crate::repository::journal::{Detail, JournalRecord};
+    use crate::repository::journal::{Detail, JournalRecord, RUN_DUE};
     use crate::schedule::scheduled_tasks;
 
     pub(crate) fn at(text: &str) -> DateTime<Utc> {
@@ -183,7 +194,17 @@ pub(super) mod tests {
     fn verify(time: &str, outcome: Outcome) -> JournalRecord {
         let begun = at(time);
         let times = (begun, begun + TimeDelta::minutes(5));
-        JournalRecord::new(&RunId::new(begun, 1), "verify", times, "host", outcome, Detail::default())
+        // Of a backup that is newer than any.
+        let newest = backup("2026-11-30T00:00:00Z", true);
+        let checks = vec![CopyCheck {
+            backup: newest.id().clone(),
+            repository: "primary".parse().unwrap(),
+            at: begun,
+            depth: CheckDepth::Stored,
+            faults: vec![],
+        }];
+        let detail = Detail { checks, ..Detail::default() };
+        JournalRecord::new(&RunId::new(begun, 1), "verify", times, "host", outcome, detail)
     }
 
     fn turn(task: &ScheduledTask, entries: &[BackupEntry], runs: &[JournalRecord], now: &str) -> Turn {
@@ -234,13 +255,15 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_failed_is_tried_again_an_hour_later_and_not_for_ever() {
+    fn what_failed_is_tried_again_after_growing_pauses_and_not_for_ever() {
         let (task, one) = (nightly(), [backup("2026-11-29T05:00:00Z", true)]);
         let mut runs = vec![verify("2026-11-30T04:41:00Z", Outcome::Failed)];
-        let again = Turn::TriedAgain { at: at("2026-11-30T05:46:00Z") };
+        let again = Turn::TriedAgain { at: at("2026-11-30T05:01:00Z") };
         assert_eq!(turn(&task, &one, &runs, "2026-11-30T04:50:00Z"), again);
-        assert_eq!(turn(&task, &one, &runs, "2026-11-30T05:46:00Z"), Turn::Due);
+        assert_eq!(turn(&task, &one, &runs, "2026-11-30T05:01:00Z"), Turn::Due);
         runs.push(verify("2026-11-30T05:50:00Z", Outcome::Degraded));
+        let again = Turn::TriedAgain { at: at("2026-11-30T06:25:00Z") };
+        assert_eq!(turn(&task, &one, &runs, "2026-11-30T06:10:00Z"), again);
         runs.push(verify("2026-11-30T07:00:00Z", Outcome::Failed));
         assert_eq!(turn(&task, &one, &runs, "2026-11-30T12:00:00Z"), Turn::GivenUp { attempts: 3 });
         assert_eq!(turn(&task, &one, &runs, "2026-12-01T04:41:00Z"), Turn::Due);
@@ -249,6 +272,52 @@ pub(super) mod tests {
         assert_eq!(turn(&task, &one, &interrupted, "2026-11-30T04:50:00Z"), Turn::Due);
         runs.push(verify("2026-11-30T08:10:00Z", Outcome::Succeeded));
         assert_eq!(turn(&task, &one, &runs, "2026-11-30T12:00:00Z"), Turn::Waits);
+    }
+
+    #[test]
+    fn a_verification_of_something_else_is_not_the_one_that_is_due() {
+        let (task, old, new) =
+            (nightly(), backup("2026-11-28T05:00:00Z", true), backup("2026-11-29T05:00:00Z", true));
+        let of = |entry: &BackupEntry| {
+            let mut run = verify("2026-11-30T04:41:00Z", Outcome::Succeeded);
+            run.detail.checks = vec![CopyCheck {
+                backup: entry.id().clone(),
+                repository: "primary".parse().unwrap(),
+                at: run.begun,
+                depth: CheckDepth::Stored,
+                faults: vec![],
+            }];
+            [run]
+        };
+        let both = [old.clone(), new.clone()];
+        assert_eq!(turn(&task, &both, &of(&old), "2026-11-30T12:00:00Z"), Turn::Due);
+        assert_eq!(turn(&task, &both, &of(&new), "2026-11-30T12:00:00Z"), Turn::Waits);
+        // Retention removed the one that was verified.
+        assert_eq!(turn(&task, &[old], &of(&new), "2026-11-30T12:00:00Z"), Turn::Waits);
+    }
+
+    #[test]
+    fn a_backup_that_fails_is_tried_again_after_growing_pauses_and_always() {
+        let task = hourly();
+        let failed = |time: &str| {
+            let detail = Detail { task: Some(task.task.to_string()), ..Detail::default() };
+            let times = (at(time), at(time) + TimeDelta::minutes(40));
+            JournalRecord::new(&RunId::new(at(time), 1), RUN_DUE, times, "host", Outcome::Failed, detail)
+        };
+        let runs = [failed("2026-11-30T00:15:00Z"), failed("2026-11-30T01:10:00Z")];
+        assert_eq!(turn(&task, &[], &runs[1..], "2026-11-30T01:55:00Z"), Turn::Due, "of another time");
+        let daily = tasks("[schedule.sources]\ndatabase = { logical = \"0 0 * * *\" }\n");
+        let task = find(&daily, "backup of database (logical)");
+        assert_eq!(
+            turn(&task, &[], &runs[..1], "2026-11-30T01:00:00Z"),
+            Turn::TriedAgain { at: at("2026-11-30T01:10:00Z") }
+        );
+        assert_eq!(
+            turn(&task, &[], &runs, "2026-11-30T02:00:00Z"),
+            Turn::TriedAgain { at: at("2026-11-30T02:20:00Z") }
+        );
+        let many: Vec<_> = (1..9).map(|hour| failed(&format!("2026-11-30T{hour:02}:00:00Z"))).collect();
+        assert_eq!(turn(&task, &[], &many, "2026-11-30T09:41:00Z"), Turn::Due);
     }
 
     #[test]

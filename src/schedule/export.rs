@@ -20,6 +20,19 @@ pub enum ExportFormat {
 /// Variables for what runs on a host.
 const ENVIRONMENT: &str = "/etc/drctl/env";
 
+/// What systemd and Kubernetes run apart, because they start nothing while it runs: a drill of hours must not keep backups
+/// from being taken. cron starts drctl whatever runs already, and leases keep tasks from being done twice.
+struct Lane {
+    suffix: &'static str,
+    only: &'static str,
+    what: &'static str,
+}
+
+const LANES: [Lane; 2] = [
+    Lane { suffix: "backup", only: "backup,copies", what: "backups and their copies" },
+    Lane { suffix: "upkeep", only: "verify,retention,drill", what: "verification, retention and drills" },
+];
+
 /// What the files need to know.
 #[derive(Clone, Debug)]
 pub struct ExportRequest {
@@ -67,8 +80,14 @@ pub fn export(request: &ExportRequest) -> Result<Vec<ExportFile>, ExportError> {
     }
     match request.format {
         ExportFormat::Cron => Ok(vec![cron(request)]),
-        ExportFormat::Systemd => Ok(vec![service(request), timer(request)]),
-        ExportFormat::Kubernetes => Ok(vec![cron_job(request)?]),
+        ExportFormat::Systemd => {
+            Ok(LANES.iter().flat_map(|lane| [service(request, lane), timer(request, lane)]).collect())
+        }
+        ExportFormat::Kubernetes => {
+            let jobs: Result<Vec<String>, _> = LANES.iter().map(|lane| cron_job(request, lane)).collect();
+            let contents = format!("{}{}", service_account(request), jobs?.concat());
+            Ok(vec![ExportFile { name: format!("{}.yaml", unit_name(request)), contents }])
+        }
     }
 }
 
@@ -80,6 +99,10 @@ fn first_minute(system: &SystemName) -> u8 {
 
 fn unit_name(request: &ExportRequest) -> String {
     format!("drctl-{}", request.system)
+}
+
+fn lane_name(request: &ExportRequest, lane: &Lane) -> String {
+    format!("{}-{}", unit_name(request), lane.suffix)
 }
 
 /// A file for `/etc/cron.d`, or a user's crontab.
@@ -118,7 +141,7 @@ fn unit_word(word: &str) -> String {
     if escaped.contains([' ', '\'', '"', ';']) { format!("\"{escaped}\"") } else { escaped }
 }
 
-fn service(request: &ExportRequest) -> ExportFile {
+fn service(request: &ExportRequest, lane: &Lane) -> ExportFile {
     let path = |path: &Path| unit_word(&path.to_string_lossy());
     let ExportRequest { system, user, .. } = request;
     let user = user.as_ref().map(|user| format!("User={user}\n")).unwrap_or_default();
@@ -127,14 +150,14 @@ fn service(request: &ExportRequest) -> ExportFile {
     let contents = format!(
         "# /etc/systemd/system/{name}.service\n\
          [Unit]\n\
-         Description=drctl: what the policy of {system} schedules\n\
+         Description=drctl: {what} that the policy of {system} schedules\n\
          Wants=network-online.target\n\
          After=network-online.target\n\
          \n\
          [Service]\n\
          Type=oneshot\n\
          {user}\
-         ExecStart={program} --quiet --policy {policy} run-due\n\
+         ExecStart={program} --quiet --policy {policy} run-due --only {only}\n\
          # Variables that the policy names, as NAME=value; readable by root alone.\n\
          EnvironmentFile=-{ENVIRONMENT}\n\
          StateDirectory=drctl\n\
@@ -161,18 +184,20 @@ fn service(request: &ExportRequest) -> ExportFile {
          RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK\n\
          # Namespaces and mounts stay allowed: drills have theirs.\n\
          UMask=0077\n",
-        name = unit_name(request),
+        name = lane_name(request, lane),
+        what = lane.what,
+        only = lane.only,
         program = path(&request.program),
         policy = path(&request.policy),
     );
-    ExportFile { name: format!("{}.service", unit_name(request)), contents }
+    ExportFile { name: format!("{}.service", lane_name(request, lane)), contents }
 }
 
-fn timer(request: &ExportRequest) -> ExportFile {
+fn timer(request: &ExportRequest, lane: &Lane) -> ExportFile {
     let contents = format!(
         "# /etc/systemd/system/{name}.timer\n\
          [Unit]\n\
-         Description=Wake drctl for the policy of {system}\n\
+         Description=Wake drctl for {what} of {system}\n\
          \n\
          [Timer]\n\
          OnCalendar=*-*-* *:{first:02}/{WAKE_MINUTES}:00 UTC\n\
@@ -181,18 +206,18 @@ fn timer(request: &ExportRequest) -> ExportFile {
          \n\
          [Install]\n\
          WantedBy=timers.target\n",
-        name = unit_name(request),
+        name = lane_name(request, lane),
+        what = lane.what,
         system = request.system,
         first = first_minute(&request.system),
     );
-    ExportFile { name: format!("{}.timer", unit_name(request)), contents }
+    ExportFile { name: format!("{}.timer", lane_name(request, lane)), contents }
 }
 
-fn cron_job(request: &ExportRequest) -> Result<ExportFile, ExportError> {
-    let image = request.image.as_ref().ok_or(ExportError::NoImage)?;
-    let name = unit_name(request);
+fn service_account(request: &ExportRequest) -> String {
+    let (name, system) = (unit_name(request), &request.system);
     let namespace = request.namespace.as_deref().unwrap_or("default");
-    let contents = format!(
+    format!(
         r#"# Before it: the policy, and what it names by `env:` and by `file:/etc/drctl/keys/…`.
 #   kubectl --namespace {namespace} create configmap {name}-policy --from-file=policy.toml={policy}
 #   kubectl --namespace {namespace} create secret generic {name}-env --from-env-file=FILE
@@ -204,11 +229,22 @@ metadata:
   namespace: {namespace}
   labels: {{ app.kubernetes.io/name: drctl, app.kubernetes.io/instance: {system} }}
 automountServiceAccountToken: false
----
+"#,
+        policy = shell_word(&request.policy.to_string_lossy()),
+    )
+}
+
+/// Of what is scheduled: see [`LANES`].
+fn cron_job(request: &ExportRequest, lane: &Lane) -> Result<String, ExportError> {
+    let image = request.image.as_ref().ok_or(ExportError::NoImage)?;
+    let name = unit_name(request);
+    let namespace = request.namespace.as_deref().unwrap_or("default");
+    Ok(format!(
+        r#"---
 apiVersion: batch/v1
 kind: CronJob
 metadata:
-  name: {name}
+  name: {job}
   namespace: {namespace}
   labels: {{ app.kubernetes.io/name: drctl, app.kubernetes.io/instance: {system} }}
 spec:
@@ -240,7 +276,7 @@ spec:
           containers:
             - name: drctl
               image: {image}
-              args: ["--quiet", "--policy", "/etc/drctl/policy/policy.toml", "run-due"]
+              args: ["--quiet", "--policy", "/etc/drctl/policy/policy.toml", "run-due", "--only", "{only}"]
               env:
                 - {{ name: DRCTL_STATE_DIR, value: /var/lib/drctl }}
                 - {{ name: TMPDIR, value: /scratch }}
@@ -265,13 +301,13 @@ spec:
             - {{ name: state, emptyDir: {{}} }}
             - {{ name: scratch, emptyDir: {{}} }}
 "#,
+        job = lane_name(request, lane),
+        only = lane.only,
         image = yaml_string(image),
-        policy = shell_word(&request.policy.to_string_lossy()),
         system = request.system,
         first = first_minute(&request.system),
         deadline = u32::from(WAKE_MINUTES) * 60 - 10,
-    );
-    Ok(ExportFile { name: format!("{name}.yaml"), contents })
+    ))
 }
 
 /// Writes a string as JSON does, which YAML reads.

@@ -1,11 +1,13 @@
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 
 use super::task::{ScheduledTask, Task};
 use crate::catalog::{BackupEntry, CopyEntry};
 use crate::copies::backups::VERB as COPIES;
-use crate::model::{Outcome, SourceName};
+use crate::model::{BackupKind, Outcome, SourceName};
 use crate::recoverability::time_check::is_future;
-use crate::repository::journal::{DRILL, JournalRecord, RETENTION};
+use crate::repository::journal::{DRILL, JournalRecord, RETENTION, RUN_DUE};
 use crate::verify::backups::VERB as VERIFY;
 
 /// One time that a task was performed.
@@ -26,10 +28,10 @@ pub struct TaskHistory {
 }
 
 impl TaskHistory {
-    /// Returns when a task was performed, oldest first. A backup that failed leaves no manifest, and is none of them;
-    /// neither is a run that was interrupted, nor one dated in the future.
+    /// Returns when a task was performed, or was tried and failed, oldest first. A run that was interrupted is none of them,
+    /// nor is one dated in the future, or one that did less than the task does.
     pub fn performances(&self, task: &ScheduledTask, now: DateTime<Utc>) -> Vec<Performance> {
-        let mut all: Vec<_> = match &task.task {
+        let mut all: Vec<Performance> = match &task.task {
             Task::Backup { source, kind } => {
                 let is_own =
                     |entry: &&BackupEntry| entry.id().source() == source && entry.id().kind() == *kind;
@@ -37,22 +39,29 @@ impl TaskHistory {
                 let own = self.entries.iter().filter(is_own).filter(is_good).map(|entry| entry.id().begun());
                 own.map(|begun| Performance { begun, ended: begun, succeeded: true }).collect()
             }
-            Task::Copies => self.runs_of(COPIES, None),
-            Task::Verify => self.runs_of(VERIFY, None),
-            Task::Retention => self.runs_of(RETENTION, None),
-            Task::Drill => self.runs_of(DRILL, task.source.as_ref()),
+            Task::Copies => self.runs_of(COPIES, |_| true),
+            Task::Verify => self.runs_of(VERIFY, |run| self.covers_the_newest(run)),
+            Task::Retention => self.runs_of(RETENTION, |_| true),
+            Task::Drill => self.runs_of(DRILL, |run| {
+                run.detail.backups.iter().all(|backup| Some(backup.source()) == task.source.as_ref())
+            }),
         };
+        // What failed before it could leave a record of its own.
+        let name = task.task.to_string();
+        let failed = self.runs_of(RUN_DUE, |run| run.detail.task.as_ref() == Some(&name));
+        let is_recorded = |run: &Performance| {
+            all.iter().any(|own| run.begun <= own.begun && own.begun <= run.ended && !own.succeeded)
+        };
+        let failed: Vec<_> = failed.into_iter().filter(|run| !is_recorded(run)).collect();
+        all.extend(failed);
         all.retain(|performance| !is_future(performance.begun, now));
         all.sort_by_key(|performance| performance.begun);
         all
     }
 
-    fn runs_of(&self, verb: &str, source: Option<&SourceName>) -> Vec<Performance> {
-        let is_own = |run: &&JournalRecord| {
-            let is_of_source =
-                run.detail.backups.iter().all(|backup| source.is_none_or(|source| backup.source() == source));
-            run.verb == verb && run.outcome != Outcome::Interrupted && is_of_source
-        };
+    fn runs_of(&self, verb: &str, counts: impl Fn(&JournalRecord) -> bool) -> Vec<Performance> {
+        let is_own =
+            |run: &&JournalRecord| run.verb == verb && run.outcome != Outcome::Interrupted && counts(run);
         let own = self.runs.iter().filter(is_own);
         own.map(|run| Performance {
             begun: run.begun,
@@ -60,6 +69,21 @@ impl TaskHistory {
             succeeded: run.outcome == Outcome::Succeeded,
         })
         .collect()
+    }
+
+    /// Returns whether a verification read the newest backup of each source and kind, or a newer one that was removed since.
+    /// Of what AWS keeps no bytes are read.
+    fn covers_the_newest(&self, run: &JournalRecord) -> bool {
+        let mut newest: BTreeMap<(&SourceName, BackupKind), DateTime<Utc>> = BTreeMap::new();
+        let ids = self.entries.iter().filter(|entry| entry.is_held()).map(BackupEntry::id);
+        for id in ids.filter(|id| id.begun() < run.begun && !id.kind().is_managed()) {
+            let at = newest.entry((id.source(), id.kind())).or_insert(id.begun());
+            *at = (*at).max(id.begun());
+        }
+        newest.into_iter().all(|((source, kind), begun)| {
+            let mut checked = run.detail.checks.iter().map(|check| &check.backup);
+            checked.any(|id| (id.source(), id.kind()) == (source, kind) && id.begun() >= begun)
+        })
     }
 
     /// Returns when the first backup was taken that a task could work on.

@@ -1,19 +1,18 @@
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use thiserror::Error;
 
 use super::due::{Turn, task_state};
 use super::history::TaskHistory;
 use super::task::{ScheduledTask, Task};
 use crate::event::Events;
-use crate::model::{RunId, SystemName};
-use crate::platform::{CancellationToken, Clock};
+use crate::model::{Outcome, RunId, SystemName};
+use crate::platform::{CancellationToken, Clock, host_name, seed};
+use crate::repository::journal::{Detail, JournalRecord, RUN_DUE};
 use crate::repository::lease::{self, Acquired, Lease};
-use crate::repository::{Repositories, layout};
+use crate::repository::{Repositories, layout, run_record};
 use crate::text::error_chain;
-
-/// The verb of the leases.
-const VERB: &str = "run-due";
 
 /// What has been done is not known, so nothing is begun.
 #[derive(Debug, Error)]
@@ -29,6 +28,9 @@ pub trait Perform {
     fn history(&self) -> impl Future<Output = Result<TaskHistory, PerformError>>;
 
     fn perform(&self, task: &Task) -> impl Future<Output = Self::End>;
+
+    /// Returns why it failed; `None`: it did not, or was interrupted, or another run does it.
+    fn failure(&self, end: &Self::End) -> Option<String>;
 }
 
 /// What became of a task that was due.
@@ -78,7 +80,14 @@ pub async fn run_due<P: Perform>(
                 // Another host may have finished it just before.
                 history = performer.history().await?;
                 let end = match is_due(task, &history, parts) {
-                    true => TaskEnd::Performed(performer.perform(&task.task).await),
+                    true => {
+                        let begun = parts.clock.now();
+                        let end = performer.perform(&task.task).await;
+                        if let Some(why) = performer.failure(&end) {
+                            record_failure(&task.task, why, begun, parts).await;
+                        }
+                        TaskEnd::Performed(end)
+                    }
                     false => TaskEnd::PerformedElsewhere,
                 };
                 if let Some(lease) = lease {
@@ -96,6 +105,18 @@ fn is_due(task: &ScheduledTask, history: &TaskHistory, parts: &LeaseParts<'_>) -
     task_state(task, history, parts.clock.now()).turn == Turn::Due
 }
 
+/// Records an attempt that failed, so that every host knows when to try again: not everything leaves a record itself.
+async fn record_failure(task: &Task, why: String, begun: DateTime<Utc>, parts: &LeaseParts<'_>) {
+    let now = parts.clock.now();
+    let detail = Detail { task: Some(task.to_string()), reasons: vec![why], ..Detail::default() };
+    let id = RunId::new(now, seed());
+    let record = JournalRecord::new(&id, RUN_DUE, (begun, now), &host_name(), Outcome::Failed, detail);
+    // Where none takes it, the task is tried again at the next wake.
+    if let Err(error) = run_record::append(parts.repositories, parts.system, record).await {
+        parts.events.warning(format!("the attempt is not recorded: {}", error_chain(&error)));
+    }
+}
+
 enum Taken {
     /// `None`: no repository takes leases, and nothing breaks without one.
     Held(Option<Lease>),
@@ -108,7 +129,7 @@ async fn take_lease(task: &Task, parts: &LeaseParts<'_>) -> Taken {
         let key = layout::lease(parts.system, &task.lease());
         let (store, clock) = (Arc::clone(&repository.store), Arc::clone(&parts.clock));
         let lost = CancellationToken::new();
-        match lease::acquire(store, key, parts.run, VERB, lease::TIME_TO_LIVE, clock, lost).await {
+        match lease::acquire(store, key, parts.run, RUN_DUE, lease::TIME_TO_LIVE, clock, lost).await {
             Ok(Acquired::Held(lease)) => return Taken::Held(Some(lease)),
             Ok(Acquired::Busy(holder)) => return Taken::Busy(holder.host),
             Err(error) => parts.events.warning(format!(
@@ -125,14 +146,14 @@ async fn take_lease(task: &Task, parts: &LeaseParts<'_>) -> Taken {
 mod tests {
     use std::sync::Mutex;
 
-    use chrono::{DateTime, TimeDelta, Utc};
+    use chrono::TimeDelta;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::Outcome;
+    use crate::model::{CheckDepth, CopyCheck};
     use crate::platform::FixedClock;
     use crate::repository::fixtures::{repositories, system};
-    use crate::repository::journal::{Detail, JournalRecord, RETENTION};
+    use crate::repository::journal::RETENTION;
     use crate::schedule::due::tests::{backup, tasks};
 
     /// The repositories of a system, seen by several hosts.
@@ -178,9 +199,21 @@ mod tests {
             };
             let id = RunId::new(begun, u32::try_from(history.runs.len()).unwrap());
             let times = (begun, begun + self.takes);
-            let record = JournalRecord::new(&id, verb, times, "host", Outcome::Succeeded, Detail::default());
+            let checks = history.entries.iter().map(|entry| CopyCheck {
+                backup: entry.id().clone(),
+                repository: "primary".parse().unwrap(),
+                at: begun,
+                depth: CheckDepth::Stored,
+                faults: vec![],
+            });
+            let detail = Detail { checks: checks.collect(), ..Detail::default() };
+            let record = JournalRecord::new(&id, verb, times, "host", Outcome::Succeeded, detail);
             history.runs.push(record);
             true
+        }
+
+        fn failure(&self, _: &bool) -> Option<String> {
+            None
         }
     }
 

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
-use super::WalFault;
+use super::fault::WalFault;
 use crate::model::{
     Ancestor, Checkpoint, Digest, Lsn, Manifest, Sha256Hex, SourceName, SystemIdentifier, SystemName,
     Timeline, WalName,

@@ -3,6 +3,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::fault::WalFault;
 use super::partial_segment::PartialSegments;
 use crate::model::{Ancestor, Lsn, Segment, SegmentSize, Timeline, WalName};
 use crate::postgres::SEGMENT_HEADER;
@@ -99,17 +100,6 @@ pub struct DamagedWal {
     pub segment: Segment,
     pub at: Lsn,
     pub fault: WalFault,
-}
-
-/// Why records are not replayed, although they are archived.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum WalFault {
-    /// They are not readable.
-    Damaged,
-    /// They were written with `wal_level = minimal`: changes are missing from them, and PostgreSQL refuses to
-    /// replay them.
-    Minimal,
 }
 
 impl fmt::Display for DamagedWal {

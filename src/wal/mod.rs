@@ -18,6 +18,7 @@ pub(crate) mod archiver;
 pub mod cluster;
 mod coverage;
 mod decode;
+mod fault;
 mod fetch;
 mod flush_history;
 mod idle_server;
@@ -48,10 +49,10 @@ pub(crate) use crate::wal::archiver::server_host::is_this_host;
 pub use crate::wal::archiver::stall::Stall;
 pub use archive::{Archive, SegmentTags};
 pub use coverage::{
-    DamagedWal, Gap, ReplayEnd, ReplayPosition, ReplayRange, SegmentRange, TimelineTarget, WalFault,
-    WalInventory,
+    DamagedWal, Gap, ReplayEnd, ReplayPosition, ReplayRange, SegmentRange, TimelineTarget, WalInventory,
 };
 pub use decode::Unusable;
+pub use fault::WalFault;
 pub use fetch::{FetchError, Fetched, Fetcher};
 pub use flush_history::LsnTimeline;
 pub use idle_server::complete_until_by_server;

@@ -154,7 +154,10 @@ impl StoreAdmin for Careless {
         require_admin(&*self.0)?.versions(key).await
     }
     async fn purge(&self, keys: &[String]) -> Vec<Result<(), StoreError>> {
-        self.0.delete(keys).await
+        match require_admin(&*self.0) {
+            Ok(admin) => admin.purge(keys).await,
+            Err(error) => vec![Err(error)],
+        }
     }
     async fn extend_lock(&self, key: &str, until: DateTime<Utc>) -> Result<(), StoreError> {
         require_admin(&*self.0)?.extend_lock(key, until).await

@@ -66,6 +66,7 @@ impl DemoSandbox {
             output: context.output.clone(),
             clock: context.clock.clone(),
             cancel: context.cancel.clone(),
+            refuse_words: context.refuse_words,
         };
         Ok(Self { server, recovered: vec![], context, drctl, folder })
     }

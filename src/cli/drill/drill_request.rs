@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::run::{IDENTITY, RunArgs};
+use super::run_args::{IDENTITY, RunArgs};
 use crate::catalog::Catalog;
 use crate::cli::Context;
 use crate::cli::context::no_identity;
@@ -130,7 +130,7 @@ async fn request(
         && args.as_of.is_none()
         && source.kinds.contains(&BackupKind::Logical);
     let runbook = match drill.filter(|_| by_runbook) {
-        Some(drill) => drilled_runbook(args, drill, policy)?,
+        Some(drill) => drilled_runbook(args, drill, policy, context)?,
         None => None,
     };
     let text = std::fs::read(&policy.path).map_err(CommandError::failed)?;
@@ -190,9 +190,10 @@ fn drilled_runbook(
     args: &RunArgs,
     drill: &Drill,
     policy: &Policy,
+    context: &Context,
 ) -> Result<Option<RunbookDrill>, CommandError> {
     let Some(name) = &drill.runbook else { return Ok(None) };
-    let runbook = crate::cli::runbook::checked(policy, name)?;
+    let runbook = crate::cli::runbook::checked(policy, name, context)?;
     let path = std::path::absolute(&policy.path).unwrap_or_else(|_| policy.path.clone());
     let mut environment = vec![("DRCTL_POLICY".to_owned(), path.display().to_string())];
     let of_policy = match &drill.identity {

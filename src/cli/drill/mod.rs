@@ -7,6 +7,7 @@ mod lines;
 mod list;
 mod report;
 mod run;
+mod run_args;
 mod several;
 mod show;
 mod view;
@@ -26,7 +27,7 @@ pub struct DrillArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum DrillCommand {
-    Run(Box<run::RunArgs>),
+    Run(Box<run_args::RunArgs>),
     /// List the drills, newest first, what a recovery would take today, and whether a drill is overdue
     ///
     /// The exit status is 20 where a record was changed or removed, 3 where a repository could not be read, and 21 where
@@ -54,6 +55,7 @@ pub(super) async fn damage(context: &Context, policy: Policy) -> (Vec<Damage>, b
 
 pub(super) async fn run(args: DrillArgs, context: &Context) -> Result<Exit, CommandError> {
     match args.command {
+        DrillCommand::Run(args) if !args.also.is_empty() => several::run(&args, context).await,
         DrillCommand::Run(args) => run::run(*args, context).await,
         DrillCommand::List(args) => list::run(args, context).await,
         DrillCommand::Show(args) => show::run(args, context).await,

@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::list::tone_style;
 use super::report::write_month;
-use super::run::{self, Ran, RunArgs, run_one};
+use super::run::{self, Ran, run_one};
+use super::run_args::RunArgs;
 use crate::cli::Context;
 use crate::cli::error::CommandError;
 use crate::cli::exit::Exit;

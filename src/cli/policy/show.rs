@@ -13,8 +13,6 @@ use crate::retention::rule::in_words;
 use crate::text::format_duration;
 use crate::text::{count, format_size};
 
-const LATER: &str = "acted on by a later version";
-
 /// Describes what the policy resolves to, for people.
 pub(super) fn lines(policy: &Policy) -> Vec<String> {
     let strong = style::STRONG;
@@ -55,7 +53,7 @@ pub(super) fn lines(policy: &Policy) -> Vec<String> {
         names.zip(self::source(source))
     });
     section("Sources", sources.collect());
-    section(&format!("Schedule ({LATER})"), schedule(policy));
+    section("Schedule (by `drctl run-due`)", schedule(policy));
     if let Some(retention) = &policy.retention {
         let of_copy = |(name, own): &(RepositoryName, Rules)| (format!("in {name}"), in_words(own));
         let mut entries = vec![("every source".to_owned(), in_words(&retention.rules))];

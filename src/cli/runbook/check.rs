@@ -36,7 +36,7 @@ pub(super) fn run(
     let rows: Vec<CheckRow> = documents
         .into_iter()
         .map(|document| {
-            let (runbook, faults) = document.read(&library, &OwnCommands);
+            let (runbook, faults) = document.read(&library, &OwnCommands(context.refuse_words));
             let steps = runbook.map_or(0, |runbook| runbook.steps.len());
             CheckRow { name: document.name.clone(), file: document.shown(), steps, faults }
         })

@@ -1,29 +1,20 @@
 //! What the verbs begin with: the runbooks there are, and the program's own command line.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use crate::cli::Context;
+use crate::cli::context::RefuseWords;
 use crate::cli::error::CommandError;
-use crate::cli::{Context, args};
 use crate::policy::Policy;
 use crate::runbook::{CommandLine, Document, Library, Runbook, RunbookFaults};
 use crate::text::suggest;
 
 /// The program's own command line.
-pub(super) struct OwnCommands;
+pub(super) struct OwnCommands(pub(super) RefuseWords);
 
 impl CommandLine for OwnCommands {
     fn refuse(&self, words: &[String]) -> Option<String> {
-        use clap::error::ErrorKind::{DisplayHelp, DisplayVersion};
-        let words = std::iter::once("drctl".into()).chain(words.iter().map(OsString::from));
-        let error = args::parse(words).err()?;
-        if matches!(error.kind(), DisplayHelp | DisplayVersion) {
-            return None;
-        }
-        let text = error.to_string();
-        let said = text.split("\n\n").next().unwrap_or_default();
-        let line = said.split_whitespace().collect::<Vec<_>>().join(" ");
-        Some(line.trim_start_matches("error: ").to_owned())
+        (self.0)(words)
     }
 }
 
@@ -78,9 +69,9 @@ fn capitalized(text: &str) -> String {
 }
 
 /// Returns a runbook without faults.
-pub(super) fn read(library: &Library, name: &str) -> Result<Runbook, CommandError> {
+pub(super) fn read(library: &Library, name: &str, context: &Context) -> Result<Runbook, CommandError> {
     let document = find(library, name)?;
-    match document.read(library, &OwnCommands) {
+    match document.read(library, &OwnCommands(context.refuse_words)) {
         (Some(runbook), faults) if faults.is_empty() => Ok(runbook),
         (_, faults) => Err(CommandError::usage(RunbookFaults { file: document.shown(), faults })
             .hint("`drctl runbook check` reports every fault of every runbook.")),
@@ -88,8 +79,12 @@ pub(super) fn read(library: &Library, name: &str) -> Result<Runbook, CommandErro
 }
 
 /// Returns a runbook of a policy without faults.
-pub(in crate::cli) fn checked(policy: &Policy, name: &str) -> Result<Runbook, CommandError> {
-    read(&of_policy(policy)?, name)
+pub(in crate::cli) fn checked(
+    policy: &Policy,
+    name: &str,
+    context: &Context,
+) -> Result<Runbook, CommandError> {
+    read(&of_policy(policy)?, name, context)
 }
 
 /// Returns the directory of the records of incidents on this host.

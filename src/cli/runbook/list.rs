@@ -35,7 +35,7 @@ pub(super) fn run(directory: Option<&Path>, context: &Context) -> Result<Exit, C
     let rows: Vec<RunbookRow> = library
         .runbooks()
         .map(|document| {
-            let (runbook, faults) = document.read(&library, &OwnCommands);
+            let (runbook, faults) = document.read(&library, &OwnCommands(context.refuse_words));
             let header = runbook.as_ref().map(|runbook| &runbook.header);
             RunbookRow {
                 name: document.name.clone(),

@@ -10,8 +10,8 @@ mod plan;
 mod report;
 mod run;
 mod show;
+mod stakeholders;
 mod status;
-mod unsent;
 
 pub(super) use incidents::incident_damage;
 

@@ -10,7 +10,7 @@ use super::incidents::IncidentView;
 use super::known::{library, of_policy, read, spool};
 use super::operator::StdinOperator;
 use super::plan;
-use super::unsent::Unsent;
+use super::stakeholders::Stakeholders;
 use crate::cli::Context;
 use crate::cli::catalog_view::warn_lost;
 use crate::cli::error::CommandError;
@@ -20,8 +20,8 @@ use crate::platform::{OnLine, host_name, seed};
 use crate::policy::Policy;
 use crate::report::plain;
 use crate::runbook::{
-    Incident, IncidentError, IncidentEvent, IncidentId, Led, Means, NoReply, Opening, Recorder, Runbook,
-    lead, parse, variable,
+    Appended, Incident, IncidentError, IncidentEvent, IncidentId, Led, Means, NoReply, Opening, Recorder,
+    Runbook, lead, parse, variable,
 };
 use crate::text::{count, suggest};
 
@@ -68,7 +68,7 @@ pub(super) async fn run(
     }
     let name = args.name.as_deref().unwrap_or_default();
     if args.plan {
-        let runbook = read(&library(directory, context)?, name)?;
+        let runbook = read(&library(directory, context)?, name, context)?;
         let mut values = BTreeMap::new();
         for (name, value) in given(&runbook, &args.set)? {
             values.insert(variable(&name), value);
@@ -84,7 +84,7 @@ pub(super) async fn run(
         Some(_) => library(directory, context)?,
         None => of_policy(&policy)?,
     };
-    let runbook = read(&library, name)?;
+    let runbook = read(&library, name, context)?;
     let now = context.clock.now();
     if args.since.is_some_and(|since| since > now) {
         return Err(
@@ -113,19 +113,18 @@ pub(super) async fn run(
     let mut recorder =
         Recorder::new(&view.repositories, &view.policy.system, &id, None, &spool, who, &*context.clock);
     let appended = recorder.append(IncidentEvent::Opened(Box::new(opening))).await.map_err(failed)?;
-    say_opened(context, &id, &appended.missing, &runbook);
+    say_opened(context, &id, &appended, &runbook);
     led(recorder, &runbook, &mut operator, view, args.yes, context).await
 }
 
-fn say_opened(
-    context: &Context,
-    id: &IncidentId,
-    missing: &[crate::repository::Unavailable],
-    runbook: &Runbook,
-) {
+fn say_opened(context: &Context, id: &IncidentId, appended: &Appended, runbook: &Runbook) {
     context.output.note(format!("incident {id}: {}", plain(&runbook.title)));
     context.output.note(format!("hint: `drctl runbook run --resume {id}` resumes it, on another host too."));
-    missing.iter().for_each(|lost| warn_lost(context, lost));
+    appended.missing.iter().for_each(|lost| warn_lost(context, lost));
+    if appended.stored == 0 {
+        context.output.warn("no repository has the record of the incident: it is on this host alone");
+        context.output.note("hint: Another host cannot resume it until a repository can be written to.");
+    }
 }
 
 async fn resume(id: &str, args: &RunArgs, context: &Context) -> Result<Exit, CommandError> {
@@ -153,7 +152,7 @@ async fn resume(id: &str, args: &RunArgs, context: &Context) -> Result<Exit, Com
         let before = incident.leader().to_owned();
         let from = (before != person).then_some(before);
         let appended = recorder.append(IncidentEvent::Resumed { from }).await.map_err(failed)?;
-        say_opened(context, &incident.id, &appended.missing, &runbook);
+        say_opened(context, &incident.id, &appended, &runbook);
     }
     let mut operator = StdinOperator::new(context.output.clone(), context.cancel.clone());
     led(recorder, &runbook, &mut operator, view, args.yes, context).await
@@ -254,7 +253,8 @@ async fn led(
     assume_yes: bool,
     context: &Context,
 ) -> Result<Exit, CommandError> {
-    let announcer = Unsent { output: context.output.clone() };
+    let announcer =
+        Stakeholders { policy: &view.policy, clock: context.clock.clone(), output: context.output.clone() };
     let means = Means {
         announcer: &announcer,
         clock: &*context.clock,
@@ -271,9 +271,10 @@ async fn led(
     if incident.is_closed() {
         unrecorded = conclude(context, &view, runbook, &incident).await;
     }
+    let is_recorded = unrecorded.is_empty() && recorder.is_recorded();
     view.close().await;
     unrecorded.iter().for_each(|lost| warn_lost(context, lost));
-    Ok(told(context, &incident, &led, unrecorded.is_empty()))
+    Ok(told(context, &incident, &led, is_recorded))
 }
 
 fn absolute(policy: &Policy) -> std::path::PathBuf {

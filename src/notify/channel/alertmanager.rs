@@ -7,8 +7,8 @@ use url::Url;
 use super::web::with_json;
 use super::webhook::headers;
 use super::{Means, call};
-use crate::notify::deliver::Refused;
 use crate::notify::message::{Message, MessageState};
+use crate::notify::refused::Refused;
 use crate::platform::SecretRef;
 
 /// An alert that nobody ends is over by itself after this; none is while its cause may be there still.

@@ -9,8 +9,8 @@ use lettre::transport::smtp::extension::ClientId;
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message as Letter, Tokio1Executor};
 
 use super::{Means, secret};
-use crate::notify::deliver::Refused;
 use crate::notify::message::{Message, shortened};
+use crate::notify::refused::Refused;
 use crate::platform::{ExposeSecret as _, read_authorities};
 use crate::policy::{Mail, MailTls};
 use crate::text::error_chain;

@@ -4,8 +4,8 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::notify::deliver::Refused;
 use crate::notify::message::Message;
+use crate::notify::refused::Refused;
 
 pub(super) async fn send(path: &Path, message: &Message) -> Result<(), Refused> {
     let (path, line) = (path.to_owned(), format!("{}\n", message.document()));

@@ -13,8 +13,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::deliver::Refused;
 use super::message::Message;
+use super::refused::Refused;
 use crate::platform::{Clock, SecretRef, SecretString, web_client};
 use crate::policy::{Channel, Notify, NotifyRoute};
 use crate::text::error_chain;

@@ -5,8 +5,8 @@ use url::Url;
 
 use super::web::with_json;
 use super::{Means, call, secret};
-use crate::notify::deliver::Refused;
 use crate::notify::message::{Message, MessageState, shortened};
+use crate::notify::refused::Refused;
 use crate::platform::{ExposeSecret as _, SecretRef};
 use crate::policy::Severity;
 

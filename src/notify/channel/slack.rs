@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::web::with_json;
 use super::{Means, call, parsed_url, secret};
-use crate::notify::deliver::Refused;
 use crate::notify::message::{Message, shortened};
+use crate::notify::refused::Refused;
 use crate::platform::SecretRef;
 
 /// Characters of a header's text, and of a section's.

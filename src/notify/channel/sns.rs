@@ -5,8 +5,8 @@ use std::time::Duration;
 use url::Url;
 
 use crate::aws::sns::{Publication, publish};
-use crate::notify::deliver::Refused;
 use crate::notify::message::{Message, shortened};
+use crate::notify::refused::Refused;
 use crate::policy::{AwsLocation, Credentials};
 use crate::text::error_chain;
 

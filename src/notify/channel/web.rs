@@ -7,7 +7,7 @@ use reqwest::{RequestBuilder, StatusCode};
 use serde_json::Value;
 use url::Url;
 
-use crate::notify::deliver::{Refused, Retry};
+use crate::notify::refused::{Refused, Retry};
 use crate::platform::{ExposeSecret as _, SecretString};
 use crate::text::error_chain;
 

@@ -8,8 +8,8 @@ use sha2::Sha256;
 
 use super::{Means, call, parsed_url, secret};
 use crate::model::Sha256Hex;
-use crate::notify::deliver::Refused;
 use crate::notify::message::Message;
+use crate::notify::refused::Refused;
 use crate::platform::{ExposeSecret as _, SecretRef, SecretString};
 use crate::policy::{Webhook, fill_in};
 

@@ -63,7 +63,7 @@ fn same_place(one: &RepositoryLocation, other: &RepositoryLocation) -> bool {
             plain(one) == plain(other)
         }
         (RepositoryLocation::S3(one), RepositoryLocation::S3(other)) => {
-            one.bucket == other.bucket && one.prefix == other.prefix && server(one) == server(other)
+            one.bucket == other.bucket && one.prefix == other.prefix && one.server() == other.server()
         }
         _ => false,
     }
@@ -90,24 +90,6 @@ pub(super) fn inside<'r>(
         RepositoryLocation::Directory(path) => plain(path).starts_with(&directory),
         RepositoryLocation::S3(_) => false,
     })
-}
-
-/// Returns the address of the server, under one of its names: a host of this machine, or an endpoint of AWS,
-/// has several.
-fn server(place: &S3Location) -> Option<(String, u16)> {
-    let endpoint = place.endpoint.as_ref()?;
-    let host = endpoint.host_str()?.trim_end_matches('.').to_ascii_lowercase();
-    let is_aws = host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn");
-    if is_aws && (host.starts_with("s3.") || host.starts_with("s3-")) {
-        return None;
-    }
-    let is_local = match endpoint.host() {
-        Some(url::Host::Ipv4(address)) => address.is_loopback() || address.is_unspecified(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback() || address.is_unspecified(),
-        _ => host == "localhost" || host.ends_with(".localhost"),
-    };
-    let host = if is_local { "localhost".to_owned() } else { host };
-    Some((host, endpoint.port_or_known_default().unwrap_or_default()))
 }
 
 /// Removes `.` and `..` from a path.

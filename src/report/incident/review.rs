@@ -14,22 +14,22 @@ pub(super) fn protect_again(incident: &Incident, opening: &Opening) -> Block {
     let mut items = Vec::new();
     if let Some(to) = restored {
         items.push(format!(
-            "Does the policy lead to {to} now? `drctl doctor` checks what a backup of it needs."
+            "Does the policy lead to {to} now? drctl doctor checks what a backup of it needs."
         ));
         items.push(
-            "Take a full backup: `drctl backup`. Nothing of the new server is in a repository before."
+            "Take a full backup: drctl backup. Nothing of the new server is in a repository before."
                 .to_owned(),
         );
         items.push(
-            "Where WAL is archived: `drctl wal configure` for the new server, and a base backup.".to_owned(),
+            "Where WAL is archived: drctl wal configure for the new server, and a base backup.".to_owned(),
         );
     }
-    items.push("Is everything within its objectives again? `drctl status`".to_owned());
+    items.push("Is everything within its objectives again? drctl status".to_owned());
     items.push(
-        "Does every repository have every backup and the record of this incident? `drctl copies sync`"
+        "Does every repository have every backup and the record of this incident? drctl copies sync"
             .to_owned(),
     );
-    items.push("Keep the backups that tell what happened: `drctl hold add`.".to_owned());
+    items.push("Keep the backups that tell what happened: drctl hold add.".to_owned());
     items.push(
         "Remove what was made for the recovery, and revoke credentials that were given for it.".to_owned(),
     );
@@ -80,13 +80,13 @@ pub(super) fn review(
         .filter(|line| line.starts_with("Step "))
         .map(|line| format!("Correct runbook {}: {line}", runbook.name))
         .collect();
-    actions.push(format!("Rehearse it again: `drctl runbook run {} --rehearse`", runbook.name));
+    actions.push(format!("Rehearse it again: drctl runbook run {} --rehearse", runbook.name));
     actions.push("Who does what until when: to be written.".to_owned());
     let took =
         achieved.rto_seconds.map_or("is not measured".to_owned(), |rto| format!("took {}", lasting(rto)));
     let summary = format!(
-        "{} {}: {}. The recovery {took}. {}",
-        opening.system, runbook.title, runbook.header.trigger, write
+        "System {}. What led here: {}. What was done: {}. The recovery {took}. What it meant: to be written.",
+        opening.system, runbook.header.trigger, runbook.title
     );
     let list = |title: &str, items: Vec<String>| Section::new(title, vec![Block::List(items)]);
     vec![

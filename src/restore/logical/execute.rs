@@ -231,11 +231,16 @@ async fn load_stream(
         let watch = create(run, plan, progress, made).await?;
         progress.begin(Phase::Load);
         match load::from_stream(run, plan, repository, &watch).await {
-            Ok(passed_over) => {
+            Ok(mut passed_over) => {
+                let entries = plan.steps.entries.as_deref();
+                let unfilled = match plan.steps.goes_past_views {
+                    true => passed_over.take_unfilled(entries),
+                    false => vec![],
+                };
                 let notes = passed_over.remarks.clone();
-                let passed_over = passed_over.not_loaded(plan.steps.entries.as_deref());
+                let passed_over = passed_over.not_loaded(entries);
                 let repository = name.clone();
-                return Ok(Loaded { watch, repository, chosen: None, passed_over, unfilled: vec![], notes });
+                return Ok(Loaded { watch, repository, chosen: None, passed_over, unfilled, notes });
             }
             Err(StreamFailure::Load(error)) => {
                 watch.end().await;

@@ -14,6 +14,7 @@ use super::selection::SelectedEntries;
 use super::{Compared, DumpRestoreError};
 use crate::model::{DatabaseFacts, TableFacts};
 use crate::postgres::{SumRequest, close, count_rows, qualified, read_facts, sum_contents};
+use crate::restore::scheduled_jobs::JobScheduler;
 use crate::run::RunContext;
 use crate::source::{Unreadable, unreadable};
 
@@ -69,7 +70,11 @@ async fn read_and_compare(
     let uncounted = count_rows(&mut connection, &mut wanted).await.map_err(DumpRestoreError::TargetFacts)?;
     // In another version or encoding the same value may have another text.
     if recorded.major == found.major && recorded.encoding == found.encoding {
-        sum_contents(&mut connection, &mut wanted, SumRequest::Same(&recorded.tables)).await;
+        without_contents_of(&mut recorded, &plan.steps.deactivates);
+        let same = SumRequest::Same(&recorded.tables);
+        if !sum_contents(&mut connection, &mut wanted, same).await {
+            connection = plan.inside().connect().await.map_err(DumpRestoreError::Connect)?;
+        }
     }
     for table in &mut recorded.tables {
         if uncounted.contains(&qualified(&table.schema, &table.name)) {
@@ -88,6 +93,14 @@ async fn read_and_compare(
     let unlocked =
         uncounted.iter().map(|name| format!("rows of {name} not counted: no lock on it was to be had"));
     Ok(Compared { undetermined: undetermined.into_iter().chain(unlocked).collect(), dangling, ..compared })
+}
+
+/// Removes from the comparison the contents of the tables whose jobs were set inactive.
+fn without_contents_of(recorded: &mut DatabaseFacts, deactivated: &[&JobScheduler]) {
+    let is_changed = |table: &TableFacts| {
+        deactivated.iter().any(|of| (of.schema, of.table) == (table.schema.as_str(), table.name.as_str()))
+    };
+    recorded.tables.iter_mut().filter(|table| is_changed(table)).for_each(|table| table.content = None);
 }
 
 /// Removes from the comparison what the restoring role may not read: the rows of tables and the values of
@@ -141,8 +154,38 @@ async fn descending(connection: &mut PgConnection) -> Result<BTreeSet<(String, S
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::SequenceState;
+    use crate::model::{ContentSum, SequenceState, SumScope};
     use crate::restore::logical::tests::situation;
+    use crate::restore::scheduled_jobs::SCHEDULERS;
+
+    #[test]
+    fn the_contents_of_a_table_whose_jobs_were_set_inactive_are_not_compared() {
+        let mut recorded = situation().recorded;
+        let template = TableFacts {
+            content: Some(ContentSum { scope: SumScope::All, rows: 3, sum: "1".to_owned() }),
+            ..recorded.tables[0].clone()
+        };
+        let table = |schema: &str, name: &str| TableFacts {
+            schema: schema.to_owned(),
+            name: name.to_owned(),
+            ..template.clone()
+        };
+        recorded.tables = vec![
+            table("cron", "job"),
+            table("pgagent", "pga_job"),
+            table("timetable", "chain"),
+            table("public", "job"),
+        ];
+        let summed = |facts: &DatabaseFacts| {
+            facts.tables.iter().map(|table| table.content.is_some()).collect::<Vec<_>>()
+        };
+        // With `--with-active-jobs` nothing is changed.
+        without_contents_of(&mut recorded, &[]);
+        assert_eq!(summed(&recorded), [true; 4]);
+        without_contents_of(&mut recorded, &SCHEDULERS);
+        assert_eq!(summed(&recorded), [false, false, false, true]);
+        assert!(recorded.tables.iter().all(|table| table.rows.is_some()), "they are counted");
+    }
 
     #[test]
     fn what_may_not_be_read_is_undetermined_and_everything_else_compared() {

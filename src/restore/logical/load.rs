@@ -50,7 +50,7 @@ async fn pg_restore(plan: &DumpRestorePlan, kind: PassKind) -> Result<Program, D
         program = program
             .keep_stderr_where(pg_restore_errors::is_account)
             .accept_failure(pg_restore_errors::went_to_its_end);
-    } else if kind == PassKind::Refresh {
+    } else if kind == PassKind::Refresh || plan.steps.goes_past_views {
         program = program.accept_failure(pg_restore_errors::filled_what_it_could);
     } else if plan.steps.tolerates_settings || is_tolerant {
         program = program.accept_failure(pg_restore_errors::only_tolerated);

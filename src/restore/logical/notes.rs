@@ -9,12 +9,20 @@ use super::scheduled_jobs;
 use super::{DumpRestoreRequest, DumpSurvey, GlobalsPlan, ServerDirectory};
 use crate::model::{Extension, TableFacts, TableKind};
 
+/// What is noted of how the dump is loaded.
+pub(super) struct NotedLoad {
+    /// pg_restore sends settings that the server does not know.
+    pub(super) tolerates_settings: bool,
+    /// A materialised view that cannot be filled does not end the load.
+    pub(super) leaves_unfilled: bool,
+}
+
 pub(super) fn notes(
     request: &DumpRestoreRequest,
     situation: &DumpSurvey,
     foreseen: &Foreseen,
     (properties, globals): (&Properties, Option<&GlobalsPlan>),
-    tolerates_settings: bool,
+    load: &NotedLoad,
 ) -> Vec<String> {
     let (target, recorded) = (&situation.target, &situation.recorded);
     let mut notes: Vec<String> =
@@ -37,12 +45,13 @@ pub(super) fn notes(
     notes.extend(of_properties(request, situation, properties));
     notes.extend(of_tablespaces(situation, globals));
     notes.extend(of_contents(request, situation, foreseen));
+    notes.extend(of_views(situation, foreseen, load.leaves_unfilled));
     if !request.owners {
         notes.push(
             "owners and privileges are left out: everything will belong to the restoring role".to_owned(),
         );
     }
-    if tolerates_settings {
+    if load.tolerates_settings {
         notes.push(format!(
             "pg_restore {} sets a parameter that PostgreSQL {} does not know; that one complaint will be passed over",
             situation.tools.major, target.major
@@ -157,7 +166,6 @@ fn of_contents(request: &DumpRestoreRequest, situation: &DumpSurvey, foreseen: &
             .collect();
         notes.push(format!("every extension comes along, where the target has it: {}", names.join(", ")));
     }
-    notes.extend(of_views(situation, foreseen));
     if recorded.large_objects > 0 && request.leaves_out_large_objects() {
         notes.push(large_objects::note(recorded.large_objects, foreseen.pointers.as_deref()));
     }
@@ -174,7 +182,7 @@ fn of_contents(request: &DumpRestoreRequest, situation: &DumpSurvey, foreseen: &
 const NAMED: usize = 5;
 
 /// Returns a note on the queries that fill materialised views: they run in the load, and reach what they name.
-fn of_views(situation: &DumpSurvey, foreseen: &Foreseen) -> Option<String> {
+fn of_views(situation: &DumpSurvey, foreseen: &Foreseen, leaves_unfilled: bool) -> Option<String> {
     let chosen = foreseen.chosen.as_ref();
     let is_filled = |table: &&TableFacts| {
         let key = (table.schema.clone(), table.name.clone());
@@ -190,9 +198,13 @@ fn of_views(situation: &DumpSurvey, foreseen: &Foreseen) -> Option<String> {
     let more = names.len().saturating_sub(NAMED);
     let named = names.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
     let named = if more > 0 { format!("{named} and {more} more") } else { named };
+    let unreached = match leaves_unfilled {
+        true => "stays empty, and is reported",
+        false => "ends the load; with several jobs (`--jobs 2`) the load continues",
+    };
     (!names.is_empty()).then(|| {
         format!(
-            "materialised views are filled by their queries, which may reach other servers from the target (dblink, foreign tables): {named}; one whose server is not reached stays empty, and is reported"
+            "materialised views are filled by their queries, which may reach other servers from the target (dblink, foreign tables): {named}; one whose server is not reached {unreached}"
         )
     })
 }

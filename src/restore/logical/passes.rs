@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::archive_toc::TocEntry;
+use super::pg_restore_errors::is_ambiguous;
 use super::selection::SelectedEntries;
 
 /// One run of `pg_restore`.
@@ -35,6 +36,12 @@ pub(super) fn is_extension_comment(entry: &TocEntry) -> bool {
 /// Returns whether an entry fills a materialised view by its query.
 pub(super) fn is_refresh(entry: &TocEntry) -> bool {
     entry.kind == "MATERIALIZED VIEW DATA"
+}
+
+/// Returns whether a load in one run, as from a stream, may go on past a materialised view that is not filled: an archive
+/// has them, and it is known which message is about which entry.
+pub(super) fn goes_past_views(entries: Option<&[TocEntry]>) -> bool {
+    entries.is_some_and(|entries| entries.iter().any(is_refresh) && !is_ambiguous(entries))
 }
 
 /// Decides on the passes, by the archive's entries where they could be read.
@@ -174,6 +181,16 @@ mod tests {
         );
         let chosen = SelectedEntries { ids: vec![2, 5], ..SelectedEntries::default() };
         assert_eq!(passes(Some(&entries), Some(&chosen), 1, false).len(), 1, "it is not chosen");
+    }
+
+    #[test]
+    fn one_run_goes_past_views_only_where_messages_tell_which_they_are_about() {
+        let mut entries = entries();
+        assert!(!goes_past_views(Some(&entries)) && !goes_past_views(None));
+        entries.push(entry(8, "MATERIALIZED VIEW DATA", "m"));
+        assert!(goes_past_views(Some(&entries)));
+        entries.push(entry(9, "TABLE", "x\npg_restore: from TOC entry 8; 0 1 MATERIALIZED VIEW DATA m"));
+        assert!(!goes_past_views(Some(&entries)));
     }
 
     #[test]

@@ -7,8 +7,8 @@ use super::foreseen::Foreseen;
 use super::globals::{self, Existing, Needs};
 use super::loading::{DumpTransfer, LoadsInto, loads_into, route, standing};
 use super::marks::RESTORING;
-use super::notes::notes;
-use super::passes::is_extension_comment;
+use super::notes::{NotedLoad, notes};
+use super::passes::{goes_past_views, is_extension_comment};
 use super::pg_restore_errors::is_ambiguous;
 use super::preflight::{no_artifact, refusals};
 use super::properties::Properties;
@@ -107,6 +107,8 @@ pub(super) struct DumpRestoreSteps {
     /// Whether comments on extensions are loaded in a pass that may fail: only owners and superusers may set
     /// them.
     pub(super) comments_apart: bool,
+    /// Whether a stream is loaded to its end though materialised views are not filled.
+    pub(super) goes_past_views: bool,
     pub(super) deactivates: Vec<&'static JobScheduler>,
     /// The archive's contents, where they could be read ahead.
     pub(super) entries: Option<Vec<TocEntry>>,
@@ -152,6 +154,9 @@ pub fn plan(
     let route = route(request, &dump, loads_into, situation.scratch_free);
     let tolerates_settings =
         tools.major >= FIRST_WITH_TRANSACTION_TIMEOUT && target.major < FIRST_WITH_TRANSACTION_TIMEOUT;
+    let is_streamed = route == DumpTransfer::Stream;
+    let goes_past_views = is_streamed && request.incomplete.is_none() && goes_past_views(entries);
+    let leaves_unfilled = !is_streamed || request.incomplete.is_some() || goes_past_views;
     let deactivates = if request.active_jobs { vec![] } else { loaded_schedulers(request, &situation) };
     Ok(DumpRestorePlan {
         backup: manifest.id.clone(),
@@ -181,7 +186,7 @@ pub fn plan(
         rows: tables.filter_map(|table| table.rows).sum(),
         large_objects: recorded.large_objects,
         restores_large_objects: !request.leaves_out_large_objects(),
-        estimated_seconds: situation.rates.estimate(weight, route == DumpTransfer::Stream),
+        estimated_seconds: situation.rates.estimate(weight, is_streamed),
         measured_by: situation.rates,
         jobs: request.jobs,
         tool: tools.version.replace("pg_dump", "pg_restore"),
@@ -195,7 +200,7 @@ pub fn plan(
             &situation,
             &foreseen,
             (&properties, globals_plan.as_ref()),
-            tolerates_settings,
+            &NotedLoad { tolerates_settings, leaves_unfilled },
         ),
         globals: globals_plan,
         route,
@@ -218,6 +223,7 @@ pub fn plan(
                 && entries.is_some_and(|entries| {
                     entries.iter().any(is_extension_comment) && !is_ambiguous(entries)
                 }),
+            goes_past_views,
             deactivates,
             entries: entries.map(<[TocEntry]>::to_vec),
         },
@@ -294,6 +300,7 @@ impl DumpRestorePlan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::TableKind;
     use crate::restore::logical::ExistingDatabase;
     use crate::restore::logical::tests::{request, situation};
 
@@ -329,6 +336,30 @@ mod tests {
             request.selection.schemas.push("public".to_owned());
         });
         assert!(matches!(chosen.route, DumpTransfer::Scratch { .. }));
+    }
+
+    #[test]
+    fn the_plan_says_what_becomes_of_a_view_that_cannot_be_filled() {
+        let ends = |change: fn(&mut DumpRestoreRequest, &mut DumpSurvey)| {
+            let plan = planned(|request, situation| {
+                situation.recorded.tables[0].kind = TableKind::MaterializedView;
+                change(request, situation);
+            });
+            let note = plan.notes.iter().find(|note| note.contains("filled by their queries")).unwrap();
+            assert!(note.contains("is reported") != note.contains("ends the load"), "{note}");
+            (note.contains("ends the load"), plan.steps.goes_past_views)
+        };
+        assert_eq!(ends(|_, _| {}), (false, false), "a pass of its own fills it");
+        // From a stream it is known only where the archive's contents are.
+        assert_eq!(ends(|request, _| request.jobs = 1), (true, false));
+        assert_eq!(ends(|request, situation| (request.jobs, situation.contents) = (1, None)), (true, false));
+        let listed = planned(|request, situation| {
+            request.jobs = 1;
+            situation.recorded.tables[0].kind = TableKind::MaterializedView;
+            let view = TocEntry::for_test(7, "MATERIALIZED VIEW DATA", "public", "orders", &[]);
+            situation.contents.as_mut().unwrap().entries.push(view);
+        });
+        assert!(listed.steps.goes_past_views && listed.notes.iter().any(|note| note.contains("is reported")));
     }
 
     fn empty() -> ExistingDatabase {

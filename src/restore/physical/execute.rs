@@ -20,6 +20,7 @@ use super::owned_file::{create, create_directory};
 use super::plan::PhysicalRestorePlan;
 use super::preflight::{at_work, not_empty, runs};
 use super::preload::PreloadLibrary;
+use super::release_jobs::own_login;
 use super::resume::{Placed, ResumeState};
 use super::tablespaces::beside;
 use super::unpack::{UnpackError, UnpackMode, Unpacked, Unpacker};
@@ -78,12 +79,17 @@ pub(super) async fn execute(
         let found = format!("{} on timeline {}", started.ended_at, started.timeline);
         progress.checks.push(CheckResult::passed("reached-target", found));
         let ways = ways_in(plan, started).await;
-        if let Ok(ways) = &ways
-            && let Some(check) = collation::check(ways, plan.major).await
-        {
-            check.verdict.reasons.iter().for_each(|reason| run.events.warning(reason.message.clone()));
-            progress.checks.push(check);
-        }
+        let logins = match &ways {
+            Ok(ways) => ways.clone(),
+            // As of a drill, whose server asks for no password.
+            Err(_) => own_login(&plan.to).await.into_iter().collect(),
+        };
+        let compared = collation::compare(&logins, plan.major).await;
+        let reasons = compared.check.iter().flat_map(|check| &check.verdict.reasons);
+        let told = reasons.map(|reason| &reason.message).chain(&compared.notes);
+        told.for_each(|message| run.events.warning(message.clone()));
+        progress.checks.extend(compared.check);
+        state.notes.extend(compared.notes);
         progress.validate(ways, recovery_point).await;
         if let Some(note) = start::release_event_triggers(plan).await {
             run.events.warning(note.clone());

@@ -66,6 +66,7 @@ use chrono::{DateTime, Utc};
 use super::{CreatedObject, Executed, Method, Refusal, RestoreProgress, Restorer};
 use crate::run::RunContext;
 
+pub use collation::COLLATION_VERSION;
 pub use error::PhysicalRestoreError;
 pub use owner::DirectoryOwner;
 pub use plan::{PhysicalRestorePlan, ResolvedTarget, plan};

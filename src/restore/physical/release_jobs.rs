@@ -98,6 +98,13 @@ async fn in_database(connection: &mut PgConnection, apply: bool) -> Result<Vec<I
     Ok(jobs)
 }
 
+/// Returns a login to the server of a directory that needs no password; `None`: there is none.
+pub(super) async fn own_login(directory: &Path) -> Option<ConnectionParameters> {
+    let (login, connection) = log_in(directory).await.ok()?;
+    close(connection).await;
+    Some(login)
+}
+
 /// Logs in as libpq would, and where that fails as the user that owns the directory.
 async fn log_in(directory: &Path) -> Result<(ConnectionParameters, PgConnection), JobsError> {
     let (host, port) = address(directory).ok_or_else(|| JobsError::NotRunning(directory.to_owned()))?;

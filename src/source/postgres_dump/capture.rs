@@ -162,12 +162,13 @@ async fn run(
     phases.begin(Phase::Dump);
     let stored = Box::new(Dump::new(child, events.clone()));
     let connection = &mut prepared.connection;
+    let mut is_answering = true;
     let counting = async {
         match dump.row_counts {
             RowCounts::Exact => {
                 let counted = count_rows(connection, &mut facts.tables).await;
                 if counted.is_ok() {
-                    sum_contents(connection, &mut facts.tables, SumRequest::Budget).await;
+                    is_answering = sum_contents(connection, &mut facts.tables, SumRequest::Budget).await;
                 }
                 counted
             }
@@ -204,8 +205,14 @@ async fn run(
     phases.end();
     tell_uncounted(&uncounted, events);
     // The snapshot was needed up to here.
-    bound_sequences(&mut prepared.connection, &mut facts.sequences, events).await;
-    close(prepared.connection).await;
+    if is_answering {
+        bound_sequences(&mut prepared.connection, &mut facts.sequences, events).await;
+        close(prepared.connection).await;
+    } else {
+        events.warning(
+            "the server stopped answering while contents were summed: not all are, and where the sequences are after the dump is not known",
+        );
+    }
 
     let mut artifacts = vec![stored];
     if let Some(sql) = globals {
