@@ -33,13 +33,16 @@ pub enum ListedWal {
     None(String),
 }
 
+/// What ends recovery in segments that were read, and where; `None`: nothing.
+type FaultsBySegment = BTreeMap<Segment, Option<(Lsn, WalFault)>>;
+
 /// The answers so far.
 #[derive(Clone, Debug, Default)]
 pub struct Evidence {
     wal: Vec<(Archive, Option<Segment>, ListedWal)>,
     times: Vec<(Archive, ReplayRange, CommitTimes)>,
     written: Vec<(Archive, WalName, Option<DateTime<Utc>>)>,
-    damage: Vec<(Archive, BTreeMap<Segment, Option<(Lsn, WalFault)>>)>,
+    damage: Vec<(Archive, FaultsBySegment)>,
     tags: Vec<(Archive, Segment, Option<SegmentTags>)>,
 }
 

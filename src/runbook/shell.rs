@@ -38,11 +38,7 @@ fn read_variables(script: &str, is_script: bool) -> Vec<UsedVariable> {
     while let Some((at, c)) = rest.next() {
         match c {
             '\n' => line += 1,
-            '\\' if is_script => {
-                if rest.next().is_some_and(|(_, next)| next == '\n') {
-                    line += 1;
-                }
-            }
+            '\\' if is_script => line += usize::from(rest.next().is_some_and(|(_, next)| next == '\n')),
             '"' if is_script => in_double = !in_double,
             '\'' if is_script && !in_double => {
                 for (_, quoted) in rest.by_ref() {

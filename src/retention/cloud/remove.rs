@@ -89,7 +89,7 @@ async fn is_written_down(
     let (known, now) = (run.tombstones().await, run.clock.now());
     // One that is locked does not go, and one that could not be carried out is not written down each time.
     let is_new = |one: &&GoingCopy<'_>| {
-        !one.planned.locked_until.is_some_and(|until| until > now)
+        one.planned.locked_until.is_none_or(|until| until <= now)
             && !known.has_cloud_copy(&one.planned.id, &one.cloud.copy.arn)
     };
     let tombstones =
