@@ -48,15 +48,16 @@ async fn what_is_due_is_performed_and_then_nothing_is() -> Outcome<()> {
     let quiet = shop.system.expect(0, &["run-due", "-q"]).await?;
     assert_eq!((quiet.stdout.as_str(), quiet.stderr.as_str()), ("", ""), "cron would send a mail");
     let document = shop.json(0, &["run-due"]).await?;
-    assert_eq!(document["data"]["tasks"].as_array().map(Vec::len), Some(0), "{document}");
+    assert_eq!(document["tasks"].as_array().map(Vec::len), Some(0), "{document}");
     Ok(())
 }
 
 #[tokio::test]
 async fn what_fails_is_said_and_what_comes_after_it_is_done() -> Outcome<()> {
     let shop = Shop::new().await?;
-    shop.system.append(&format!("{EVERY_MINUTE}sources.database = \"* * * * *\"\n"))?;
-    shop.backup(2, &["primary", "west"]).await?;
+    let daily = "[schedule]\nverify = \"0 0 * * *\"\nsources.database = \"0 0 * * *\"\n";
+    shop.system.append(daily)?;
+    shop.backup(50, &["primary", "west"]).await?;
     // There is no such server.
     let run = shop.system.expect(3, &["run-due", "-q"]).await?;
     assert!(
@@ -72,7 +73,7 @@ async fn what_fails_is_said_and_what_comes_after_it_is_done() -> Outcome<()> {
     let row = list.stdout.lines().find(|line| line.starts_with("backup of database")).ok_or("no row")?;
     assert!(row.contains("failed, tried again at"), "{row}");
     let state = shop.json(3, &["schedule", "list"]).await?;
-    assert_eq!(state["data"]["tasks"][0]["turn"], "tried-again", "{state}");
+    assert_eq!(state["tasks"][0]["turn"], "tried-again", "{state}");
     Ok(())
 }
 
