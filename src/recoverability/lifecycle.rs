@@ -167,9 +167,9 @@ mod tests {
             message,
             "the bucket's lifecycle rule `tidy` deletes objects 30 days after they were written, and the policy keeps backups for 184 days"
         );
-        assert_eq!(found("", objects(184), Some(184)).unwrap().0, true, "it ends on the same day");
-        assert_eq!(found("", objects(400), Some(184)).unwrap().0, false);
-        assert_eq!(found("shop/db/wal/", objects(400), None).unwrap().0, true);
+        assert!(found("", objects(184), Some(184)).unwrap().0, "it ends on the same day");
+        assert!(!found("", objects(400), Some(184)).unwrap().0);
+        assert!(found("shop/db/wal/", objects(400), None).unwrap().0);
         // Elsewhere, or nothing that is kept.
         for prefix in ["other/", ".drctl-probe/", "shop/leases/", "shopping/"] {
             assert_eq!(found(prefix, objects(1), Some(184)), None, "{prefix}");
@@ -182,14 +182,14 @@ mod tests {
         let of_tags = conflict_of("", objects, Some(184), true).unwrap();
         assert!(of_tags.is_of_tags && !of_tags.loses_backups, "{of_tags:?}");
         assert!(of_tags.message.contains("deletes objects that have a tag 30 days"), "{of_tags:?}");
-        assert_eq!(found("drctl-", objects, Some(184)).unwrap().0, true);
+        assert!(found("drctl-", objects, Some(184)).unwrap().0);
         assert_eq!(found("drctl-other/", objects, Some(184)), None);
     }
 
     #[test]
     fn what_protects_backups_is_to_last_as_long_as_they_do() {
         let old = |days| LifecycleRemoval::OldVersions { days };
-        assert_eq!(found("", old(30), Some(184)).unwrap().0, false);
+        assert!(!found("", old(30), Some(184)).unwrap().0);
         assert_eq!(found("", old(365), Some(184)), None);
         let uploads = |days| LifecycleRemoval::Uploads { days };
         assert!(found("", uploads(1), Some(184)).unwrap().1.contains("aborts uploads 1 day after"));

@@ -206,7 +206,10 @@ mod tests {
 
     /// Keys with their versions, the newest first, whose bytes are their names. Only what is read is there.
     #[derive(Debug)]
-    struct Versioned(Vec<(&'static str, Vec<(&'static str, i64, bool)>)>);
+    struct Versioned(Vec<(&'static str, Vec<OneVersion>)>);
+
+    /// Its name, when it was written in minutes after noon, and whether it is a delete marker.
+    type OneVersion = (&'static str, i64, bool);
 
     impl Versioned {
         fn of(&self, key: &str) -> Vec<ObjectVersion> {

@@ -303,7 +303,7 @@ async fn status_tells_what_is_wrong_and_what_no_longer_is() -> Outcome<()> {
         system.expect(10, &["status", "--notify"]).await?;
     }
     let firing = ("status.nothing-to-restore".to_owned(), "firing".to_owned());
-    assert_eq!(told()?, [firing.clone()]);
+    assert_eq!(told()?, std::slice::from_ref(&firing));
     system.expect(0, &["backup"]).await?;
     for _ in 0..2 {
         system.expect(0, &["status", "--notify"]).await?;

@@ -129,8 +129,9 @@ fn let_leases_expire(system: &System) -> Outcome<()> {
         for lease in leases {
             let path = lease?.path();
             if path.extension().is_some_and(|ending| ending == "json") {
-                let long_ago = std::time::SystemTime::now() - Duration::from_secs(3600);
-                std::fs::File::options().write(true).open(path)?.set_modified(long_ago)?;
+                let file = std::fs::File::options().write(true).open(path)?;
+                let long_ago = file.metadata()?.modified()? - Duration::from_secs(3600);
+                file.set_modified(long_ago)?;
             }
         }
     }
