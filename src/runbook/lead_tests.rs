@@ -217,6 +217,7 @@ async fn a_run_that_was_killed_after_any_entry_reaches_the_same_end_and_runs_not
     for kept in 1..whole.entries.len() {
         // Another host: the repositories have what there was, and its own directory nothing.
         let folder = root.path().join(format!("after-{kept}"));
+        std::fs::create_dir(&folder).unwrap();
         let set = repositories(&folder, &["primary", "west"]).await;
         let (log, spool) = (root.path().join("log"), folder.join("state"));
         let prefix: &[StoredEntry] = &whole.entries[..kept];
