@@ -239,7 +239,8 @@ async fn digest(
     let (mut hasher, mut metadata) = (Hasher::default(), BTreeMap::new());
     while hasher.size() < size {
         let portion = hasher.size()..(hasher.size() + PORTION).min(size);
-        match admin.get_version(key, id, Some(portion), PORTION).await {
+        let length = portion.end - portion.start;
+        match admin.get_version(key, id, Some(portion), length).await {
             Ok((bytes, info)) => {
                 hasher.update(&bytes);
                 metadata = info.metadata;
