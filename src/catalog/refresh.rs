@@ -25,7 +25,7 @@ pub enum Depth {
     Whole,
 }
 
-/// A record of the journal that cannot be read, and that nobody else has.
+/// A record of the journal that cannot be read, and that no other repository has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownRecord {
     pub repository: RepositoryName,

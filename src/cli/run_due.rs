@@ -83,7 +83,7 @@ pub(super) async fn run(
         cancel: &context.cancel,
     };
     let performer = Performer { context, policy: &policy, run_typed };
-    let ended = run_due(&tasks, history, &performer, &parts).await.map_err(CommandError::failed)?;
+    let ended = run_due(&tasks, history, &performer, &parts).await;
     Ok(conclude(context, &ended, &states))
 }
 
@@ -139,8 +139,10 @@ impl Perform for Performer<'_> {
     }
 }
 
+/// Warns of what is made up for now. What waits to be tried again was reported when it failed: cron wakes drctl every few
+/// minutes, and would send a mail each time.
 fn warn_late(context: &Context, states: &[TaskState]) {
-    for state in states.iter().filter(|state| state.is_late) {
+    for state in states.iter().filter(|state| state.is_late && state.turn == Turn::Due) {
         let Some(occurrence) = state.occurrence else { continue };
         let missed = match state.missed {
             0 => String::new(),

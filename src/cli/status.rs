@@ -168,7 +168,7 @@ async fn assessed(args: &StatusArgs, context: &Context) -> Result<Concluded, Com
     Ok(Concluded { exit, findings })
 }
 
-/// Returns what people are told of it.
+/// Returns the findings, which become notices.
 fn findings(
     known: &CatalogView,
     standings: &[SourceStatus],

@@ -14,7 +14,7 @@ use crate::repository::lease::{self, Acquired, Lease};
 use crate::repository::{Repositories, layout, run_record};
 use crate::text::error_chain;
 
-/// What has been done is not known, so nothing is begun.
+/// What has been done meanwhile is not known.
 #[derive(Debug, Error)]
 #[error("failed to read what was done before")]
 pub struct PerformError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
@@ -68,7 +68,7 @@ pub async fn run_due<P: Perform>(
     mut history: TaskHistory,
     performer: &P,
     parts: &LeaseParts<'_>,
-) -> Result<Vec<Performed<P::End>>, PerformError> {
+) -> Vec<Performed<P::End>> {
     let mut ended = Vec::new();
     for task in tasks {
         if parts.cancel.is_cancelled() || !is_due(task, &history, parts) {
@@ -77,8 +77,12 @@ pub async fn run_due<P: Perform>(
         let end = match take_lease(&task.task, parts).await {
             Taken::Busy(host) => TaskEnd::Busy { host },
             Taken::Held(lease) => {
-                // Another host may have finished it just before.
-                history = performer.history().await?;
+                // Another host may have finished it just before. Where that cannot be read, doing it twice is better than
+                // not at all.
+                match performer.history().await {
+                    Ok(now) => history = now,
+                    Err(error) => parts.events.warning(error_chain(&error)),
+                }
                 let end = match is_due(task, &history, parts) {
                     true => {
                         let begun = parts.clock.now();
@@ -98,7 +102,7 @@ pub async fn run_due<P: Perform>(
         };
         ended.push(Performed { task: task.task.clone(), end });
     }
-    Ok(ended)
+    ended
 }
 
 fn is_due(task: &ScheduledTask, history: &TaskHistory, parts: &LeaseParts<'_>) -> bool {
@@ -169,12 +173,17 @@ mod tests {
         /// How long each task takes.
         takes: TimeDelta,
         fails: bool,
+        /// The repositories cannot be read any more.
+        is_blind: bool,
     }
 
     impl Perform for Host<'_> {
         type End = bool;
 
         async fn history(&self) -> Result<TaskHistory, PerformError> {
+            if self.is_blind {
+                return Err(PerformError("the disk is full".into()));
+            }
             Ok(self.world.history.lock().unwrap().clone())
         }
 
@@ -224,7 +233,8 @@ mod tests {
         fails: bool,
     ) -> Vec<Performed<bool>> {
         let clock = Arc::new(FixedClock::at(now));
-        let host = Host { world, clock: Arc::clone(&clock), takes: TimeDelta::seconds(90), fails };
+        let host =
+            Host { world, clock: Arc::clone(&clock), takes: TimeDelta::seconds(90), fails, is_blind: false };
         let (system, run) = (system(), RunId::new(now, crate::platform::seed()));
         let (events, cancel) = (Events::to(vec![]), CancellationToken::new());
         let parts = LeaseParts {
@@ -235,7 +245,7 @@ mod tests {
             events: &events,
             cancel: &cancel,
         };
-        run_due(&schedule(), host.history().await.unwrap(), &host, &parts).await.unwrap()
+        run_due(&schedule(), host.history().await.unwrap(), &host, &parts).await
     }
 
     fn schedule() -> Vec<ScheduledTask> {
@@ -276,6 +286,35 @@ mod tests {
         let ended = wake(&world, now, &stores, false).await;
         assert_eq!(ended[0].end, TaskEnd::Performed(true));
         assert_eq!(wake(&world, now + TimeDelta::minutes(5), &stores, false).await, []);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_again_keeps_nothing_from_being_done() {
+        let root = tempfile::tempdir().unwrap();
+        let (world, stores) = (World::default(), repositories(root.path(), &["primary"]).await);
+        let now = at("2026-11-30T12:00:00Z");
+        let (system, run, clock) = (system(), RunId::new(now, 9), Arc::new(FixedClock::at(now)));
+        let host = Host {
+            world: &world,
+            clock: Arc::clone(&clock),
+            takes: TimeDelta::seconds(1),
+            fails: false,
+            is_blind: true,
+        };
+        let (events, cancel) = (Events::to(vec![]), CancellationToken::new());
+        let parts = LeaseParts {
+            system: &system,
+            repositories: &stores,
+            run: &run,
+            clock,
+            events: &events,
+            cancel: &cancel,
+        };
+        let history =
+            TaskHistory { entries: vec![backup("2026-11-20T12:00:00Z", true)], ..TaskHistory::default() };
+        let ended = run_due(&schedule(), history, &host, &parts).await;
+        let done: Vec<_> = ended.iter().map(|one| one.end == TaskEnd::Performed(true)).collect();
+        assert_eq!(done, [true; 3], "{ended:?}");
     }
 
     proptest! {

@@ -69,6 +69,8 @@ async fn what_fails_is_said_and_what_comes_after_it_is_done() -> Outcome<()> {
     // Every host knows of the attempt, and leaves the server in peace for a while.
     let plan = shop.system.expect(0, &["run-due", "--plan", "--only", "backup"]).await?;
     assert!(plan.stdout.contains("nothing is due"), "{}", plan.stdout);
+    let quiet = shop.system.expect(0, &["run-due", "-q", "--only", "backup"]).await?;
+    assert_eq!((quiet.stdout.as_str(), quiet.stderr.as_str()), ("", ""), "a mail every five minutes");
     let list = shop.system.expect(3, &["schedule", "list"]).await?;
     let row = list.stdout.lines().find(|line| line.starts_with("backup of database")).ok_or("no row")?;
     assert!(row.contains("failed, tried again at"), "{row}");

@@ -58,7 +58,7 @@ pub(super) async fn begin(
     Ok((run.with_identities(identities), request))
 }
 
-/// Returns the repositories as they were at the time that is asked for, or before somebody hid backups.
+/// Returns the repositories as they were at the time that is asked for, or just before backups were hidden.
 async fn earlier(
     args: &RunArgs,
     remaining: &Policy,

@@ -10,7 +10,7 @@ use crate::platform::seed;
 use crate::policy::{Job, Policy};
 use crate::text::count;
 
-/// How a job's run ended, and what people are told of it.
+/// How a job's run ended, and its findings, which become notices.
 #[derive(Debug)]
 pub(in crate::cli) struct Concluded {
     pub(in crate::cli) exit: Exit,
@@ -74,7 +74,7 @@ pub(in crate::cli) async fn around_with<T>(
     result.map(|(result, _)| result)
 }
 
-/// Returns a teller that does not keep somebody waiting who ended the run.
+/// Returns the teller; after an interruption it tries each channel once only.
 fn teller<'p>(context: &Context, policy: &'p Policy) -> Teller<'p> {
     let teller = Teller::new(policy, context.clock.clone());
     if context.cancel.is_cancelled() { teller.once() } else { teller }

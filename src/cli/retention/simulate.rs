@@ -108,8 +108,8 @@ fn write_page(
         Some("html" | "htm") => false,
         Some("md" | "markdown") => true,
         _ => {
-            return Err(CommandError::usage(format!("`{}` does not say what it is to be", file.display()))
-                .hint("Let its name end with `.html`, or with `.md`."));
+            return Err(CommandError::usage(format!("the name of `{}` tells no format", file.display()))
+                .hint("End it with `.html` or `.md`."));
         }
     };
     let rows = simulated.iter();
