@@ -117,6 +117,10 @@ fn show(context: &Context, report: &JournalReport, copies: usize) {
     }
     let records = count(report.records as u64, "record");
     let places = if copies == 1 { "1 repository".to_owned() } else { format!("{copies} repositories") };
+    if copies == 0 {
+        output.line("No journal could be read.");
+        return;
+    }
     match report.faults.is_empty() && report.unlinked.is_empty() {
         true => output.line(format!("{good}ok{good:#} {records} in {places}: each follows the one before")),
         false => output.line(format!("{records} in {places}")),

@@ -60,7 +60,7 @@ pub(super) async fn run(args: ListArgs, context: &Context) -> Result<Exit, Comma
         context.output.document("backups", &document);
     } else {
         show(context, shown, chosen.len(), &places, &ids, (&lacking, &removed));
-        hidden.iter().for_each(|hidden| show_hidden(context, hidden));
+        hidden.iter().for_each(|hidden| show_hidden(context, hidden, places.len()));
     }
     let is_hidden_known = hidden.as_ref().is_none_or(|hidden| hidden.unknown.is_empty());
     for (name, why) in hidden.iter().flat_map(|hidden| &hidden.unknown) {
@@ -76,7 +76,8 @@ pub(super) async fn run(args: ListArgs, context: &Context) -> Result<Exit, Comma
     Ok(if is_done { Exit::Done } else { Exit::Partly })
 }
 
-fn show_hidden(context: &Context, hidden: &HiddenSurvey) {
+/// `all`: the number of repositories.
+fn show_hidden(context: &Context, hidden: &HiddenSurvey, all: usize) {
     let (output, bad) = (&context.output, style::BAD);
     for item in &hidden.items {
         let end = match (item.is_removed, item.can_be_brought_back()) {
@@ -86,8 +87,9 @@ fn show_hidden(context: &Context, hidden: &HiddenSurvey) {
         };
         output.line(format!("{bad}hidden{bad:#} {}; {end}", undelete::words(item)));
     }
-    if hidden.items.is_empty() && hidden.unknown.is_empty() {
-        output.line("Nothing is hidden or overwritten.");
+    if hidden.items.is_empty() {
+        let nothing = undelete::nothing_found(hidden.unversioned.len(), hidden.unknown.len(), all);
+        nothing.into_iter().for_each(|nothing| output.line(nothing));
     }
     for name in &hidden.unversioned {
         output.note(format!("note: `{name}` keeps no versions: what is gone from it is gone"));

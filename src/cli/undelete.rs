@@ -80,7 +80,8 @@ pub(super) async fn run(args: UndeleteArgs, context: &Context) -> Result<Exit, C
         };
         context.output.document("copies-undelete", &document);
     } else {
-        show(context, &plan, &done, args.apply);
+        let nothing = nothing_found(unversioned.len(), unknown.len(), policy.repositories.len());
+        show(context, &plan, &done, args.apply, nothing);
         for name in &unversioned {
             context.output.note(format!("note: `{name}` keeps no versions: what is gone from it is gone"));
         }
@@ -192,7 +193,17 @@ pub(super) fn words(item: &HiddenItem) -> String {
     format!("{} in {}: {how} since {}", part(&item.part), item.repository, format_time(item.since))
 }
 
-fn show(context: &Context, plan: &UndeletePlan, done: &[Undeleted], is_applied: bool) {
+/// Returns what is said where nothing was found: no more than what was looked into. `all`: the number of repositories.
+pub(super) fn nothing_found(unversioned: usize, unknown: usize, all: usize) -> Option<&'static str> {
+    match (unversioned, unknown) {
+        (0, 0) => Some("Nothing is hidden or overwritten."),
+        _ if unversioned + unknown >= all => None,
+        (_, 0) => Some("Nothing is hidden or overwritten where versions are kept."),
+        _ => Some("Nothing that is hidden or overwritten was found in the repositories that could be read."),
+    }
+}
+
+fn show(context: &Context, plan: &UndeletePlan, done: &[Undeleted], is_applied: bool, nothing: Option<&str>) {
     let (output, good, bad, faint) = (&context.output, style::GOOD, style::BAD, style::FAINT);
     for item in plan.items.iter().filter(|_| !is_applied) {
         let copies = item.objects.iter().filter(|object| object.how == HiddenHow::Overwritten).count() as u64;
@@ -227,7 +238,7 @@ fn show(context: &Context, plan: &UndeletePlan, done: &[Undeleted], is_applied: 
     }
     match () {
         () if plan.items.is_empty() && plan.lost.is_empty() => {
-            output.line(format!("{faint}Nothing is hidden or overwritten.{faint:#}"));
+            nothing.into_iter().for_each(|nothing| output.line(format!("{faint}{nothing}{faint:#}")));
         }
         () if !is_applied && !plan.items.is_empty() => {
             let strong = style::STRONG;
@@ -253,4 +264,21 @@ struct UndeleteDocument<'a> {
     done: &'a [Undeleted],
     unversioned: &'a [RepositoryName],
     unknown: BTreeMap<&'a RepositoryName, &'a str>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_said_of_what_was_not_looked_into() {
+        assert_eq!(nothing_found(0, 0, 2), Some("Nothing is hidden or overwritten."));
+        for (unversioned, unknown) in [(1, 0), (0, 1)] {
+            let said = nothing_found(unversioned, unknown, 2);
+            assert!(said.is_some_and(|said| said.contains(" where ") || said.contains("could be read")));
+        }
+        for (unversioned, unknown) in [(2, 0), (0, 2), (1, 1)] {
+            assert_eq!(nothing_found(unversioned, unknown, 2), None);
+        }
+    }
 }
