@@ -101,6 +101,7 @@ fn survey(source: &SourceName, now: DateTime<Utc>, divisor: u32) -> Outcome<Rete
         cluster: physical.is_some().then_some(CLUSTER),
         major: Some(17),
         physical,
+        parent: None,
         locked_until: None,
         cloud: None,
     };
@@ -111,7 +112,6 @@ fn survey(source: &SourceName, now: DateTime<Utc>, divisor: u32) -> Outcome<Rete
             start: Lsn(SIZE.begin_of(first).0 + 40),
             stop: Lsn(SIZE.begin_of(first + 1).0 + 80),
             segment_size: SIZE,
-            parent: None,
         }
     };
     let mut backups: Vec<HeldBackup> =

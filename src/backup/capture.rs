@@ -158,8 +158,14 @@ impl Run<'_> {
         cancel: &CancellationToken,
     ) -> Result<(BackupWriter, Captured), TakeError> {
         let naming = Naming { system: &self.policy.system, source: backup.source(), backup, run: &self.id };
-        let context =
-            CaptureContext { naming, base: &base.plan, archiving_fails, events: self.events, cancel };
+        let context = CaptureContext {
+            naming,
+            base: &base.plan,
+            archiving_fails,
+            clock: &*self.clock,
+            events: self.events,
+            cancel,
+        };
         match prepared.run(&context, &mut writer).await {
             Ok(captured) => Ok((writer, captured)),
             Err(error) => {
@@ -191,6 +197,7 @@ impl Run<'_> {
             tool: ToolFacts { drctl: env!("CARGO_PKG_VERSION").to_owned(), producer: captured.producer },
             server: captured.server,
             physical: captured.physical,
+            parent: captured.parent,
             managed: captured.managed,
             protection: protection(&self.policy.encryption),
             artifacts: captured.artifacts,

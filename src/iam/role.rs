@@ -122,7 +122,7 @@ fn arns(policy: &Policy) -> Vec<String> {
                 arns.extend(rds.regions.iter().filter_map(|region| region.kms_key.clone()));
             }
             SourceConfig::AwsBackup(backup) => arns.extend([backup.resource.clone(), backup.role.clone()]),
-            SourceConfig::Postgres(_) | SourceConfig::NotBuilt { .. } => {}
+            _ => {}
         }
     }
     for channel in &policy.notify.channels {

@@ -17,7 +17,7 @@ pub fn document(policy: &Policy, role: IamRole, given: Option<&Account>) -> Resu
                 rds::add(&mut builder, rds)?;
             }
             SourceConfig::AwsBackup(backup) => aws_backup::add(&mut builder, backup)?,
-            SourceConfig::Postgres(_) | SourceConfig::NotBuilt { .. } => {}
+            _ => {}
         }
     }
     secret::add(&mut builder)?;

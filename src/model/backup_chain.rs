@@ -7,7 +7,7 @@ use super::{BackupId, Manifest};
 pub enum BrokenChain {
     #[error("its parent `{0}` is missing or incomplete")]
     Missing(BackupId),
-    #[error("its parent `{0}` is not an earlier base backup of the same cluster")]
+    #[error("its parent `{0}` is not an earlier backup of the same kind and source")]
     Unrelated(BackupId),
 }
 
@@ -34,11 +34,20 @@ pub fn chain<'m>(
 
 /// Returns the parent of an incremental backup.
 pub fn parent(backup: &Manifest) -> Option<&BackupId> {
-    backup.physical.as_ref()?.parent.as_ref()
+    match &backup.physical {
+        Some(physical) => physical.parent.as_ref(),
+        None => backup.parent.as_ref(),
+    }
 }
 
 fn is_before(parent: &Manifest, child: &Manifest) -> bool {
-    let (Some(before), Some(after)) = (&parent.physical, &child.physical) else { return false };
+    let (before, after) = match (&parent.physical, &child.physical) {
+        (Some(before), Some(after)) => (before, after),
+        (None, None) => {
+            return parent.source == child.source && parent.kind == child.kind && parent.id < child.id;
+        }
+        _ => return false,
+    };
     let major = |manifest: &Manifest| manifest.server.as_ref().map(|server| server.major);
     parent.source == child.source
         && parent.cluster().is_some()
@@ -81,6 +90,7 @@ mod tests {
             tool: ToolFacts { drctl: String::new(), producer: String::new() },
             server: Some(server),
             physical: Some(physical),
+            parent: None,
             managed: None,
             protection: Protection::None,
             artifacts: vec![],

@@ -99,10 +99,34 @@ pub enum BackupKind {
     RecoveryPoint,
     /// Files and directories.
     Files,
+    /// A SQLite database.
+    Sqlite,
+    /// A directory of ChromaDB.
+    Chroma,
+    /// The data of a Redis server.
+    Redis,
+    /// A Git repository.
+    Git,
+    /// The objects of a bucket.
+    Bucket,
+    /// What a command wrote.
+    Command,
 }
 
 impl BackupKind {
-    const ALL: [Self; 5] = [Self::Logical, Self::Base, Self::Snapshot, Self::RecoveryPoint, Self::Files];
+    const ALL: [Self; 11] = [
+        Self::Logical,
+        Self::Base,
+        Self::Snapshot,
+        Self::RecoveryPoint,
+        Self::Files,
+        Self::Sqlite,
+        Self::Chroma,
+        Self::Redis,
+        Self::Git,
+        Self::Bucket,
+        Self::Command,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -111,6 +135,12 @@ impl BackupKind {
             Self::Snapshot => "snapshot",
             Self::RecoveryPoint => "recovery-point",
             Self::Files => "files",
+            Self::Sqlite => "sqlite",
+            Self::Chroma => "chroma",
+            Self::Redis => "redis",
+            Self::Git => "git",
+            Self::Bucket => "bucket",
+            Self::Command => "command",
         }
     }
 

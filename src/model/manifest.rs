@@ -53,6 +53,10 @@ pub struct Manifest {
     /// What a restore of a base backup needs besides its files; only for base backups.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub physical: Option<Physical>,
+    /// The backup that this incremental one is based on, and cannot be restored without; that of a base backup is in
+    /// `physical`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<BackupId>,
     /// Where an AWS-managed backup is; only for those kinds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managed: Option<CloudBackup>,

@@ -190,12 +190,6 @@ pub(super) trait Decode: Sized {
     fn read(node: &Node<'_>, log: &mut Diagnostics<'_>) -> Option<Self>;
 }
 
-/// A table with a `kind`.
-pub(super) trait TableKind {
-    /// Returns the kind as written in the policy.
-    fn kind(&self) -> &'static str;
-}
-
 pub(super) trait TomlTable {
     /// Lists the settings that are set, with their locations.
     fn given(&self) -> Vec<(&'static str, &KeyLocation)>;

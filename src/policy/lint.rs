@@ -231,7 +231,7 @@ fn remedy(source: &Source) -> String {
         SourceConfig::Rds(_) => format!(
             "{more}; RDS's automated backups in another region (`automated_backups = true` under `copy_to`) lose minutes"
         ),
-        SourceConfig::AwsBackup(_) | SourceConfig::NotBuilt { .. } => more.to_owned(),
+        _ => more.to_owned(),
     }
 }
 

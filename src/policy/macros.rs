@@ -118,12 +118,6 @@ macro_rules! kinds {
             $($(#[$variant_meta])* #[schemars(rename = $word)] $variant(Box<$crate::policy::decode::Spanned<$table>>),)*
         }
 
-        impl $crate::policy::decode::TableKind for $name {
-            fn kind(&self) -> &'static str {
-                match self { $(Self::$variant(_) => $word,)* }
-            }
-        }
-
         impl $crate::policy::decode::Decode for $name {
             const EXAMPLE: &'static str = "";
 

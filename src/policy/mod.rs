@@ -13,6 +13,7 @@
 //! *Not here.* Whether the host can do what the policy requires: `drctl doctor`.
 
 mod address;
+mod application;
 mod automation;
 mod aws;
 mod aws_location;
@@ -40,6 +41,9 @@ mod source;
 mod unclosed_bracket;
 mod value;
 
+pub use application::{
+    BucketSource, ChromaSource, CommandSource, FilesSource, GitSource, RedisSource, SqliteSource,
+};
 pub use automation::{BackupTimes, Check, CronLine, Drill, Expectation, Pick, Probe, Schedule};
 pub use aws::{AwsBackupSource, PromoteHooks, RdsDatabase, RdsNames, RdsRegion, RdsSource, VaultCopy};
 pub use aws_location::AwsLocation;

@@ -1,3 +1,6 @@
+use super::application::{
+    BucketSource, ChromaSource, CommandSource, FilesSource, GitSource, RedisSource, SqliteSource,
+};
 use super::aws::{AwsBackupSource, RdsSource};
 use super::aws_location::AwsLocation;
 use super::postgres::{BaseBackup, PostgresSource, WalArchiving};
@@ -57,17 +60,19 @@ impl Source {
     }
 }
 
-/// The kind and settings of a source. The schema knows kinds that cannot run yet, so that a policy for them
-/// can be validated today; running one is a failure of that source, never a skip.
+/// The kind and settings of a source.
 #[derive(Clone, Debug)]
 pub enum SourceConfig {
     Postgres(Box<PostgresSource>),
     Rds(Box<RdsSource>),
     AwsBackup(Box<AwsBackupSource>),
-    /// A kind that this version cannot run: its name in the policy.
-    NotBuilt {
-        kind: &'static str,
-    },
+    Files(Box<FilesSource>),
+    Sqlite(Box<SqliteSource>),
+    Chroma(Box<ChromaSource>),
+    Redis(Box<RedisSource>),
+    Git(Box<GitSource>),
+    Bucket(Box<BucketSource>),
+    Command(Box<CommandSource>),
 }
 
 impl SourceConfig {
@@ -77,7 +82,13 @@ impl SourceConfig {
             Self::Postgres(_) => "postgres",
             Self::Rds(_) => "rds",
             Self::AwsBackup(_) => "aws-backup",
-            Self::NotBuilt { kind } => kind,
+            Self::Files(_) => "files",
+            Self::Sqlite(_) => "sqlite",
+            Self::Chroma(_) => "chroma",
+            Self::Redis(_) => "redis",
+            Self::Git(_) => "git",
+            Self::Bucket(_) => "bucket",
+            Self::Command(_) => "command",
         }
     }
 }

@@ -63,6 +63,7 @@ pub(crate) fn backup(minutes: i64) -> (Manifest, Vec<(String, Bytes)>) {
         tool: ToolFacts { drctl: "0.1.0".to_owned(), producer: "pg_dump (PostgreSQL) 17.6".to_owned() },
         server: None,
         physical: None,
+        parent: None,
         managed: None,
         protection: Protection::Age { recipients: Vec::new() },
         artifacts: vec![Artifact {

@@ -405,6 +405,7 @@ mod tests {
                 tool: ToolFacts { drctl: "0".into(), producer: "test".into() },
                 server: None,
                 physical: None,
+                parent: None,
                 managed: None,
                 protection: Protection::None,
                 artifacts,

@@ -6,6 +6,7 @@
 //! | [`physical`] | a base backup and the WAL after it | a data directory, at any point in time |
 //! | [`rds`] | a snapshot or automated backups of RDS | a new RDS instance or Aurora cluster |
 //! | [`aws_backup`] | a recovery point of AWS Backup | a new resource |
+//! | [`content`] | files, SQLite, Redis, Git, buckets, output of commands | a new file, directory, server or bucket |
 //!
 //! Each implements [`Restorer`]: `survey` reads everything that the decision needs and changes nothing,
 //! `plan` decides and is pure, `execute` executes the plan and nothing else, `teardown` removes what was
@@ -14,6 +15,7 @@
 
 mod aws;
 pub mod aws_backup;
+pub mod content;
 pub mod logical;
 pub mod physical;
 mod prepare;

@@ -28,6 +28,8 @@ pub enum Method {
     Rds,
     /// A recovery point of AWS Backup into a resource.
     AwsBackup,
+    /// What an application has beside its PostgreSQL database.
+    Content,
 }
 
 impl Method {
@@ -37,6 +39,7 @@ impl Method {
             Self::Physical => "physical",
             Self::Rds => "rds",
             Self::AwsBackup => "aws-backup",
+            Self::Content => "content",
         }
     }
 }

@@ -17,6 +17,8 @@ pub enum CreatedObject {
     Database { oid: u32, names: Vec<String> },
     /// A data directory, by the run that its marker names; with those for tablespaces and WAL that were filled with it.
     Directory { path: PathBuf, beside: Vec<PathBuf>, run: RunId },
+    /// A file that had not been there.
+    File { path: PathBuf, run: RunId },
     /// An instance or Aurora cluster, by its RDS resource id, or by its tag where that was not seen yet.
     RdsDatabase { region: String, database: RdsDatabase, resource_id: Option<String>, restored_from: String },
     /// What a job of AWS Backup created. `resource_id`: RDS's id of a database, once it was seen.
@@ -36,6 +38,7 @@ impl Display for CreatedObject {
         match self {
             Self::Database { oid, names } => write!(f, "database `{}` (oid {oid})", names.join("` or `")),
             Self::Directory { path, .. } => write!(f, "directory `{}`", path.display()),
+            Self::File { path, .. } => write!(f, "file `{}`", path.display()),
             Self::RdsDatabase { region, database, .. } => {
                 write!(f, "{} `{}` in {region}", database.noun(), database.identifier())
             }

@@ -125,20 +125,21 @@ pub struct HeldBackup {
     pub cluster: Option<SystemIdentifier>,
     pub major: Option<u32>,
     pub physical: Option<HeldPhysical>,
+    /// The backup that it builds on.
+    pub parent: Option<BackupId>,
     /// The store refuses to delete it before.
     pub locked_until: Option<DateTime<Utc>>,
     /// In a region: what AWS has.
     pub cloud: Option<HeldCloudCopy>,
 }
 
-/// The WAL that a base backup needs, and what it builds on.
+/// The WAL that a base backup needs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeldPhysical {
     pub timeline: Timeline,
     pub start: Lsn,
     pub stop: Lsn,
     pub segment_size: SegmentSize,
-    pub parent: Option<BackupId>,
 }
 
 impl HeldPhysical {

@@ -15,7 +15,9 @@ use super::plan::RetentionPlan;
 use super::refusal::RefusalCode;
 use super::report::{ApplyReport, FailedLock, LockedBackup};
 use crate::catalog::BackupEntry;
-use crate::model::{BackupId, Encoding, Location, Manifest, RepositoryName, Segment, SystemName, WalName};
+use crate::model::{
+    BackupId, Encoding, Location, Manifest, RepositoryName, Segment, SystemName, WalName, parent,
+};
 use crate::repository::{Repository, layout};
 use crate::run::RunContext;
 use crate::store::{Lock, StoreAdmin, StoreError, StoreErrorKind, require_admin};
@@ -195,8 +197,8 @@ fn with_parents(entries: &[BackupEntry], is_meant: impl Fn(&BackupId) -> bool) -
     let mut known: BTreeSet<&BackupId> = found.iter().map(|entry| entry.id()).collect();
     let mut n = 0;
     while let Some(child) = found.get(n).copied() {
-        let parent = child.manifest.physical.as_ref().and_then(|physical| physical.parent.as_ref());
-        let parent = parent.and_then(|parent| entries.iter().find(|entry| entry.id() == parent));
+        let parent =
+            parent(&child.manifest).and_then(|parent| entries.iter().find(|entry| entry.id() == parent));
         found.extend(parent.filter(|parent| known.insert(parent.id())));
         n += 1;
     }

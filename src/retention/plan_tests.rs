@@ -58,6 +58,7 @@ pub(super) fn dump(at: DateTime<Utc>) -> HeldBackup {
         cluster: None,
         major: Some(17),
         physical: None,
+        parent: None,
         locked_until: None,
         cloud: None,
     }
@@ -80,8 +81,8 @@ pub(super) fn base(at: DateTime<Utc>, timeline: u32, parent: Option<&HeldBackup>
             start: lsn(at),
             stop: Lsn(lsn(at).0 + 300),
             segment_size: SIZE,
-            parent: parent.map(|parent| parent.id.clone()),
         }),
+        parent: parent.map(|parent| parent.id.clone()),
         ..dump(at)
     }
 }

@@ -98,7 +98,7 @@ pub(super) fn good_backups<'h>(
     let mut good: BTreeSet<&BackupId> = BTreeSet::new();
     for base in bases {
         let Some(physical) = &base.physical else { continue };
-        let has_parent = physical.parent.as_ref().is_none_or(|parent| {
+        let has_parent = base.parent.as_ref().is_none_or(|parent| {
             whole.get(parent).is_some_and(|parent| {
                 let starts = parent.physical.as_ref().map(|parent| parent.start);
                 parent.cluster.is_some()
@@ -116,13 +116,19 @@ pub(super) fn good_backups<'h>(
             good.insert(&base.id);
         }
     }
-    let others = backups.iter().filter(|backup| backup.physical.is_none() && !backup.is_bad);
-    good.extend(others.map(|backup| &backup.id));
+    let mut others: Vec<&HeldBackup> =
+        backups.iter().copied().filter(|backup| backup.physical.is_none() && !backup.is_bad).collect();
+    others.sort_by_key(|backup| &backup.id);
+    for backup in others {
+        if backup.parent.as_ref().is_none_or(|parent| good.contains(parent)) {
+            good.insert(&backup.id);
+        }
+    }
     good
 }
 
 fn parent(backup: &HeldBackup) -> Option<&BackupId> {
-    backup.physical.as_ref().and_then(|physical| physical.parent.as_ref())
+    backup.parent.as_ref()
 }
 
 /// `bases`: of the cluster, and restorable.

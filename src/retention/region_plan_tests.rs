@@ -48,6 +48,7 @@ fn manifest(days_ago: i64) -> HeldBackup {
         cluster: None,
         major: None,
         physical: None,
+        parent: None,
         locked_until: None,
         cloud: None,
     }

@@ -186,8 +186,8 @@ impl Archive {
                 start,
                 stop: Lsn(start.0 + 300),
                 segment_size: self.size,
-                parent: None,
             }),
+            parent: None,
             locked_until: None,
             cloud: None,
         }

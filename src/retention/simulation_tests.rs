@@ -165,7 +165,7 @@ impl World {
 
     fn store(&mut self, backup: HeldBackup) {
         for copy in 0..2 {
-            let has_parent = match backup.physical.as_ref().and_then(|physical| physical.parent.as_ref()) {
+            let has_parent = match backup.parent.as_ref() {
                 Some(parent) => self.copies[copy].backups.iter().any(|held| held.id == *parent),
                 None => true,
             };

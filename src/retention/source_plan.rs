@@ -263,7 +263,7 @@ fn planned(one: &Candidate<'_>) -> PlannedBackup {
         recovery_point: one.held.recovery_point,
         bytes: one.held.bytes,
         fate,
-        parent: one.held.physical.as_ref().and_then(|physical| physical.parent.clone()),
+        parent: one.held.parent.clone(),
         is_good: one.is_good,
         locked_until: one.held.locked_until,
     }
@@ -317,7 +317,7 @@ fn keep_floor(of_kind: &mut [&mut Candidate<'_>], rules: &Rules) {
             one.keep(KeepReason::KeepLast(rules.keep_last));
         }
         good += 1;
-        let is_independent = one.held.physical.as_ref().is_none_or(|physical| physical.parent.is_none());
+        let is_independent = one.held.parent.is_none();
         if is_independent && independent < rules.minimum_redundancy {
             one.keep(KeepReason::Redundancy(rules.minimum_redundancy));
         }
@@ -387,7 +387,7 @@ type Rank<'c> = (bool, AssuranceLevel, bool, Reverse<(DateTime<Utc>, &'c BackupI
 /// What of a period stands for it: good before bad, verified before unverified, and then the first, so that it stays
 /// the same while the period goes on. Over a week and more one that needs no other costs less.
 fn rank<'c>(one: &'c Candidate<'_>, period: Period) -> Rank<'c> {
-    let is_whole = one.held.physical.as_ref().is_none_or(|physical| physical.parent.is_none());
+    let is_whole = one.held.parent.is_none();
     let counts_as_whole = period == Period::Day || is_whole;
     (one.is_good, one.held.level, counts_as_whole, Reverse((one.held.recovery_point, &one.held.id)))
 }
@@ -426,11 +426,11 @@ fn window_begin(rules: &Rules, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
 fn keep_parents(all: &mut [Candidate<'_>]) {
     let by_id: HashMap<BackupId, usize> =
         all.iter().enumerate().map(|(n, one)| (one.held.id.clone(), n)).collect();
-    let parent =
-        |one: &Candidate<'_>| one.held.physical.as_ref().and_then(|physical| physical.parent.clone());
     let mut next: Vec<usize> = (0..all.len()).filter(|n| all[*n].is_kept()).collect();
     while let Some(child) = next.pop() {
-        let Some(at) = parent(&all[child]).and_then(|id| by_id.get(&id)).copied() else { continue };
+        let Some(at) = all[child].held.parent.as_ref().and_then(|id| by_id.get(id)).copied() else {
+            continue;
+        };
         let reason = KeepReason::ParentOf(all[child].held.id.clone());
         if !all[at].is_kept() {
             next.push(at);

@@ -15,6 +15,7 @@ use super::refusal::{Refusal, RefusalCode};
 use crate::catalog::{BackupEntry, BackupHistory, UnknownRecord};
 use crate::model::{
     BackupId, Manifest, RepositoryName, RunId, SourceName, SystemIdentifier, SystemName, Timeline, WalName,
+    parent,
 };
 use crate::recoverability::assess::KnownRepository;
 use crate::recoverability::missing_copies::{MissingCopy, missing_copies};
@@ -349,8 +350,8 @@ fn held_backup(manifest: &Manifest, level: crate::model::AssuranceLevel, is_bad:
             start: physical.start,
             stop: physical.stop,
             segment_size: physical.segment_size,
-            parent: physical.parent.clone(),
         }),
+        parent: parent(manifest).cloned(),
         locked_until: None,
         cloud: None,
     }

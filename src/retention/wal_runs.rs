@@ -197,7 +197,6 @@ mod tests {
                 start: begin,
                 stop,
                 segment_size: SIZE,
-                parent: None,
             };
             prop_assert_eq!(runs.covers(&base), inventory.lacks(&physical).is_none());
             if !runs.covers(&base) {

@@ -13,7 +13,7 @@ use crate::model::{
     SystemIdentifier, SystemName, Timeline,
 };
 use crate::pipeline::Produce;
-use crate::platform::CancellationToken;
+use crate::platform::{CancellationToken, Clock};
 
 /// A source of one or several kinds of backups.
 ///
@@ -86,6 +86,7 @@ pub struct CaptureContext<'a> {
     pub base: &'a BasePlan,
     /// Why the server cannot archive its WAL now, so that nothing should wait for that.
     pub archiving_fails: Option<&'a str>,
+    pub clock: &'a dyn Clock,
     pub events: &'a Events,
     pub cancel: &'a CancellationToken,
 }
@@ -135,6 +136,8 @@ pub struct Captured {
     pub server: Option<ServerFacts>,
     /// For a base backup.
     pub physical: Option<Physical>,
+    /// Of an incremental backup that is no base backup: the one that it builds on.
+    pub parent: Option<BackupId>,
     /// For an AWS-managed backup.
     pub managed: Option<CloudBackup>,
     /// Regions and accounts of the policy that lack it.
@@ -147,6 +150,25 @@ pub struct Captured {
     pub manual_restore: Vec<String>,
     /// What the database has and the backup lacks, as text.
     pub excluded: Vec<String>,
+}
+
+impl Captured {
+    /// Returns the facts of a full backup of what is neither a PostgreSQL server nor managed by AWS.
+    pub fn of_content(recovery_point: DateTime<Utc>, producer: String, artifacts: Vec<Artifact>) -> Self {
+        Self {
+            recovery_point,
+            server: None,
+            physical: None,
+            parent: None,
+            managed: None,
+            missing_copies: vec![],
+            warnings: vec![],
+            producer,
+            artifacts,
+            manual_restore: vec![],
+            excluded: vec![],
+        }
+    }
 }
 
 /// A location in AWS that should have a backup and lacks it.

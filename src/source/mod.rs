@@ -16,6 +16,7 @@
 mod aws;
 pub mod aws_backup;
 pub mod capture;
+mod command;
 pub mod incremental;
 mod libpq;
 mod manual_restore;
@@ -31,6 +32,7 @@ pub use capture::{
     ArtifactSink, Capture, CaptureContext, Captured, DETAILS, MissingCopy, Naming, Requirements, SinkError,
     Source, SourceContext, SourceError,
 };
+pub use command::{CommandError, program as command_program};
 pub use open::open;
 pub use postgres_base::BaseError;
 pub use postgres_dump::capture::LogicalError;

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 
 use super::aws_backup::RecoveryPointSource;
 use super::capture::{Capture, Source, SourceError};
+use super::command::CommandBackups;
 use super::postgres::PostgresBackups;
 use super::rds_snapshot::RdsBackups;
 use crate::model::BackupKind;
@@ -18,11 +19,12 @@ pub fn open(source: &policy::Source) -> Arc<dyn Source> {
         SourceConfig::AwsBackup(config) => {
             Arc::new(RecoveryPointSource { kinds, config: (**config).clone() })
         }
-        SourceConfig::NotBuilt { kind } => Arc::new(NotBuilt { kind }),
+        SourceConfig::Command(config) => Arc::new(CommandBackups { kinds, config: (**config).clone() }),
+        other => Arc::new(NotBuilt { kind: other.kind() }),
     }
 }
 
-/// A kind that the policy knows and this version cannot capture.
+/// A kind that this version cannot capture.
 #[derive(Debug)]
 struct NotBuilt {
     kind: &'static str,

@@ -99,6 +99,7 @@ impl Shop {
                 replaces: None,
             }),
             physical: None,
+            parent: None,
             managed: None,
             protection: Protection::Age { recipients: vec![recipient("operational"), recipient("escrow")] },
             artifacts,

@@ -90,6 +90,7 @@ async fn stored(store: &S3Store, hours: i64) -> Outcome<Manifest> {
         tool: ToolFacts { drctl: "0.1.0".to_owned(), producer: "pg_dump (PostgreSQL) 17.6".to_owned() },
         server: None,
         physical: None,
+        parent: None,
         managed: None,
         protection: Protection::None,
         artifacts,

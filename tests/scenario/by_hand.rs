@@ -105,6 +105,7 @@ async fn a_backup_of_several_objects_comes_back_without_drctl() -> Outcome<()> {
         tool: ToolFacts { drctl: "0.1.0".to_owned(), producer: "pg_dump".to_owned() },
         server: None,
         physical: None,
+        parent: None,
         managed: None,
         protection: Protection::Age { recipients: vec![] },
         artifacts,

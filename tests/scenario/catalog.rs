@@ -56,6 +56,7 @@ async fn store_backup(repository: &Repository, minutes: i64) -> Outcome<BackupId
         tool: ToolFacts { drctl: "0.1.0".to_owned(), producer: "pg_dump".to_owned() },
         server: None,
         physical: None,
+        parent: None,
         managed: None,
         protection: Protection::Age { recipients: vec![] },
         artifacts: vec![Artifact {

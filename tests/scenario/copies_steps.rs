@@ -93,6 +93,7 @@ impl Bench {
             tool: ToolFacts { drctl: "0.1.0".to_owned(), producer: "pg_dump".to_owned() },
             server: None,
             physical: None,
+            parent: None,
             managed: None,
             protection: Protection::Age { recipients: vec![] },
             artifacts,

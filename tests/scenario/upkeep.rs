@@ -204,6 +204,7 @@ async fn store_large(system: &System) -> Outcome<()> {
         tool: ToolFacts { drctl: "0.1.0".to_owned(), producer: "none".to_owned() },
         server: None,
         physical: None,
+        parent: None,
         managed: None,
         protection: Protection::Age { recipients: vec![] },
         artifacts: vec![artifact],

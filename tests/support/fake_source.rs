@@ -128,6 +128,7 @@ impl Capture for FakeCapture<'_> {
             recovery_point,
             server: None,
             physical: None,
+            parent: None,
             managed: None,
             missing_copies: vec![],
             warnings: vec![],

@@ -1,6 +1,7 @@
 //! Hints for an operator, by error code: only the command line knows its commands.
 
 mod aws_backup;
+mod content;
 mod logical;
 mod physical;
 mod rds;

@@ -140,9 +140,22 @@ fn source(source: &Source) -> Vec<String> {
         SourceConfig::Postgres(postgres) => self::postgres(postgres),
         SourceConfig::Rds(rds) => self::rds(rds),
         SourceConfig::AwsBackup(resource) => aws_backup(resource),
-        SourceConfig::NotBuilt { kind } => {
-            vec![format!("{kind}: this version cannot back it up, and fails if asked to")]
+        SourceConfig::Files(files) => {
+            let paths: Vec<_> = files.paths.iter().map(|path| path.display().to_string()).collect();
+            vec![format!("files, {}", paths.join(", "))]
         }
+        SourceConfig::Sqlite(sqlite) => vec![format!("sqlite, {}", sqlite.path.display())],
+        SourceConfig::Chroma(chroma) => vec![format!("chroma, {}", chroma.path.display())],
+        SourceConfig::Redis(redis) => vec![match (&redis.url, &redis.url_ref) {
+            (Some(url), _) => format!("redis, {url}"),
+            (None, Some(reference)) => format!("redis, URL from {reference}"),
+            (None, None) => "redis".to_owned(),
+        }],
+        SourceConfig::Git(git) => vec![format!("git, {}", git.remote)],
+        SourceConfig::Bucket(bucket) => {
+            vec![format!("bucket, s3://{}/{} in {}", bucket.bucket, bucket.prefix, bucket.region)]
+        }
+        SourceConfig::Command(command) => vec![format!("command, {}", command.command.join(" "))],
     }
 }
 
@@ -347,7 +360,6 @@ pub(super) fn document(policy: &Policy) -> Value {
         json!({
             "name": source.name,
             "kind": source.config.kind(),
-            "built": !matches!(source.config, SourceConfig::NotBuilt { .. }),
             "backups": kinds,
             "continuous": source.continuous,
             "text": self::source(source).join("; "),

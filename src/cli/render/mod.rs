@@ -3,6 +3,7 @@
 mod duration;
 pub(super) mod restore;
 mod restore_aws_backup;
+mod restore_content;
 mod restore_logical;
 mod restore_physical;
 mod restore_rds;

@@ -1,7 +1,8 @@
 //! `drctl restore`: a dump into a database, a base backup and its WAL into a directory, what RDS keeps into a
-//! new instance, or a recovery point of AWS Backup into a new resource.
+//! new instance, a recovery point of AWS Backup into a new resource, or what an application has beside its database.
 
 mod aws_backup;
+mod content;
 mod logical;
 mod physical;
 mod rds;
@@ -115,6 +116,8 @@ pub struct RestoreArgs {
     #[command(flatten)]
     resource: aws_backup::ResourceArgs,
     #[command(flatten)]
+    content: content::ContentArgs,
+    #[command(flatten)]
     moment: physical::MomentArgs,
     #[command(flatten)]
     instance: rds::InstanceArgs,
@@ -134,15 +137,17 @@ pub(super) async fn run(args: RestoreArgs, context: &Context) -> Result<Exit, Co
     let method = match args.method() {
         RestoreMethod::Instance => RestoreMethod::Instance,
         _ if matches!(config, Some(SourceConfig::AwsBackup(_))) => RestoreMethod::Resource,
+        _ if config.and_then(content::kind_of).is_some() => RestoreMethod::Content,
         method => method,
     };
-    args.check_options(method)?;
+    args.check_options(method, config.map(SourceConfig::kind))?;
     let command = RestoreCommand { args: &args, source: &source, policy: &policy, context };
     match method {
         RestoreMethod::Dump => command.carry_out(logical::begin(&command).await?).await,
         RestoreMethod::Directory => command.carry_out(physical::begin(&command).await?).await,
         RestoreMethod::Instance => command.carry_out(rds::begin(&command).await?).await,
         RestoreMethod::Resource => command.carry_out(aws_backup::begin(&command).await?).await,
+        RestoreMethod::Content => command.carry_out(content::begin(&command).await?).await,
     }
 }
 
@@ -262,10 +267,10 @@ impl RestoreArgs {
 
     /// Returns the given options that not every method takes, each with the methods that take it.
     fn given(&self) -> impl Iterator<Item = (&'static str, &'static [RestoreMethod])> {
-        use RestoreMethod::{Directory, Dump};
+        use RestoreMethod::{Content, Directory, Dump};
         let own: [(&'static str, bool, &'static [RestoreMethod]); 17] = [
-            ("--to", self.to.is_some(), &[Dump, Directory]),
-            ("--password", self.password.is_some(), &[Dump]),
+            ("--to", self.to.is_some(), &[Dump, Directory, Content]),
+            ("--password", self.password.is_some(), &[Dump, Content]),
             ("--jobs", self.jobs.is_some(), &[Dump]),
             ("--table", !self.table.is_empty(), &[Dump]),
             ("--schema", !self.schema.is_empty(), &[Dump]),
@@ -274,7 +279,7 @@ impl RestoreArgs {
             ("--exclude-schema", !self.exclude_schema.is_empty(), &[Dump]),
             ("--locale", self.locale.is_some(), &[Dump]),
             ("--globals", self.globals, &[Dump]),
-            ("--no-owner", self.no_owner, &[Dump]),
+            ("--no-owner", self.no_owner, &[Dump, Content]),
             ("--no-tablespaces", self.no_tablespaces, &[Dump]),
             ("--no-rename", self.no_rename, &[Dump]),
             ("--with-active-jobs", self.with_active_jobs, &[Dump]),
@@ -283,14 +288,19 @@ impl RestoreArgs {
             ("--to-lsn, --to-xid or --to-name", self.moment.is_position(), &[Directory]),
         ];
         let own = own.into_iter().filter(|(_, is_given, _)| *is_given).map(|(name, _, takes)| (name, takes));
-        let of_moment = self.moment.needs_moment().into_iter().map(|name| (name, &[Directory][..]));
+        let of_moment = self.moment.needs_moment().into_iter().map(|name| {
+            let takes: &[RestoreMethod] =
+                if name == "--delta" { &[Directory, Content] } else { &[Directory] };
+            (name, takes)
+        });
+        let of_content = self.content.options().into_iter().map(|name| (name, &[Content][..]));
         let of_instance =
             self.instance.options().into_iter().map(|name| (name, &[RestoreMethod::Instance][..]));
-        own.chain(of_moment).chain(of_instance)
+        own.chain(of_moment).chain(of_instance).chain(of_content)
     }
 
     /// Checks that every given option is one of this method.
-    fn check_options(&self, method: RestoreMethod) -> Result<(), CommandError> {
+    fn check_options(&self, method: RestoreMethod, kind: Option<&str>) -> Result<(), CommandError> {
         let of_others: Vec<_> =
             self.given().filter(|(_, takes)| !takes.contains(&method)).map(|(name, _)| name).collect();
         let listed = of_others.join(", ");
@@ -312,6 +322,10 @@ impl RestoreArgs {
                         "RDS restores a whole instance; take what you need from there with `pg_dump`.",
                     )
                 }
+                RestoreMethod::Content => CommandError::usage(format!(
+                    "{listed} does not go with a source of kind `{}`",
+                    kind.unwrap_or_default()
+                )),
                 RestoreMethod::Directory => CommandError::usage(format!(
                     "{listed} is for dumps, and a point in time restores a whole cluster"
                 ))
@@ -325,7 +339,7 @@ impl RestoreArgs {
         match method {
             RestoreMethod::Directory => self.check_directory(),
             RestoreMethod::Dump => self.check_database(),
-            RestoreMethod::Instance | RestoreMethod::Resource => Ok(()),
+            RestoreMethod::Instance | RestoreMethod::Resource | RestoreMethod::Content => Ok(()),
         }
     }
 

@@ -101,6 +101,10 @@ impl MomentArgs {
         given.into_iter().find(|(_, is_given)| *is_given).map(|(name, _)| name)
     }
 
+    pub(super) fn is_delta(&self) -> bool {
+        self.delta
+    }
+
     /// Returns the target where it is a time or the latest: RDS accepts no other.
     pub(super) fn time_or_latest(&self) -> Result<Option<Option<DateTime<Utc>>>, CommandError> {
         match self.target()? {

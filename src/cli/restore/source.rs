@@ -11,6 +11,7 @@ pub(super) enum RestoreMethod {
     Directory,
     Instance,
     Resource,
+    Content,
 }
 
 impl RestoreMethod {
@@ -33,6 +34,7 @@ impl RestoreMethod {
             Self::Directory => "has base backups and archived WAL (`methods = [\"base\", \"wal\"]`)",
             Self::Instance => "is of kind `rds`",
             Self::Resource => "is of kind `aws-backup`",
+            Self::Content => "is restored into a file, a directory, a server or a bucket",
         }
     }
 }

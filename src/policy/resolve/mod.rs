@@ -1,6 +1,7 @@
 //! Resolves the tables of [`super::schema`] into a policy: applies defaults, and finds faults that only
 //! several settings together show.
 
+mod application;
 mod automation;
 mod aws;
 mod encryption;

@@ -187,8 +187,9 @@ impl GivenRules<'_> {
         let Some(pitr) = self.pitr.as_ref() else { return };
         let has_wal = |source: &&Source| match &source.config {
             SourceConfig::Postgres(postgres) => postgres.wal.is_some(),
-            // AWS keeps its own; a later version takes what is not built.
-            SourceConfig::Rds(_) | SourceConfig::AwsBackup(_) | SourceConfig::NotBuilt { .. } => true,
+            // AWS keeps its own.
+            SourceConfig::Rds(_) | SourceConfig::AwsBackup(_) => true,
+            _ => false,
         };
         if !of.is_empty() && !of.iter().any(has_wal) {
             let hint = "archive it (`methods = [\"base\", \"wal\"]`), or remove `pitr`";

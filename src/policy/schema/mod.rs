@@ -18,8 +18,9 @@ pub(super) use repository::{
     CredentialsTable, EncryptionTable, RecipientEntry, RepositoriesTable, RepositoryTable, SseWord,
 };
 pub(super) use source::{
-    AuthenticationWord, AwsBackupTable, BaseTable, BaseWord, CommandTable, LogicalTable, MethodWord,
-    PostgresTable, RdsMethodWord, RdsRegionTable, RdsTable, SourceTable, WalTable, WalWord,
+    AuthenticationWord, AwsBackupTable, BaseTable, BaseWord, BucketTable, ChromaTable, CommandTable,
+    FilesTable, GitTable, LogicalTable, MethodWord, PostgresTable, RdsMethodWord, RdsRegionTable, RdsTable,
+    RedisTable, SourceTable, SqliteTable, WalTable, WalWord,
 };
 
 use std::path::PathBuf;

@@ -19,17 +19,19 @@ kinds! {
         /// A resource that AWS Backup protects, by recovery points and their copies in other regions. RDS, Aurora, EFS,
         /// S3 and DynamoDB are restored; others only with `restored_by_aws`.
         "aws-backup" => AwsBackup(AwsBackupTable),
-        /// Files and directories. Checked now, supported by a later version: its backup fails.
+        /// Files and directories.
         "files" => Files(FilesTable),
-        /// A SQLite database. Checked now, supported by a later version: its backup fails.
+        /// A SQLite database.
         "sqlite" => Sqlite(SqliteTable),
-        /// A Redis server. Checked now, supported by a later version: its backup fails.
+        /// A directory of ChromaDB: a SQLite database, and its vector indexes beside it.
+        "chroma" => Chroma(ChromaTable),
+        /// A Redis server.
         "redis" => Redis(RedisTable),
-        /// A Git repository. Checked now, supported by a later version: its backup fails.
+        /// A Git repository.
         "git" => Git(GitTable),
-        /// The objects of a bucket. Checked now, supported by a later version: its backup fails.
+        /// The objects of a bucket.
         "bucket" => Bucket(BucketTable),
-        /// What a command writes. Checked now, supported by a later version: its backup fails.
+        /// What a command writes.
         "command" => Command(CommandTable),
     }
 }
@@ -314,10 +316,15 @@ table! {
             paths: OneOrMany<PathBuf>,
         }
         optional {
-            /// Patterns of what is left out, like `**/cache/**`.
+            /// Globs of the files that are backed up, like `**/*.toml`. All of them unless given.
+            include: Vec<Spanned<String>>,
+            /// Globs of what is left out, like `**/cache/**`; stronger than `include`.
             exclude: Vec<Spanned<String>>,
             /// Whether to stay on the file system each path is on. False unless given.
             one_file_system: bool,
+            /// How many incremental backups, of what is new or changed, may follow a full one, at most. A restore
+            /// needs all of them. 6 unless given.
+            incrementals: WholeNumber<0, 100>,
         }
     }
 }
@@ -337,15 +344,38 @@ table! {
 }
 
 table! {
+    /// A directory of ChromaDB.
+    ChromaTable {
+        required {
+            /// The directory with `chroma.sqlite3`; relative to the policy file.
+            path: PathBuf,
+        }
+        optional {
+            /// How long to wait for a lock of its SQLite database. `60s` unless given.
+            lock_wait: Period,
+            /// How often it is copied, at most, because its indexes were written to meanwhile. 5 unless given.
+            attempts: WholeNumber<1, 100>,
+        }
+    }
+}
+
+table! {
     /// A Redis server.
     RedisTable {
         required {
-            /// `redis://user@host:6379`, without a password; or a reference to the whole URL.
+            /// `redis://user@host:6379` (`rediss` with TLS, `unix:///path` for a socket), without a password; or a
+            /// reference to the whole URL.
             url: RedisUrl,
         }
         optional {
             /// By reference.
             password: SecretRef,
+            /// The master's name, where the URL is that of a Sentinel.
+            sentinel_master: String,
+            /// The certificate authority of a server with TLS; the host's own unless given.
+            ca_certificate: PathBuf,
+            /// How long the transfer may take. `6h` unless given.
+            deadline: Period,
         }
     }
 }
@@ -362,6 +392,11 @@ table! {
             token: SecretRef,
             /// Private key for `ssh`, by reference.
             ssh_key: SecretRef,
+            /// How many incremental bundles may follow a full one, at most. A restore needs all of them. 10 unless
+            /// given.
+            incrementals: WholeNumber<0, 100>,
+            /// How long the transfer may take. `6h` unless given.
+            deadline: Period,
         }
     }
 }
@@ -383,8 +418,11 @@ table! {
             path_style: bool,
             /// Where credentials come from; the SDK's own chain unless given.
             credentials: CredentialsTable,
-            /// Patterns of keys that are left out.
+            /// Globs of keys that are left out.
             exclude: Vec<Spanned<String>>,
+            /// How many incremental backups, of what is new or changed, may follow a full one, at most. A restore
+            /// needs all of them. 6 unless given.
+            incrementals: WholeNumber<0, 100>,
         }
     }
 }

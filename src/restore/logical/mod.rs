@@ -236,6 +236,7 @@ mod tests {
             tool: ToolFacts { drctl: String::new(), producer: "pg_dump (PostgreSQL) 15.18".to_owned() },
             server: None,
             physical: None,
+            parent: None,
             managed: None,
             protection: Protection::None,
             artifacts: vec![Artifact {

@@ -236,6 +236,7 @@ mod tests {
             tool: ToolFacts { drctl: String::new(), producer: String::new() },
             server: None,
             physical: Some(physical.clone()),
+            parent: None,
             managed: None,
             protection: Protection::None,
             artifacts: vec![],

@@ -31,7 +31,7 @@ fn of_source(policy: &Policy, source: &Source, entries: &[BackupEntry]) -> Vec<B
             let away = backup.copies.iter().map(|copy| copy.region.clone());
             std::iter::once(backup.place.region.clone()).chain(away).collect()
         }
-        SourceConfig::Rds(_) | SourceConfig::Postgres(_) | SourceConfig::NotBuilt { .. } => vec![],
+        _ => vec![],
     };
     let old = recorded.into_iter().filter(|region| !own.contains(region)).collect::<Vec<_>>();
     let all =
@@ -55,6 +55,6 @@ fn of_region(
             let config = (**config).clone();
             Some(Box::new(VaultRegion { system, source: name, config, region, is_in_policy }))
         }
-        SourceConfig::Postgres(_) | SourceConfig::NotBuilt { .. } => None,
+        _ => None,
     }
 }

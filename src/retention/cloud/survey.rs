@@ -145,6 +145,7 @@ fn held(entry: &BackupEntry, copy: CloudBackupCopy, stays: Option<KeepReason>, i
         cluster: None,
         major: None,
         physical: None,
+        parent: None,
         locked_until: None,
         cloud: Some(HeldCloudCopy { copy, is_there, stays }),
     }

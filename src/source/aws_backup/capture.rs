@@ -91,6 +91,7 @@ impl RecoveryPointCapture<'_> {
             recovery_point,
             server: None,
             physical: None,
+            parent: None,
             managed: Some(CloudBackup {
                 resource: self.source.resource.clone(),
                 resource_id: None,

@@ -193,6 +193,7 @@ async fn run(
         recovery_point,
         server: Some(prepared.server),
         physical: Some(physical),
+        parent: None,
         managed: None,
         missing_copies: vec![],
         warnings,

@@ -228,6 +228,7 @@ async fn run(
         recovery_point,
         server: Some(prepared.server),
         physical: None,
+        parent: None,
         managed: None,
         missing_copies: vec![],
         warnings: vec![],

@@ -81,6 +81,7 @@ impl SnapshotCapture<'_> {
                 replaces: None,
             }),
             physical: None,
+            parent: None,
             managed: Some(CloudBackup {
                 resource: self.database.arn.clone(),
                 resource_id: Some(self.database.resource_id.clone()),
