@@ -6,6 +6,7 @@
 //!
 //! *Not here.* Prompts and flags: [`crate::cli`].
 
+pub mod compose;
 mod database_probe;
 mod keys;
 mod policy_template;

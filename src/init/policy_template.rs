@@ -1,11 +1,13 @@
 use std::fmt::Write as _;
 
+use super::compose::{ProposedSource, ProposedValue};
+
 /// The contents of a new policy. Values are not validated: [`PolicyTemplate::text`] may be written only after
 /// [`crate::policy::parse`] found no fault in it.
 #[derive(Clone, Debug, Default)]
 pub struct PolicyTemplate {
     pub system: String,
-    /// A URL without a password, or a reference to one.
+    /// A URL without a password, or a reference to one; empty where there are only other sources.
     pub database: String,
     /// A reference to the password.
     pub password: Option<String>,
@@ -17,6 +19,8 @@ pub struct PolicyTemplate {
     pub point_in_time: bool,
     /// A one-line comment about the database.
     pub remark: Option<String>,
+    /// What is backed up beside the database, in this order.
+    pub sources: Vec<ProposedSource>,
 }
 
 /// A bucket or a directory.
@@ -79,6 +83,30 @@ impl PolicyTemplate {
             };
         }
         text.push_str("]\n\n");
+        if !self.database.is_empty() {
+            self.write_database(&mut text);
+        }
+        for source in &self.sources {
+            let _infallible =
+                write!(text, "\n# {}\n[sources.{}]\n", source.remark.replace('\n', " "), key(&source.name));
+            for (setting, value) in &source.settings {
+                let _infallible = writeln!(text, "{setting} = {}", written(value));
+            }
+        }
+        text.push_str(ROUTINE);
+        if !self.database.is_empty() {
+            text.push_str(if self.point_in_time { SCHEDULE_WITH_LOG } else { SCHEDULE_OF_DUMPS });
+        }
+        for (n, source) in self.sources.iter().enumerate() {
+            // Not all in one minute.
+            let minute = (20 + 5 * n) % 60;
+            let _infallible = writeln!(text, "{} = \"{minute} * * * *\"", key(&source.name));
+        }
+        text.push_str(if self.database.is_empty() { NOTIFICATIONS } else { PEOPLE });
+        text
+    }
+
+    fn write_database(&self, text: &mut String) {
         if let Some(remark) = &self.remark {
             let _infallible = writeln!(text, "# {}", remark.replace('\n', " "));
         }
@@ -91,10 +119,15 @@ impl PolicyTemplate {
             None => text.push_str("# Without one, PGPASSWORD and ~/.pgpass are used, as by psql.\n#password = \"env:DRCTL_DB_PASSWORD\"\n"),
         }
         text.push_str(if self.point_in_time { POINT_IN_TIME } else { DUMPS_ONLY });
-        text.push_str(ROUTINE);
-        text.push_str(if self.point_in_time { SCHEDULE_WITH_LOG } else { SCHEDULE_OF_DUMPS });
-        text.push_str(PEOPLE);
-        text
+    }
+}
+
+fn written(value: &ProposedValue) -> String {
+    match value {
+        ProposedValue::Text(text) => quoted(text),
+        ProposedValue::List(all) => {
+            format!("[{}]", all.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(", "))
+        }
     }
 }
 
@@ -132,9 +165,19 @@ weekly = "6mo"
 const PEOPLE: &str = r#"
 [drill]
 schedule = "0 5 * * 0"
+source = "database"
 # Checks of the restored data.
 #checks = [{ name = "there are users", sql = "select count(*) from users", at_least = 1 }]
 
+# Notifications. P1: data loss. P2: a failed backup, copy or drill. `drctl notify test` tries the channels.
+#[notify]
+#p1 = ["team"]
+#p2 = ["team"]
+#channels.team = { kind = "slack", url = "env:SLACK_WEBHOOK_URL" }
+"#;
+
+/// The same without a drill, which restores a database.
+const NOTIFICATIONS: &str = r#"
 # Notifications. P1: data loss. P2: a failed backup, copy or drill. `drctl notify test` tries the channels.
 #[notify]
 #p1 = ["team"]
@@ -234,6 +277,30 @@ mod tests {
             recipients: vec![(Some("operational".to_owned()), key()), (None, key())],
             point_in_time: false,
             remark: Some("PostgreSQL 16.3".to_owned()),
+            sources: vec![],
+        }
+    }
+
+    #[test]
+    fn what_is_beside_the_database_is_backed_up_every_hour() {
+        let text = |text: &str| ProposedValue::Text(text.to_owned());
+        let source = |name: &str, settings: Vec<(&'static str, ProposedValue)>| ProposedSource {
+            name: name.to_owned(),
+            remark: "Service `x`.".to_owned(),
+            settings,
+        };
+        let sources = vec![
+            source("sessions", vec![("kind", text("redis")), ("url", text("redis://localhost:6379"))]),
+            source(
+                "uploads",
+                vec![("kind", text("files")), ("paths", ProposedValue::List(vec!["/srv/\"a\"".to_owned()]))],
+            ),
+        ];
+        for database in [draft().database, String::new()] {
+            let draft = PolicyTemplate { database: database.clone(), sources: sources.clone(), ..draft() };
+            let policy = policy::parse(Path::new("/etc/drctl/policy.toml"), &draft.text()).unwrap();
+            assert_eq!(policy.sources.len(), 2 + usize::from(!database.is_empty()));
+            assert!(!policy::lint(&policy).iter().any(|lint| lint.misses_objective));
         }
     }
 

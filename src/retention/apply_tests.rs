@@ -69,7 +69,9 @@ impl World {
     async fn new(now: DateTime<Utc>) -> Self {
         let world = Self {
             now,
-            stores: [MemoryStore::new("primary"), MemoryStore::new("copy")],
+            // Time stands still in the stores, however long the test takes.
+            stores: ["primary", "copy"]
+                .map(|name| MemoryStore::new(name).with_clock(Arc::new(FixedClock::at(now)))),
             runs: Default::default(),
             is_confirmed: true.into(),
         };

@@ -83,6 +83,7 @@ mod restore_teardown;
 mod retention;
 mod roundtrip;
 mod runbook;
+mod runbooks;
 mod secrets;
 mod status;
 mod upkeep;

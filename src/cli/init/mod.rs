@@ -9,6 +9,7 @@ use super::Context;
 use super::error::CommandError;
 use super::exit::Exit;
 use super::keys;
+use crate::init::compose::{self, Proposal};
 use crate::init::{KeysPlan, PolicyTemplate, ProbeResult, probe};
 use crate::policy;
 use crate::policy::{Lint, Policy, RepositoryLocation, Source};
@@ -68,6 +69,10 @@ pub struct InitArgs {
     /// Create missing directories of repositories
     #[arg(long)]
     create_directories: bool,
+    /// Propose the whole policy from a docker-compose.yml: its PostgreSQL, Redis, SQLite and ChromaDB, uploads,
+    /// configuration and secrets. Reads files only; Docker is not needed
+    #[arg(long, value_name = "FILE", value_parser = super::path_arg::path())]
+    compose: Option<PathBuf>,
     /// Do not connect to the database
     #[arg(long)]
     no_probe: bool,
@@ -82,15 +87,23 @@ pub(super) async fn run(args: InitArgs, context: &Context) -> Result<Exit, Comma
         ))
         .hint("Name another file with `--policy FILE`, or edit the existing policy."));
     }
+    let proposal = match &args.compose {
+        Some(file) => Some(compose::propose_from(file).map_err(|error| {
+            CommandError::usage(error).hint("Nothing was written; `--compose` names a compose file.")
+        })?),
+        None => None,
+    };
+    let args = proposal.iter().fold(args, with_proposal);
     let answers = questions::complete(args, context).await?;
     let keys = answers.keys_plan()?;
     let mut draft = answers.draft;
+    draft.sources = proposal.iter().flat_map(|proposal| proposal.sources.clone()).collect();
     // Everything else must be valid before keys are created.
     if keys.is_some() {
         draft.recipients = STAND_INS.map(|key| (None, key.to_owned())).into();
     }
     let policy = checked(&path, &draft)?;
-    if !answers.no_probe {
+    if !answers.no_probe && !draft.database.is_empty() {
         let found = look(&policy).await?;
         report(&found, context);
         draft.remark = Some(format!(
@@ -106,8 +119,19 @@ pub(super) async fn run(args: InitArgs, context: &Context) -> Result<Exit, Comma
     for Lint { key, message, hint, .. } in policy::lint(&policy) {
         context.output.warn(format!("{key}: {message}\n  hint: {hint}"));
     }
+    for note in proposal.iter().flat_map(|proposal| &proposal.notes) {
+        context.output.warn(note);
+    }
     context.output.note(next(&path, &policy));
     Ok(Exit::Done)
+}
+
+/// Answers what the compose file answers, where no flag does.
+fn with_proposal(args: InitArgs, proposal: &Proposal) -> InitArgs {
+    // Without a database there, there is nothing to ask about one.
+    let database = args.database.or_else(|| Some(proposal.database.clone().unwrap_or_default()));
+    let password = args.password.or_else(|| Some(proposal.password.clone().unwrap_or_default()));
+    InitArgs { system: args.system.or_else(|| proposal.system.clone()), database, password, ..args }
 }
 
 fn next(path: &Path, policy: &Policy) -> String {

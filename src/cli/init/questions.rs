@@ -305,6 +305,7 @@ fn answers(args: InitArgs, ask: &mut impl Ask) -> Result<Answers, CommandError> 
         recipients: args.recipient.into_iter().map(|recipient| (None, recipient)).collect(),
         point_in_time: args.point_in_time,
         remark: None,
+        sources: vec![],
     };
     Ok(Answers {
         draft,

@@ -21,6 +21,7 @@ const PAGE: usize = 100;
 #[derive(Clone, Debug)]
 pub struct MemoryStore {
     name: String,
+    clock: Arc<dyn Clock>,
     shelf: Arc<Mutex<Shelf>>,
 }
 
@@ -52,7 +53,12 @@ struct OpenUpload {
 
 impl MemoryStore {
     pub fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), shelf: Arc::default() }
+        Self { name: name.to_owned(), clock: Arc::new(SystemClock), shelf: Arc::default() }
+    }
+
+    /// Gives the store another clock than the host's, so that a test may take as long as it takes.
+    pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
+        Self { clock, ..self }
     }
 
     /// Makes the objects whose keys contain `part` older by `by`.
@@ -116,7 +122,7 @@ impl MemoryStore {
         let object = StoredObject {
             body,
             etag: etag.clone(),
-            modified: SystemClock.now(),
+            modified: self.clock.now(),
             metadata: options.metadata.clone(),
             locked_until: None,
             is_held: false,
@@ -134,9 +140,9 @@ impl MemoryStore {
 
 impl StoredObject {
     /// Returns until when it cannot be deleted; `None`: it can be now.
-    fn lock(&self) -> Option<DateTime<Utc>> {
+    fn lock(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let until = if self.is_held { Some(DateTime::<Utc>::MAX_UTC) } else { self.locked_until };
-        until.filter(|until| *until > SystemClock.now())
+        until.filter(|until| *until > now)
     }
 
     fn info(&self, key: &str) -> ObjectInfo {
@@ -171,7 +177,7 @@ impl Store for MemoryStore {
         let id = shelf.counter;
         let (key, options) = (key.to_owned(), options.clone());
         let upload =
-            OpenUpload { key: key.clone(), options, begun: SystemClock.now(), parts: BTreeMap::new() };
+            OpenUpload { key: key.clone(), options, begun: self.clock.now(), parts: BTreeMap::new() };
         shelf.uploads.insert(id, upload);
         Ok(Box::new(MemoryUpload { store: self.clone(), id, key }))
     }
@@ -218,7 +224,7 @@ impl Store for MemoryStore {
         let delete = |key: &String| {
             self.check_key("delete", key)?;
             let mut shelf = self.shelf();
-            if shelf.objects.get(key).and_then(StoredObject::lock).is_some() {
+            if shelf.objects.get(key).and_then(|object| object.lock(self.clock.now())).is_some() {
                 return Err(self.error("delete", key, StoreErrorKind::Forbidden));
             }
             shelf.objects.remove(key);
@@ -253,7 +259,7 @@ impl StoreAdmin for MemoryStore {
     }
 
     async fn server_time(&self) -> Result<DateTime<Utc>, StoreError> {
-        Ok(SystemClock.now())
+        Ok(self.clock.now())
     }
 
     async fn versions(&self, key: &str) -> Result<Vec<ObjectVersion>, StoreError> {
@@ -272,12 +278,12 @@ impl StoreAdmin for MemoryStore {
     }
 
     async fn locked_until(&self, key: &str) -> Result<Option<DateTime<Utc>>, StoreError> {
-        Ok(self.shelf().objects.get(key).and_then(StoredObject::lock))
+        Ok(self.shelf().objects.get(key).and_then(|object| object.lock(self.clock.now())))
     }
 
     async fn retained_until(&self, key: &str) -> Result<Option<DateTime<Utc>>, StoreError> {
         let locked = self.shelf().objects.get(key).and_then(|object| object.locked_until);
-        Ok(locked.filter(|until| *until > SystemClock.now()))
+        Ok(locked.filter(|until| *until > self.clock.now()))
     }
 
     async fn protection(&self) -> Result<StoreProtection, StoreError> {
