@@ -12,30 +12,35 @@ use crate::policy::Source;
 use crate::recoverability::evidence::Evidence;
 use crate::recoverability::survey::settle;
 use crate::repository::{BackupRecord, Listing, RejectedManifest, Repository};
-use crate::source::incremental::{self, BasePlan, Candidate, Candidates, Extent};
-use crate::source::postgres_base::{BaseError, is_kept, publish};
-use crate::source::{Requirements, SourceError};
+use crate::source::incremental::{
+    self, BasePlan, Candidate, Candidates, Extent, IncrementalSupport, NoIncremental,
+};
+use crate::source::postgres_base::{BaseError, is_kept};
+use crate::source::{Requirements, SourceError, publish};
 use crate::text::error_chain;
 use crate::wal::{Archive, Provenance};
 
 const LIST: &str = "backup_manifest";
 
-/// A base backup, and the reason against using it as a parent.
+/// The list that is kept of a backup of another kind.
+const INDEX: &str = "index";
+
+/// A backup, and the reason against using it as a parent.
 struct AncestorCandidates {
     manifest: Manifest,
     against: Option<String>,
 }
 
-/// The plan of a base backup.
+/// The plan of a backup that may be incremental.
 #[derive(Debug, Default)]
 pub(super) struct PlannedBase {
     pub(super) plan: BasePlan,
-    /// The manifests of its possible parents.
+    /// The lists of its possible parents.
     lists: Vec<PathBuf>,
 }
 
 impl Run<'_> {
-    /// Decides whether a base backup is full. Its parent has to be in every repository that this run writes
+    /// Decides whether a backup is full. Its parent has to be in every repository that this run writes
     /// to.
     pub(super) async fn plan_base(
         &self,
@@ -44,28 +49,40 @@ impl Run<'_> {
         backup: &BackupId,
     ) -> Result<PlannedBase, SourceError> {
         let Some(support) = &requirements.incremental else { return Ok(PlannedBase::default()) };
-        let most = source.base().map_or(0, |base| base.incrementals);
-        let folder = self.lists(&source.name);
+        let (kind, most, ending) = match support {
+            IncrementalSupport::Server(_) => {
+                (BackupKind::Base, source.base().map_or(0, |base| base.incrementals), LIST)
+            }
+            IncrementalSupport::Content(content) => (content.kind, content.most, INDEX),
+        };
+        let folder = self.lists(&source.name, kind);
         let backups = match self.extent {
             Extent::AsDue | Extent::Incremental if most > 0 => {
-                let found = self.newest(&source.name).await;
-                join_all(found.iter().map(|base| candidate(base, &found, &folder))).await
+                let found = self.newest(&source.name, kind).await;
+                join_all(found.iter().map(|base| {
+                    let list = list_of(&folder, &base.manifest.id, ending);
+                    candidate(base, &found, list, support)
+                }))
+                .await
             }
             _ => vec![],
         };
         let lists = backups.iter().map(|candidate| candidate.list.clone()).collect();
         let scope = incremental::decide(self.extent, &Candidates { most, backups }, support);
-        let scope = scope.map_err(|why| {
-            SourceError::new(BaseError::NoIncremental { server: support.name.clone(), why })
+        let scope = scope.map_err(|why| match support {
+            IncrementalSupport::Server(server) => {
+                SourceError::new(BaseError::NoIncremental { server: server.name.clone(), why })
+            }
+            IncrementalSupport::Content(_) => SourceError::new(NoIncremental(why)),
         })?;
-        // The manifest of a full one is cached, too: it may be the parent of the next one.
-        let keep = (most > 0).then(|| list_of(&folder, backup));
+        // The list of a full one is kept, too: it may be the parent of the next one.
+        let keep = (most > 0).then(|| list_of(&folder, backup, ending));
         let plan = BasePlan { scope, is_strict: self.extent == Extent::Incremental, keep };
         Ok(PlannedBase { plan, lists })
     }
 
-    /// Returns the base backups from the newest one back to the newest full one.
-    async fn newest(&self, source: &SourceName) -> Vec<AncestorCandidates> {
+    /// Returns the backups of a kind from the newest one back to the newest full one.
+    async fn newest(&self, source: &SourceName, kind: BackupKind) -> Vec<AncestorCandidates> {
         let listing = Listing::of_source(&self.repositories, &self.policy.system, source).await;
         for lost in &listing.unlisted {
             // Then it is unknown whether it has any of them.
@@ -77,7 +94,7 @@ impl Run<'_> {
         }
         let bad = self.known_to_be_bad(source).await;
         let mut found: Vec<AncestorCandidates> = Vec::new();
-        for (id, holders) in listing.holders().iter().rev().filter(|(id, _)| id.kind() == BackupKind::Base) {
+        for (id, holders) in listing.holders().iter().rev().filter(|(id, _)| id.kind() == kind) {
             let (record, rejected) = BackupRecord::read(holders, &self.policy.system, id).await;
             let Some(record) = record else { continue };
             let against = match self.against(&record, &rejected, &bad) {
@@ -142,30 +159,36 @@ impl Run<'_> {
         bad.map(|(id, copy)| (id.clone(), copy.repository.clone())).collect()
     }
 
-    fn lists(&self, source: &SourceName) -> PathBuf {
-        state_directory().join("base").join(self.policy.system.as_str()).join(source.as_str())
+    fn lists(&self, source: &SourceName, kind: BackupKind) -> PathBuf {
+        state_directory().join(kind.as_str()).join(self.policy.system.as_str()).join(source.as_str())
     }
 
-    /// Caches the manifest of a committed backup for the next incremental, and removes cached manifests that
-    /// are not needed any more.
+    /// Keeps the list of a committed backup for the next incremental, and removes lists that are not needed any
+    /// more.
     pub(super) fn keep_list(&self, manifest: &Manifest, base: &PlannedBase) {
-        let (Some(path), Some(physical)) = (&base.plan.keep, &manifest.physical) else { return };
-        let published = match physical.backup_manifest {
-            Some(_) => publish(path),
-            None => return,
-        };
-        if let Err(error) = published {
+        let Some(path) = &base.plan.keep else { return };
+        if manifest.physical.as_ref().is_some_and(|physical| physical.backup_manifest.is_none()) {
+            return;
+        }
+        if let Err(error) = publish(path) {
             self.events.warning(format!(
-                "the next base backup will be a full one: `{}` could not be kept: {error}",
+                "the next {} backup will be a full one: `{}` could not be kept: {error}",
+                manifest.kind,
                 path.display()
             ));
         }
-        let folder = self.lists(&manifest.source);
-        let builds_on = physical.parent.as_ref().map(|_| &base.lists);
+        let folder = self.lists(&manifest.source, manifest.kind);
+        let builds_on = parent(manifest).map(|_| &base.lists);
         let mut needed: BTreeSet<PathBuf> = builds_on.into_iter().flatten().cloned().collect();
         needed.insert(path.clone());
         for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
-            if !needed.contains(&entry.path())
+            let name = entry.file_name();
+            // Others are for the operator.
+            let is_list = [LIST, INDEX, "unfinished"].iter().any(|ending| {
+                Path::new(&name).extension().is_some_and(|extension| extension == *ending)
+            });
+            if is_list
+                && !needed.contains(&entry.path())
                 && let Err(error) = std::fs::remove_file(entry.path())
             {
                 tracing::info!("{} is left: {error}", entry.path().display());
@@ -174,12 +197,16 @@ impl Run<'_> {
     }
 }
 
-fn list_of(folder: &Path, backup: &BackupId) -> PathBuf {
-    folder.join(format!("{backup}.{LIST}"))
+fn list_of(folder: &Path, backup: &BackupId, ending: &str) -> PathBuf {
+    folder.join(format!("{backup}.{ending}"))
 }
 
-async fn candidate(base: &AncestorCandidates, all: &[AncestorCandidates], folder: &Path) -> Candidate {
-    let list = list_of(folder, &base.manifest.id);
+async fn candidate(
+    base: &AncestorCandidates,
+    all: &[AncestorCandidates],
+    list: PathBuf,
+    support: &IncrementalSupport,
+) -> Candidate {
     let whole = |id: &BackupId| {
         let found = all.iter().find(|found| found.manifest.id == *id);
         found.filter(|found| found.against.is_none()).map(|found| &found.manifest)
@@ -189,15 +216,25 @@ async fn candidate(base: &AncestorCandidates, all: &[AncestorCandidates], folder
         None => chain(&base.manifest, whole).map_err(|broken| broken.to_string()),
     };
     let built = match built {
-        Ok(chain) => against_list(&base.manifest, &list).await.map(|()| chain.into_iter().cloned().collect()),
+        Ok(chain) => against_list(&base.manifest, &list, support).await.map(|()| chain.into_iter().cloned().collect()),
         Err(why) => Err(why),
     };
     Candidate { manifest: base.manifest.clone(), chain: built, list }
 }
 
-/// Returns why the cached manifest cannot be used. The server needs it, and this host cannot decrypt the
-/// stored one.
-async fn against_list(manifest: &Manifest, list: &Path) -> Result<(), String> {
+/// Returns why the kept list cannot be used. It is needed, and this host cannot decrypt the stored one.
+async fn against_list(
+    manifest: &Manifest,
+    list: &Path,
+    support: &IncrementalSupport,
+) -> Result<(), String> {
+    if let IncrementalSupport::Content(content) = support {
+        let (path, backup, content) = (list.to_owned(), manifest.id.clone(), content.clone());
+        let checked = tokio::task::spawn_blocking(move || {
+            (content.check)(&path, &backup, &content.fingerprint)
+        });
+        return checked.await.unwrap_or_else(|error| Err(error.to_string()));
+    }
     let Some(physical) = &manifest.physical else { return Err("it is no base backup".to_owned()) };
     if !physical.damaged.is_empty() {
         return Err(

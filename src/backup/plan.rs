@@ -18,7 +18,7 @@ const RESUMED_WITHIN: TimeDelta = TimeDelta::hours(48);
 #[derive(Clone, Debug)]
 pub struct BackupPlan {
     pub run: RunId,
-    /// For base backups.
+    /// For backups of kinds that may be incremental.
     pub extent: Extent,
     /// Whether a new cluster is accepted as the replacement of the one of the earlier backups.
     pub accepts_new_cluster: bool,
@@ -41,8 +41,12 @@ pub enum PlanError {
     UnknownSource { name: SourceName, known: Vec<SourceName> },
     #[error("the policy has no source")]
     NoSource,
-    #[error("the policy asks for no backup of kind `{kind}` of {}", list(.of))]
-    NoSuchKind { kind: BackupKind, of: Vec<SourceName> },
+    #[error("the policy asks for no backup of kind {} of {}", alternatives(.kinds), list(.of))]
+    NoSuchKind { kinds: Vec<BackupKind>, of: Vec<SourceName> },
+}
+
+fn alternatives(kinds: &[BackupKind]) -> String {
+    kinds.iter().map(|kind| format!("`{kind}`")).collect::<Vec<_>>().join(" or ")
 }
 
 fn list(names: &[SourceName]) -> String {
@@ -50,11 +54,11 @@ fn list(names: &[SourceName]) -> String {
 }
 
 /// Selects all sources of the policy, or the named ones, each once with every kind of backup in the policy,
-/// or with the named kind only.
+/// or with those of `only`, where it is not empty.
 pub fn plan(
     policy: &Policy,
     named: &[SourceName],
-    only: Option<BackupKind>,
+    only: &[BackupKind],
     now: DateTime<Utc>,
     seed: u32,
 ) -> Result<BackupPlan, PlanError> {
@@ -64,6 +68,7 @@ pub fn plan(
     }
     let wanted = |source: &&Source| named.is_empty() || named.contains(&source.name);
     let wanted: Vec<_> = policy.sources.iter().filter(wanted).collect();
+    let is_wanted = |kind: BackupKind| only.is_empty() || only.contains(&kind);
     let mut sources = Vec::new();
     let mut without = Vec::new();
     for source in &wanted {
@@ -72,20 +77,20 @@ pub fn plan(
         match opened.kinds() {
             Ok(kinds) => {
                 let kinds: Vec<_> =
-                    kinds.iter().filter(|kind| only.is_none_or(|only| **kind == only)).collect();
+                    kinds.iter().filter(|kind| is_wanted(**kind)).collect();
                 if kinds.is_empty() {
                     without.push(source.name.clone());
                 }
                 sources.extend(kinds.into_iter().copied().map(Some).map(of_kind));
             }
-            Err(_) if only.is_none_or(|only| source.kinds.contains(&only)) => sources.push(of_kind(None)),
+            Err(_) if source.kinds.iter().any(|kind| is_wanted(*kind)) => sources.push(of_kind(None)),
             Err(_) => without.push(source.name.clone()),
         }
     }
     match only {
         // A named source has to support the kind; without names it is sufficient that some do.
-        Some(kind) if sources.is_empty() || !(named.is_empty() || without.is_empty()) => {
-            Err(PlanError::NoSuchKind { kind, of: without })
+        [_, ..] if sources.is_empty() || !(named.is_empty() || without.is_empty()) => {
+            Err(PlanError::NoSuchKind { kinds: only.to_vec(), of: without })
         }
         _ if sources.is_empty() => Err(PlanError::NoSource),
         _ => Ok(BackupPlan {

@@ -12,7 +12,7 @@ use crate::model::{BackupKind, Outcome, SourceName};
 use crate::notify::findings::{self, Findings, Occasion};
 use crate::policy::{Job, Policy};
 use crate::repository::MarkerError;
-use crate::source::incremental::Extent;
+use crate::source::incremental::{Extent, INCREMENTAL_KINDS};
 use crate::text::{approximate_duration, count, format_duration, format_size, format_time};
 
 /// Back up every source of the policy, or those named
@@ -25,10 +25,10 @@ pub struct BackupArgs {
     /// Of this kind only [default: each that the policy asks for]
     #[arg(long, value_name = "KIND", value_parser = ["logical", "base", "snapshot", "recovery-point"])]
     kind: Option<String>,
-    /// Base backups only, and full ones
+    /// Full ones only, of the sources that have incremental ones: base backups and files
     #[arg(long, conflicts_with = "kind")]
     full: bool,
-    /// Base backups only, and incremental ones: nothing where that cannot be done
+    /// Incremental ones only, of base backups and files: nothing where that cannot be done
     #[arg(long, conflicts_with_all = ["kind", "full"])]
     incremental: bool,
     /// Where a source's server is another cluster than the one in its earlier backups, as after it was re-initialised or
@@ -56,11 +56,11 @@ async fn work(args: BackupArgs, context: &Context, policy: &Policy) -> Result<Co
         _ => BackupKind::Logical,
     });
     let (kind, extent) = match (args.full, args.incremental) {
-        (true, _) => (Some(BackupKind::Base), Extent::Full),
-        (_, true) => (Some(BackupKind::Base), Extent::Incremental),
-        _ => (kind, Extent::AsDue),
+        (true, _) => (INCREMENTAL_KINDS.to_vec(), Extent::Full),
+        (_, true) => (INCREMENTAL_KINDS.to_vec(), Extent::Incremental),
+        _ => (kind.into_iter().collect(), Extent::AsDue),
     };
-    let plan = backup::plan(policy, &args.sources, kind, context.clock.now(), crate::platform::seed())
+    let plan = backup::plan(policy, &args.sources, &kind, context.clock.now(), crate::platform::seed())
         .map_err(|error| CommandError::usage(error).hint("`drctl policy show` lists the sources."))?;
     let plan = BackupPlan { extent, accepts_new_cluster: args.accept_new_cluster, ..plan };
     let (catalog, repositories) = context.recall(policy).await;

@@ -7,6 +7,8 @@
 //!
 //! *Not here.* What to run and what its output means: [`crate::postgres`], [`crate::source`].
 
+mod accounts;
+mod beneath;
 mod clock;
 mod file_exposure;
 mod home;
@@ -27,6 +29,8 @@ mod sighup;
 mod signing;
 mod web;
 
+pub use accounts::Accounts;
+pub use beneath::{open_beneath, split_name};
 pub use clock::{Clock, FixedClock, SystemClock, seed};
 pub use file_exposure::exposed;
 pub use home::{HomeError, expand_home};

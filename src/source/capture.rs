@@ -82,7 +82,7 @@ pub struct SourceContext<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct CaptureContext<'a> {
     pub naming: Naming<'a>,
-    /// The plan of a base backup.
+    /// The plan of a base backup, or of another kind with incremental ones.
     pub base: &'a BasePlan,
     /// Why the server cannot archive its WAL now, so that nothing should wait for that.
     pub archiving_fails: Option<&'a str>,

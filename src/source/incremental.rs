@@ -1,15 +1,19 @@
-//! Whether a base backup is full or incremental. Pure.
+//! Whether a backup is full or incremental: a base backup, or one of files. Pure.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::model::{BackupId, Manifest, ServerFacts, parent};
+use crate::model::{BackupId, BackupKind, Manifest, ServerFacts, parent};
+use crate::text::format_size;
 
 /// The first major with incremental base backups.
 const FIRST_MAJOR: u32 = 17;
 
-/// The extent of a base backup that the user requests.
+/// The kinds of backups that may be incremental.
+pub const INCREMENTAL_KINDS: [BackupKind; 2] = [BackupKind::Base, BackupKind::Files];
+
+/// The extent of a backup that the user requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Extent {
     /// Incremental, where that is possible and the policy asks for it; otherwise full.
@@ -20,9 +24,30 @@ pub enum Extent {
     Incremental,
 }
 
+/// A source's support for incremental backups.
+#[derive(Clone, Debug)]
+pub enum IncrementalSupport {
+    Server(ServerSupport),
+    Content(ContentSupport),
+}
+
+/// The support of a source whose changes this host itself can tell, by a list that it keeps.
+#[derive(Clone, Debug)]
+pub struct ContentSupport {
+    pub kind: BackupKind,
+    /// The most incrementals per full one.
+    pub most: u32,
+    /// What the policy says to back up, as a digest: a list of something else is of no use.
+    pub fingerprint: String,
+    /// Returns why the list kept of this backup cannot be used.
+    pub check: fn(&Path, &BackupId, &str) -> Result<(), String>,
+    /// Returns the bytes of a backup by which increments outgrow their full one.
+    pub weigh: fn(&Manifest) -> u64,
+}
+
 /// A server's support for incremental backups.
 #[derive(Clone, Debug)]
-pub struct IncrementalSupport {
+pub struct ServerSupport {
     /// Its name in messages.
     pub name: String,
     pub server: ServerFacts,
@@ -32,18 +57,18 @@ pub struct IncrementalSupport {
     pub from_files: bool,
 }
 
-/// An earlier base backup of the source.
+/// An earlier backup of the source, of the same kind.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Candidate {
     pub manifest: Manifest,
     /// The backups that a restore of it needs, the full one first and itself last; or why it cannot be a
     /// parent, as text that follows its id.
     pub chain: Result<Vec<Manifest>, String>,
-    /// The path of its `backup_manifest`.
+    /// The path of its `backup_manifest`, or of the list that the host keeps.
     pub list: PathBuf,
 }
 
-/// The possible parents of the next base backup.
+/// The possible parents of the next backup.
 #[derive(Clone, Debug, Default)]
 pub struct Candidates {
     /// The maximum number of incrementals per full one; 0: the policy asks for full ones only.
@@ -52,7 +77,7 @@ pub struct Candidates {
     pub backups: Vec<Candidate>,
 }
 
-/// What a base backup copies.
+/// What a backup copies.
 #[derive(Clone, Debug, PartialEq)]
 pub enum BaseScope {
     /// Everything; the reason is `None` where it was requested, or where only that is possible.
@@ -65,13 +90,13 @@ pub enum BaseScope {
     },
 }
 
-/// What a base backup copies, and where its `backup_manifest` is cached.
+/// What a backup copies, and where its list of files is kept.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BasePlan {
     pub scope: BaseScope,
     /// Incremental only: nothing is stored where the server does not provide it.
     pub is_strict: bool,
-    /// Where its `backup_manifest` is cached, for the next backup.
+    /// Where its list of files is kept, for the next backup.
     pub keep: Option<PathBuf>,
 }
 
@@ -91,7 +116,7 @@ impl BasePlan {
     }
 }
 
-/// Why a base backup is full.
+/// Why a backup is full.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum FullBackupReason {
     #[error(
@@ -114,6 +139,14 @@ pub enum FullBackupReason {
     EnoughOfThem(u32),
     #[error("there is no full one of this cluster left to build on")]
     NoFull,
+    #[error("the policy asks for no incremental ones (`incrementals` of the source)")]
+    NotAskedOfSource,
+    #[error("there is no backup of the source before it")]
+    FirstOfSource,
+    #[error("there is no full one of the source left to build on")]
+    NoFullOfSource,
+    #[error("the incremental ones since {full} are more than half as large as it ({} of {})", format_size(*.increments), format_size(*.of))]
+    Outgrown { full: BackupId, increments: u64, of: u64 },
     #[error("{backup} cannot be built on: {why}")]
     Unfit { backup: BackupId, why: String },
     #[error("the server does not give the changes since {backup}: {words}")]
@@ -123,16 +156,22 @@ pub enum FullBackupReason {
 impl FullBackupReason {
     /// Returns whether it need not be reported.
     pub fn is_silent(&self) -> bool {
-        matches!(self, Self::NotAsked | Self::Files)
+        matches!(self, Self::NotAsked | Self::NotAskedOfSource | Self::Files)
     }
 
     /// Returns whether it is regular: a full backup is simply due.
     pub fn is_due(&self) -> bool {
-        matches!(self, Self::NotAsked | Self::Files | Self::First | Self::EnoughOfThem(_))
+        let is_first = matches!(self, Self::First | Self::FirstOfSource);
+        self.is_silent() || is_first || matches!(self, Self::EnoughOfThem(_) | Self::Outgrown { .. })
     }
 }
 
-/// Decides what the next base backup copies.
+/// Why no incremental backup was taken, where only that was asked for.
+#[derive(Debug, Error)]
+#[error("no incremental backup is possible: {0}")]
+pub struct NoIncremental(pub FullBackupReason);
+
+/// Decides what the next backup copies.
 ///
 /// # Errors
 /// Why it would be a full one, where only an incremental one was requested.
@@ -159,6 +198,16 @@ fn select<'a>(
     candidates: &'a Candidates,
     support: &IncrementalSupport,
 ) -> Result<(&'a Candidate, Option<FullBackupReason>), FullBackupReason> {
+    match support {
+        IncrementalSupport::Server(server) => of_server(candidates, server),
+        IncrementalSupport::Content(content) => of_content(candidates, content),
+    }
+}
+
+fn of_server<'a>(
+    candidates: &'a Candidates,
+    support: &ServerSupport,
+) -> Result<(&'a Candidate, Option<FullBackupReason>), FullBackupReason> {
     let (most, server) = (candidates.most, &support.server);
     if support.from_files {
         return Err(FullBackupReason::Files);
@@ -183,9 +232,40 @@ fn select<'a>(
     if own.is_empty() {
         return Err(FullBackupReason::First);
     }
+    newest_fit(&own, most, FullBackupReason::NoFull)
+}
+
+fn of_content<'a>(
+    candidates: &'a Candidates,
+    support: &ContentSupport,
+) -> Result<(&'a Candidate, Option<FullBackupReason>), FullBackupReason> {
+    if support.most == 0 {
+        return Err(FullBackupReason::NotAskedOfSource);
+    }
+    let own: Vec<&Candidate> = candidates.backups.iter().collect();
+    if own.is_empty() {
+        return Err(FullBackupReason::FirstOfSource);
+    }
+    let (since, passed_over) = newest_fit(&own, support.most, FullBackupReason::NoFullOfSource)?;
+    if let Ok([full, increments @ ..]) = since.chain.as_deref() {
+        let of = (support.weigh)(full);
+        let increments = increments.iter().map(support.weigh).sum();
+        if increments > of / 2 {
+            return Err(FullBackupReason::Outgrown { full: full.id.clone(), increments, of });
+        }
+    }
+    Ok((since, passed_over))
+}
+
+/// Selects among the backups of one cluster or source, newest first, back to the newest full one.
+fn newest_fit<'a>(
+    own: &[&'a Candidate],
+    most: u32,
+    no_full: FullBackupReason,
+) -> Result<(&'a Candidate, Option<FullBackupReason>), FullBackupReason> {
     // A backup older than the newest full one is no parent: the changes since would only be more.
     let full = own.iter().position(|candidate| parent(&candidate.manifest).is_none());
-    let full = full.ok_or(FullBackupReason::NoFull)?;
+    let full = full.ok_or(no_full)?;
     let as_count = usize::try_from(most).unwrap_or(usize::MAX);
     if full >= as_count {
         return Err(FullBackupReason::EnoughOfThem(most));
@@ -222,13 +302,54 @@ mod tests {
         }
     }
 
-    fn support(identifier: &str, major: u32) -> IncrementalSupport {
-        IncrementalSupport {
+    fn server_support(identifier: &str, major: u32) -> ServerSupport {
+        ServerSupport {
             name: "the server".to_owned(),
             server: server(identifier, major),
             summarizes: true,
             from_files: false,
         }
+    }
+
+    fn support(identifier: &str, major: u32) -> IncrementalSupport {
+        IncrementalSupport::Server(server_support(identifier, major))
+    }
+
+    #[test]
+    fn increments_that_outgrow_their_full_one_are_followed_by_a_full_one() {
+        let content = |most| {
+            IncrementalSupport::Content(ContentSupport {
+                kind: BackupKind::Files,
+                most,
+                fingerprint: String::new(),
+                check: |_, _, _| Ok(()),
+                weigh: |manifest| manifest.artifacts.iter().map(|artifact| artifact.plain.size).sum(),
+            })
+        };
+        let of_sizes = |sizes: &[u64]| {
+            let taken: Vec<_> = sizes.iter().enumerate().map(|(n, _)| (n == 0, true)).collect();
+            let mut candidates = candidates(9, &taken);
+            let sized = |manifest: &mut Manifest| {
+                let minute = (manifest.id.begun() - fixtures::noon()).num_minutes();
+                manifest.artifacts[0].plain.size = sizes[usize::try_from(minute).unwrap() - 1];
+                manifest.artifacts.truncate(1);
+            };
+            for backup in &mut candidates.backups {
+                sized(&mut backup.manifest);
+                backup.chain.as_mut().unwrap().iter_mut().for_each(sized);
+            }
+            candidates
+        };
+        assert!(select(&of_sizes(&[100]), &content(6)).is_ok());
+        assert!(select(&of_sizes(&[100, 50]), &content(6)).is_ok());
+        let outgrown = select(&of_sizes(&[100, 50, 1]), &content(6)).map(drop);
+        assert!(matches!(outgrown, Err(FullBackupReason::Outgrown { increments: 51, of: 100, .. })));
+        assert!(outgrown.unwrap_err().is_due());
+        let (one, none) = (of_sizes(&[100]), of_sizes(&[]));
+        assert_eq!(select(&one, &content(0)).map(drop), Err(FullBackupReason::NotAskedOfSource));
+        assert_eq!(select(&none, &content(6)).map(drop), Err(FullBackupReason::FirstOfSource));
+        let two = of_sizes(&[100, 1, 1]);
+        assert_eq!(select(&two, &content(2)).map(drop), Err(FullBackupReason::EnoughOfThem(2)));
     }
 
     fn manifest(minute: u8, of: &str, parent: Option<BackupId>) -> Manifest {
@@ -298,16 +419,16 @@ mod tests {
         let one = candidates(6, &[FULL]);
         let why = |support: &IncrementalSupport| select(&one, support).map(drop);
         assert_eq!(why(&support("7", 16)), Err(FullBackupReason::Major(16)));
-        let silent = IncrementalSupport { summarizes: false, ..support("7", 17) };
-        assert_eq!(why(&silent), Err(FullBackupReason::NoSummaries));
-        let files = IncrementalSupport { from_files: true, ..support("7", 17) };
-        assert_eq!(why(&files), Err(FullBackupReason::Files));
+        let silent = ServerSupport { summarizes: false, ..server_support("7", 17) };
+        assert_eq!(why(&IncrementalSupport::Server(silent)), Err(FullBackupReason::NoSummaries));
+        let files = ServerSupport { from_files: true, ..server_support("7", 17) };
+        assert_eq!(why(&IncrementalSupport::Server(files)), Err(FullBackupReason::Files));
         assert_eq!(why(&support("8", 17)), Err(FullBackupReason::First));
         // Upgraded in place, or unknown.
         assert_eq!(why(&support("7", 18)), Err(FullBackupReason::First));
-        let mut unknown = support("7", 17);
+        let mut unknown = server_support("7", 17);
         unknown.server.system_identifier = None;
-        assert_eq!(why(&unknown), Err(FullBackupReason::First));
+        assert_eq!(why(&IncrementalSupport::Server(unknown)), Err(FullBackupReason::First));
     }
 
     #[test]

@@ -10,14 +10,16 @@
 //! ([`Produce::finish`](crate::pipeline::Produce::finish)), and with it the backup. Child processes have
 //! ended when a capture returns.
 //!
-//! *Not here.* Whether a base backup is full or incremental: [`crate::backup`] decides by [`incremental`].
+//! *Not here.* Whether a backup is full or incremental: [`crate::backup`] decides by [`incremental`].
 //! Encoding and storing ([`crate::pipeline`], [`crate::repository`]), and the manifest.
 
 mod aws;
 pub mod aws_backup;
 pub mod capture;
 mod command;
+pub mod files;
 pub mod incremental;
+mod kept_list;
 mod libpq;
 mod manual_restore;
 mod open;
@@ -25,6 +27,7 @@ mod postgres;
 pub mod postgres_base;
 pub mod postgres_dump;
 pub mod rds_snapshot;
+mod thread_producer;
 
 pub use aws::DetailsError;
 pub use aws_backup::RecoveryPointError;
@@ -33,6 +36,8 @@ pub use capture::{
     Source, SourceContext, SourceError,
 };
 pub use command::{CommandError, program as command_program};
+pub use files::FilesError;
+pub use kept_list::{publish, unfinished};
 pub use open::open;
 pub use postgres_base::BaseError;
 pub use postgres_dump::capture::LogicalError;

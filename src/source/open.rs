@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use super::aws_backup::RecoveryPointSource;
 use super::capture::{Capture, Source, SourceError};
 use super::command::CommandBackups;
+use super::files::FilesBackups;
 use super::postgres::PostgresBackups;
 use super::rds_snapshot::RdsBackups;
 use crate::model::BackupKind;
@@ -19,6 +20,7 @@ pub fn open(source: &policy::Source) -> Arc<dyn Source> {
         SourceConfig::AwsBackup(config) => {
             Arc::new(RecoveryPointSource { kinds, config: (**config).clone() })
         }
+        SourceConfig::Files(config) => Arc::new(FilesBackups { kinds, config: (**config).clone() }),
         SourceConfig::Command(config) => Arc::new(CommandBackups { kinds, config: (**config).clone() }),
         other => Arc::new(NotBuilt { kind: other.kind() }),
     }

@@ -127,7 +127,7 @@ impl Bench {
         source: Option<&FakeSource>,
         fate: &Arc<Fate>,
     ) -> Outcome<Option<Result<BackupReport, backup::BackupError>>> {
-        let mut plan = backup::plan(&self.policy, &[], None, SystemClock.now(), seed())?;
+        let mut plan = backup::plan(&self.policy, &[], &[], SystemClock.now(), seed())?;
         if let Some(source) = source {
             plan.sources[0].opened = Arc::new(source.clone());
         }

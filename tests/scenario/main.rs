@@ -16,6 +16,7 @@ mod drill_page;
 mod drill_proof;
 mod dump_facts;
 mod environment;
+mod files;
 mod first_day;
 mod incident_damage;
 mod incident_full;

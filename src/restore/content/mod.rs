@@ -22,6 +22,7 @@ mod command;
 mod error;
 mod execute;
 mod fetch;
+mod files;
 mod method;
 mod plan;
 mod report;

@@ -19,7 +19,7 @@ use crate::postgres::close;
 use crate::source::capture::{
     ArtifactSink, Capture, CaptureContext, Captured, DETAILS, Requirements, SourceError,
 };
-use crate::source::incremental::IncrementalSupport;
+use crate::source::incremental::{IncrementalSupport, ServerSupport};
 
 /// Names of tables with missing files that are reported; the manifest has the paths of all.
 const MISSING_TOLD: usize = 20;
@@ -37,12 +37,12 @@ impl Capture for BaseBackupCapture {
             segment_size: Some(self.segment_size),
             server: Some(self.server.clone()),
             timeline: self.timeline,
-            incremental: Some(IncrementalSupport {
+            incremental: Some(IncrementalSupport::Server(ServerSupport {
                 name: self.parameters.to_string(),
                 server: self.server.clone(),
                 summarizes: self.summarizes,
                 from_files: matches!(self.reader, SettingsReader::DataDirectory(_)),
-            }),
+            })),
         }
     }
 

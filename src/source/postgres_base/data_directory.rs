@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::backup_manifest::RangeError;
 use super::checkpoint;
-use super::chunks::{Chunks, ThreadProducer};
+use crate::source::thread_producer::{Chunks, ThreadProducer};
 use super::completeness::{Completeness, mapped};
 use super::copied::{BASE, BaseBackupCopy};
 use super::error::BaseError;

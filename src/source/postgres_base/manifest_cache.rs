@@ -1,12 +1,10 @@
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::model::{Digest, Hasher};
-
-/// Used until its backup is stored.
-const UNFINISHED: &str = "unfinished";
+use crate::source::kept_list::unfinished;
 
 /// Caches the backup manifest locally for the next incremental backup: the stored copy is encrypted and this
 /// host cannot read it.
@@ -18,7 +16,7 @@ pub(super) struct ManifestCache {
 }
 
 impl ManifestCache {
-    /// Begins a manifest for `path`, to which [`publish`] renames it.
+    /// Begins a manifest for `path`, to which [`publish`](crate::source::publish) renames it.
     pub(super) fn begin(path: &Path) -> Self {
         let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
         let open = || {
@@ -43,15 +41,6 @@ impl ManifestCache {
     }
 }
 
-/// Publishes the cached manifest once the backup is committed: the next one is based on it.
-pub fn publish(path: &Path) -> io::Result<()> {
-    std::fs::rename(unfinished(path), path)
-}
-
-fn unfinished(path: &Path) -> PathBuf {
-    path.with_extension(UNFINISHED)
-}
-
 /// Returns whether a cached manifest is unchanged.
 pub fn is_kept(path: &Path, digest: &Digest) -> io::Result<bool> {
     let mut file = File::open(path)?;
@@ -70,6 +59,7 @@ pub fn is_kept(path: &Path, digest: &Digest) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::publish;
 
     #[test]
     fn what_was_kept_is_known_again_and_what_was_changed_is_not() {

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use crc_fast::{CrcAlgorithm, Digest};
 use thiserror::Error;
 
-use super::chunks::Chunks;
+use crate::source::thread_producer::Chunks;
 use super::completeness::Completeness;
 use super::exclusions::{
     RelationFile, is_emptied, is_followed, is_left_out, is_of_a_socket, is_temporary_relation,
@@ -427,7 +427,7 @@ mod tests {
 
     use super::*;
     use crate::pipeline::Produce as _;
-    use crate::source::postgres_base::chunks::ThreadProducer;
+    use crate::source::thread_producer::ThreadProducer;
 
     /// Reads a directory as a server's. Gives the names in the archive, and what was found.
     fn read(root: &Path, gone: &[&str]) -> Result<(Vec<String>, Tree), String> {
