@@ -9,6 +9,7 @@
 
 mod clock;
 mod file_exposure;
+mod hidden_text;
 mod home;
 mod host;
 mod https;

@@ -11,8 +11,8 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process_group};
 use thiserror::Error;
 
-use super::CancellationToken;
-
+use super::hidden_text::Hidden;
+use super::{CancellationToken, ExposeSecret as _, SecretString};
 use crate::text::format_duration;
 
 /// How many lines of a child's stderr an error shows.
@@ -69,6 +69,8 @@ pub struct Program {
     accepts: fn(&[String]) -> bool,
     input: Option<Vec<u8>>,
     held: Vec<Arc<dyn Any + Send + Sync>>,
+    /// What its stderr is kept and logged without.
+    pub(super) hidden: Hidden,
 }
 
 impl Program {
@@ -84,6 +86,7 @@ impl Program {
             accepts: |_| false,
             input: None,
             held: vec![],
+            hidden: Hidden::default(),
         };
         // Messages are matched and shown; they must not depend on the host's language.
         program.environment.push(("LC_ALL".into(), "C".into()));
@@ -102,6 +105,17 @@ impl Program {
 
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.environment.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Sets a variable whose value is hidden where the child writes it on its stderr.
+    pub fn secret_env(self, name: impl AsRef<OsStr>, value: &SecretString) -> Self {
+        self.hide(value.expose_secret()).env(name, value.expose_secret())
+    }
+
+    /// Hides a text where the child writes it on its stderr: a child that rejects a secret may repeat it.
+    pub fn hide(mut self, text: &str) -> Self {
+        self.hidden.add(text);
         self
     }
 
@@ -182,7 +196,7 @@ impl Program {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|source| self.start_failed(source))?;
         let group = Group::from_child(&child);
-        let stderr = Tail::follow(child.stderr.take(), self.stderr_lines, self.keeps);
+        let stderr = Tail::follow(child.stderr.take(), self.stderr_lines, self.keeps, self.hidden.clone());
         let stdout = child.stdout.take();
         let stdin = child.stdin.take();
         let input = self.input.clone();
@@ -243,7 +257,7 @@ impl Program {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|source| self.start_failed(source))?;
         let group = Group::from_child(&child);
-        let stderr = Tail::follow(child.stderr.take(), self.stderr_lines, self.keeps);
+        let stderr = Tail::follow(child.stderr.take(), self.stderr_lines, self.keeps, self.hidden.clone());
         let stdout = child
             .stdout
             .take()
@@ -396,6 +410,7 @@ impl Tail {
         stderr: Option<impl Read + Send + 'static>,
         limit: usize,
         keeps: fn(&str) -> bool,
+        hidden: Hidden,
     ) -> Self {
         let lines = Arc::new(Mutex::new(VecDeque::new()));
         let reader = stderr.map(|pipe| {
@@ -404,7 +419,7 @@ impl Tail {
                 let mut pipe = BufReader::new(pipe);
                 let mut line = Vec::new();
                 while matches!(pipe.by_ref().take(LINE_BYTES as u64).read_until(b'\n', &mut line), Ok(1..)) {
-                    let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+                    let text = hidden.without(String::from_utf8_lossy(&line).trim_end());
                     line.clear();
                     if text.is_empty() {
                         continue;
@@ -445,6 +460,15 @@ mod tests {
         let error =
             sh("echo one >&2; echo two >&2; exit 3").run(GRACE, &CancellationToken::new()).await.unwrap_err();
         assert_eq!(error.to_string(), "`sh` failed with exit status 3: one\n    two");
+    }
+
+    #[tokio::test]
+    async fn a_secret_that_the_child_repeats_is_not_shown() {
+        let program = sh("echo \"bad token $TOKEN, really\" >&2; exit 1");
+        let program = program.secret_env("TOKEN", &SecretString::from("hush-hush\nsecond line".to_owned()));
+        let error = program.run(GRACE, &CancellationToken::new()).await.unwrap_err().to_string();
+        assert!(error.contains("bad token [hidden]") && !error.contains("hush"), "{error}");
+        assert!(!error.contains("second line") && error.contains("really"), "{error}");
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use super::manual_restore::plain;
 use crate::event::{Phase, PhaseTimer};
 use crate::model::BackupKind;
 use crate::pipeline::Produce;
-use crate::platform::{CancellationToken, ExposeSecret as _, Piped, ProcessError, Program, SecretError};
+use crate::platform::{CancellationToken, Piped, ProcessError, Program, SecretError};
 use crate::policy::CommandSource;
 use crate::text::format_duration;
 
@@ -63,7 +63,7 @@ pub async fn program(config: &CommandSource, words: &[String]) -> Result<Program
     for (name, reference) in &config.environment {
         let value = reference.resolve().await;
         let value = value.map_err(|source| CommandError::Environment { name: name.clone(), source })?;
-        program = program.env(name, value.expose_secret());
+        program = program.secret_env(name, &value);
     }
     Ok(program)
 }

@@ -8,6 +8,7 @@ mod base_configuration;
 mod base_whole;
 mod by_hand;
 mod catalog;
+mod command;
 mod connection;
 mod copies_steps;
 mod demo;
