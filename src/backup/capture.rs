@@ -98,7 +98,7 @@ impl Run<'_> {
             None => Ok(Lineage::default()),
         };
         let lineage = lineage.map_err(TakeError::Lineage)?;
-        let base = self.plan_base(&planned.source, &requirements, backup).await;
+        let base = self.plan_base(&planned.source, &*prepared, backup).await;
         Ok((prepared, base.map_err(TakeError::Source)?, lineage))
     }
 

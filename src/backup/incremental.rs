@@ -3,6 +3,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use futures_util::future::join_all;
+use thiserror::Error;
 
 use super::run::Run;
 use crate::catalog::{CopyEntry, Filter};
@@ -12,15 +13,26 @@ use crate::policy::Source;
 use crate::recoverability::evidence::Evidence;
 use crate::recoverability::survey::settle;
 use crate::repository::{BackupRecord, Listing, RejectedManifest, Repository};
-use crate::source::incremental::{self, BasePlan, Candidate, Candidates, Extent};
+use crate::source::incremental::{
+    self, BasePlan, Candidate, Candidates, ContentIncrements, Extent, FullBackupReason,
+};
 use crate::source::postgres_base::{BaseError, is_kept, publish};
-use crate::source::{Requirements, SourceError};
+use crate::source::{Capture, SourceError};
 use crate::text::error_chain;
 use crate::wal::{Archive, Provenance};
 
 const LIST: &str = "backup_manifest";
+const STATE: &str = "state";
 
-/// A base backup, and the reason against using it as a parent.
+/// Why there is no increment, where nothing else was requested.
+#[derive(Debug, Error)]
+#[error("an incremental backup of `{source_name}` cannot be taken: {why}")]
+struct NoIncrement {
+    source_name: SourceName,
+    why: FullBackupReason,
+}
+
+/// A backup, and the reason against using it as a parent.
 struct AncestorCandidates {
     manifest: Manifest,
     against: Option<String>,
@@ -35,20 +47,24 @@ pub(super) struct PlannedBase {
 }
 
 impl Run<'_> {
-    /// Decides whether a base backup is full. Its parent has to be in every repository that this run writes
+    /// Decides whether a backup is full. Its parent has to be in every repository that this run writes
     /// to.
     pub(super) async fn plan_base(
         &self,
         source: &Source,
-        requirements: &Requirements,
+        prepared: &dyn Capture,
         backup: &BackupId,
     ) -> Result<PlannedBase, SourceError> {
+        let requirements = prepared.requirements();
+        if let Some(content) = requirements.content {
+            return self.plan_content(source, prepared, content, backup).await;
+        }
         let Some(support) = &requirements.incremental else { return Ok(PlannedBase::default()) };
         let most = source.base().map_or(0, |base| base.incrementals);
-        let folder = self.lists(&source.name);
+        let folder = self.lists(&source.name, BackupKind::Base);
         let backups = match self.extent {
             Extent::AsDue | Extent::Incremental if most > 0 => {
-                let found = self.newest(&source.name).await;
+                let found = self.newest(&source.name, BackupKind::Base).await;
                 join_all(found.iter().map(|base| candidate(base, &found, &folder))).await
             }
             _ => vec![],
@@ -59,25 +75,59 @@ impl Run<'_> {
             SourceError::new(BaseError::NoIncremental { server: support.name.clone(), why })
         })?;
         // The manifest of a full one is cached, too: it may be the parent of the next one.
-        let keep = (most > 0).then(|| list_of(&folder, backup));
+        let keep = (most > 0).then(|| list_of(&folder, backup, LIST));
         let plan = BasePlan { scope, is_strict: self.extent == Extent::Incremental, keep };
         Ok(PlannedBase { plan, lists })
     }
 
-    /// Returns the base backups from the newest one back to the newest full one.
-    async fn newest(&self, source: &SourceName) -> Vec<AncestorCandidates> {
+    /// Decides the same for content, by what this host keeps of the earlier backups.
+    async fn plan_content(
+        &self,
+        source: &Source,
+        prepared: &dyn Capture,
+        ContentIncrements { most }: ContentIncrements,
+        backup: &BackupId,
+    ) -> Result<PlannedBase, SourceError> {
+        let folder = self.lists(&source.name, backup.kind());
+        let mut backups = vec![];
+        if most > 0 && self.extent != Extent::Full {
+            let found = self.newest(&source.name, backup.kind()).await;
+            for candidate in &found {
+                let id = &candidate.manifest.id;
+                let list = list_of(&folder, id, STATE);
+                let chain = match whole(candidate, &found) {
+                    Ok(_) if !list.exists() => {
+                        Err(format!("this host does not keep its state (`{}`)", list.display()))
+                    }
+                    Ok(chain) => prepared.inspect_state(&list, id).map(|()| chain),
+                    Err(why) => Err(why),
+                };
+                backups.push(Candidate { manifest: candidate.manifest.clone(), chain, list });
+            }
+        }
+        let lists = backups.iter().map(|candidate| candidate.list.clone()).collect();
+        let scope = incremental::decide_content(self.extent, &Candidates { most, backups });
+        let scope = scope
+            .map_err(|why| SourceError::new(NoIncrement { source_name: source.name.clone(), why }))?;
+        let keep = (most > 0).then(|| list_of(&folder, backup, STATE));
+        let plan = BasePlan { scope, is_strict: self.extent == Extent::Incremental, keep };
+        Ok(PlannedBase { plan, lists })
+    }
+
+    /// Returns the backups of a kind from the newest one back to the newest full one.
+    async fn newest(&self, source: &SourceName, kind: BackupKind) -> Vec<AncestorCandidates> {
         let listing = Listing::of_source(&self.repositories, &self.policy.system, source).await;
         for lost in &listing.unlisted {
             // Then it is unknown whether it has any of them.
             self.events.warning(format!(
-                "repository {} did not say which base backups it has: {}",
+                "repository {} did not say which backups it has: {}",
                 lost.name,
                 lost.reason()
             ));
         }
         let bad = self.known_to_be_bad(source).await;
         let mut found: Vec<AncestorCandidates> = Vec::new();
-        for (id, holders) in listing.holders().iter().rev().filter(|(id, _)| id.kind() == BackupKind::Base) {
+        for (id, holders) in listing.holders().iter().rev().filter(|(id, _)| id.kind() == kind) {
             let (record, rejected) = BackupRecord::read(holders, &self.policy.system, id).await;
             let Some(record) = record else { continue };
             let against = match self.against(&record, &rejected, &bad) {
@@ -142,30 +192,31 @@ impl Run<'_> {
         bad.map(|(id, copy)| (id.clone(), copy.repository.clone())).collect()
     }
 
-    fn lists(&self, source: &SourceName) -> PathBuf {
-        state_directory().join("base").join(self.policy.system.as_str()).join(source.as_str())
+    fn lists(&self, source: &SourceName, kind: BackupKind) -> PathBuf {
+        state_directory().join(kind.as_str()).join(self.policy.system.as_str()).join(source.as_str())
     }
 
     /// Caches the manifest of a committed backup for the next incremental, and removes cached manifests that
     /// are not needed any more.
     pub(super) fn keep_list(&self, manifest: &Manifest, base: &PlannedBase) {
-        let (Some(path), Some(physical)) = (&base.plan.keep, &manifest.physical) else { return };
-        let published = match physical.backup_manifest {
-            Some(_) => publish(path),
-            None => return,
-        };
-        if let Err(error) = published {
+        let Some(path) = &base.plan.keep else { return };
+        if manifest.physical.as_ref().is_some_and(|physical| physical.backup_manifest.is_none()) {
+            return;
+        }
+        if let Err(error) = publish(path) {
             self.events.warning(format!(
-                "the next base backup will be a full one: `{}` could not be kept: {error}",
+                "the next backup of `{}` will be a full one: `{}` could not be kept: {error}",
+                manifest.source,
                 path.display()
             ));
         }
-        let folder = self.lists(&manifest.source);
-        let builds_on = physical.parent.as_ref().map(|_| &base.lists);
+        let folder = self.lists(&manifest.source, manifest.kind);
+        let builds_on = parent(manifest).map(|_| &base.lists);
         let mut needed: BTreeSet<PathBuf> = builds_on.into_iter().flatten().cloned().collect();
         needed.insert(path.clone());
         for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
-            if !needed.contains(&entry.path())
+            let is_list = entry.file_type().is_ok_and(|kind| kind.is_file()) && !needed.contains(&entry.path());
+            if is_list
                 && let Err(error) = std::fs::remove_file(entry.path())
             {
                 tracing::info!("{} is left: {error}", entry.path().display());
@@ -174,22 +225,28 @@ impl Run<'_> {
     }
 }
 
-fn list_of(folder: &Path, backup: &BackupId) -> PathBuf {
-    folder.join(format!("{backup}.{LIST}"))
+fn list_of(folder: &Path, backup: &BackupId, ending: &str) -> PathBuf {
+    folder.join(format!("{backup}.{ending}"))
 }
 
-async fn candidate(base: &AncestorCandidates, all: &[AncestorCandidates], folder: &Path) -> Candidate {
-    let list = list_of(folder, &base.manifest.id);
-    let whole = |id: &BackupId| {
+/// Returns what a restore of a backup needs, the full one first; `Err`: why it cannot be a parent.
+fn whole(base: &AncestorCandidates, all: &[AncestorCandidates]) -> Result<Vec<Manifest>, String> {
+    let fit = |id: &BackupId| {
         let found = all.iter().find(|found| found.manifest.id == *id);
         found.filter(|found| found.against.is_none()).map(|found| &found.manifest)
     };
-    let built = match &base.against {
+    match &base.against {
         Some(against) => Err(against.clone()),
-        None => chain(&base.manifest, whole).map_err(|broken| broken.to_string()),
-    };
-    let built = match built {
-        Ok(chain) => against_list(&base.manifest, &list).await.map(|()| chain.into_iter().cloned().collect()),
+        None => chain(&base.manifest, fit)
+            .map(|chain| chain.into_iter().cloned().collect())
+            .map_err(|broken| broken.to_string()),
+    }
+}
+
+async fn candidate(base: &AncestorCandidates, all: &[AncestorCandidates], folder: &Path) -> Candidate {
+    let list = list_of(folder, &base.manifest.id, LIST);
+    let built = match whole(base, all) {
+        Ok(chain) => against_list(&base.manifest, &list).await.map(|()| chain),
         Err(why) => Err(why),
     };
     Candidate { manifest: base.manifest.clone(), chain: built, list }

@@ -8,6 +8,7 @@ use super::{BackupPlan, PlannedSource};
 use crate::model::{BackupId, BackupKind, SourceName};
 use crate::platform::seed;
 use crate::repository::Unavailable;
+use crate::source::Requirements;
 use crate::source::incremental::BaseScope;
 use crate::text::error_chain;
 
@@ -45,13 +46,13 @@ pub enum BackupStep {
     },
     /// Takes a new backup of a kind that is always full.
     New,
-    /// Takes a base backup of the whole cluster.
+    /// Takes a base backup of the whole cluster, or a full one of content.
     Full {
         /// Absent where that was requested.
         #[serde(skip_serializing_if = "Option::is_none")]
         because: Option<String>,
     },
-    /// Takes an incremental base backup.
+    /// Takes an incremental backup.
     Incremental {
         since: BackupId,
         /// Why a newer parent is not used.
@@ -78,6 +79,10 @@ pub async fn preview(plan: BackupPlan, context: BackupContext<'_>) -> Result<Bac
     Ok(BackupPreview { sources, lost: run.repositories.lost().to_vec() })
 }
 
+fn has_increments(requirements: &Requirements) -> bool {
+    requirements.incremental.is_some() || requirements.content.is_some()
+}
+
 impl Run<'_> {
     async fn preview_source(
         &self,
@@ -95,7 +100,7 @@ impl Run<'_> {
         let backup = BackupId::new(self.clock.now(), &planned.source.name, kind, seed());
         let (prepared, base, _) = self.prepare(planned, &backup).await?;
         steps.push(match base.plan.scope {
-            _ if prepared.requirements().incremental.is_none() => BackupStep::New,
+            _ if !has_increments(&prepared.requirements()) => BackupStep::New,
             BaseScope::Full(because) => BackupStep::Full { because: because.map(|why| error_chain(&why)) },
             BaseScope::Incremental { since, passed_over } => BackupStep::Incremental {
                 since: since.manifest.id,

@@ -1,12 +1,13 @@
 use std::error::Error;
 use std::fmt::Debug;
+use std::path::Path;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use thiserror::Error;
 
-use super::incremental::{BasePlan, IncrementalSupport};
+use super::incremental::{BasePlan, ContentIncrements, IncrementalSupport};
 use crate::event::Events;
 use crate::model::{
     Artifact, BackupId, BackupKind, CloudBackup, Physical, RunId, SegmentSize, ServerFacts, SourceName,
@@ -46,6 +47,12 @@ pub trait Capture: Send {
         Requirements::default()
     }
 
+    /// Inspects what this host keeps of an earlier backup ([`BasePlan::keep`]); `Err`: why nothing can be built on it,
+    /// as text that follows the backup's id. Only for content.
+    fn inspect_state(&self, _state: &Path, _backup: &BackupId) -> Result<(), String> {
+        Err("this kind of source keeps nothing of it".to_owned())
+    }
+
     /// Captures the source into `sink`.
     async fn run(
         self: Box<Self>,
@@ -65,8 +72,10 @@ pub struct Requirements {
     pub server: Option<ServerFacts>,
     /// The timeline that it writes; `None` on a standby, and where that does not matter.
     pub timeline: Option<Timeline>,
-    /// `None` where a backup is always a full one.
+    /// `None` where a backup is always a full one, or is of content.
     pub incremental: Option<IncrementalSupport>,
+    /// `None` where a backup is always a full one, or is no content.
+    pub content: Option<ContentIncrements>,
 }
 
 /// The source to query, and the system it belongs to.
@@ -82,7 +91,7 @@ pub struct SourceContext<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct CaptureContext<'a> {
     pub naming: Naming<'a>,
-    /// The plan of a base backup.
+    /// The plan of a base backup, or of one of content with increments.
     pub base: &'a BasePlan,
     /// Why the server cannot archive its WAL now, so that nothing should wait for that.
     pub archiving_fails: Option<&'a str>,

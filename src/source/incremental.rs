@@ -1,4 +1,4 @@
-//! Whether a base backup is full or incremental. Pure.
+//! Whether a backup is full or incremental: a base backup, or one of content. Pure.
 
 use std::path::PathBuf;
 
@@ -32,18 +32,25 @@ pub struct IncrementalSupport {
     pub from_files: bool,
 }
 
-/// An earlier base backup of the source.
+/// That increments of content are possible: what the host keeps of a backup, its state, says what is new since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ContentIncrements {
+    /// The maximum number of incrementals per full one.
+    pub most: u32,
+}
+
+/// An earlier backup of the source.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Candidate {
     pub manifest: Manifest,
     /// The backups that a restore of it needs, the full one first and itself last; or why it cannot be a
     /// parent, as text that follows its id.
     pub chain: Result<Vec<Manifest>, String>,
-    /// The path of its `backup_manifest`.
+    /// The path of what this host keeps of it: its `backup_manifest`, or the state of its content.
     pub list: PathBuf,
 }
 
-/// The possible parents of the next base backup.
+/// The possible parents of the next backup.
 #[derive(Clone, Debug, Default)]
 pub struct Candidates {
     /// The maximum number of incrementals per full one; 0: the policy asks for full ones only.
@@ -52,7 +59,7 @@ pub struct Candidates {
     pub backups: Vec<Candidate>,
 }
 
-/// What a base backup copies.
+/// What a backup copies.
 #[derive(Clone, Debug, PartialEq)]
 pub enum BaseScope {
     /// Everything; the reason is `None` where it was requested, or where only that is possible.
@@ -65,13 +72,13 @@ pub enum BaseScope {
     },
 }
 
-/// What a base backup copies, and where its `backup_manifest` is cached.
+/// What a backup copies, and where this host keeps what the next one needs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BasePlan {
     pub scope: BaseScope,
     /// Incremental only: nothing is stored where the server does not provide it.
     pub is_strict: bool,
-    /// Where its `backup_manifest` is cached, for the next backup.
+    /// Where its `backup_manifest` is cached, or the state of its content, for the next backup.
     pub keep: Option<PathBuf>,
 }
 
@@ -114,6 +121,10 @@ pub enum FullBackupReason {
     EnoughOfThem(u32),
     #[error("there is no full one of this cluster left to build on")]
     NoFull,
+    #[error("`incrementals` of the source allows none")]
+    NotAskedOfContent,
+    #[error("there is no backup of it to build on")]
+    FirstOfContent,
     #[error("{backup} cannot be built on: {why}")]
     Unfit { backup: BackupId, why: String },
     #[error("the server does not give the changes since {backup}: {words}")]
@@ -123,12 +134,12 @@ pub enum FullBackupReason {
 impl FullBackupReason {
     /// Returns whether it need not be reported.
     pub fn is_silent(&self) -> bool {
-        matches!(self, Self::NotAsked | Self::Files)
+        matches!(self, Self::NotAsked | Self::Files | Self::NotAskedOfContent)
     }
 
     /// Returns whether it is regular: a full backup is simply due.
     pub fn is_due(&self) -> bool {
-        matches!(self, Self::NotAsked | Self::Files | Self::First | Self::EnoughOfThem(_))
+        self.is_silent() || matches!(self, Self::First | Self::FirstOfContent | Self::EnoughOfThem(_))
     }
 }
 
@@ -141,10 +152,34 @@ pub fn decide(
     candidates: &Candidates,
     support: &IncrementalSupport,
 ) -> Result<BaseScope, FullBackupReason> {
+    scope(extent, || select(candidates, support))
+}
+
+/// Decides what the next backup of content copies.
+///
+/// # Errors
+/// As [`decide`].
+pub fn decide_content(extent: Extent, candidates: &Candidates) -> Result<BaseScope, FullBackupReason> {
+    scope(extent, || {
+        let own: Vec<&Candidate> = candidates.backups.iter().collect();
+        match (candidates.most, own.iter().any(|candidate| parent(&candidate.manifest).is_none())) {
+            (0, _) => Err(FullBackupReason::NotAskedOfContent),
+            (_, false) => Err(FullBackupReason::FirstOfContent),
+            (most, true) => newest_fit(&own, most),
+        }
+    })
+}
+
+type Selected<'a> = Result<(&'a Candidate, Option<FullBackupReason>), FullBackupReason>;
+
+fn scope<'a>(
+    extent: Extent,
+    select: impl FnOnce() -> Selected<'a>,
+) -> Result<BaseScope, FullBackupReason> {
     if extent == Extent::Full {
         return Ok(BaseScope::Full(None));
     }
-    match select(candidates, support) {
+    match select() {
         Ok((since, passed_over)) => {
             Ok(BaseScope::Incremental { since: Box::new(since.clone()), passed_over })
         }
@@ -155,10 +190,7 @@ pub fn decide(
 }
 
 /// Selects the newest possible parent, and returns why a newer one was passed over.
-fn select<'a>(
-    candidates: &'a Candidates,
-    support: &IncrementalSupport,
-) -> Result<(&'a Candidate, Option<FullBackupReason>), FullBackupReason> {
+fn select<'a>(candidates: &'a Candidates, support: &IncrementalSupport) -> Selected<'a> {
     let (most, server) = (candidates.most, &support.server);
     if support.from_files {
         return Err(FullBackupReason::Files);
@@ -183,6 +215,11 @@ fn select<'a>(
     if own.is_empty() {
         return Err(FullBackupReason::First);
     }
+    newest_fit(&own, most)
+}
+
+/// Selects among those that could be one.
+fn newest_fit<'a>(own: &[&'a Candidate], most: u32) -> Selected<'a> {
     // A backup older than the newest full one is no parent: the changes since would only be more.
     let full = own.iter().position(|candidate| parent(&candidate.manifest).is_none());
     let full = full.ok_or(FullBackupReason::NoFull)?;
@@ -191,7 +228,7 @@ fn select<'a>(
         return Err(FullBackupReason::EnoughOfThem(most));
     }
     let mut passed_over = None;
-    for backup in &own[..=full] {
+    for backup in own.iter().take(full + 1).copied() {
         match &backup.chain {
             Ok(chain) if chain.len() <= as_count => return Ok((backup, passed_over)),
             Ok(_) => {}
@@ -308,6 +345,25 @@ mod tests {
         let mut unknown = support("7", 17);
         unknown.server.system_identifier = None;
         assert_eq!(why(&unknown), Err(FullBackupReason::First));
+    }
+
+    #[test]
+    fn content_is_built_on_like_clusters() {
+        let decided = |most, taken: &[(bool, bool)]| match decide_content(Extent::AsDue, &candidates(most, taken)) {
+            Ok(BaseScope::Incremental { since, .. }) => {
+                Ok((since.manifest.id.begun() - fixtures::noon()).num_minutes())
+            }
+            Ok(BaseScope::Full(why)) => Err(why.unwrap()),
+            Err(why) => Err(why),
+        };
+        assert_eq!(decided(2, &[]), Err(FullBackupReason::FirstOfContent));
+        assert_eq!(decided(0, &[FULL]), Err(FullBackupReason::NotAskedOfContent));
+        assert_eq!(decided(2, &[FULL, CHANGES]), Ok(2));
+        assert_eq!(decided(2, &[FULL, CHANGES, CHANGES]), Err(FullBackupReason::EnoughOfThem(2)));
+        assert_eq!(decided(6, &[FULL, CHANGES, (false, false)]), Ok(2));
+        let one = candidates(6, &[FULL]);
+        assert_eq!(decide_content(Extent::Full, &one), Ok(BaseScope::Full(None)));
+        assert!(decide_content(Extent::Incremental, &candidates(6, &[])).is_err());
     }
 
     #[test]

@@ -43,6 +43,7 @@ impl Capture for BaseBackupCapture {
                 summarizes: self.summarizes,
                 from_files: matches!(self.reader, SettingsReader::DataDirectory(_)),
             }),
+            content: None,
         }
     }
 
