@@ -1,7 +1,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{ResourceProfile, RestoreProfile};
+use super::{GitFacts, ResourceProfile, RestoreProfile};
 
 /// The confidential facts about a backup; stored encrypted with it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -16,6 +16,9 @@ pub struct Details {
     /// For recovery points of AWS Backup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<ResourceProfile>,
+    /// For Git repositories.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git: Option<GitFacts>,
 }
 
 /// Facts about a cluster that are not in a base backup, or that only a running server reports.

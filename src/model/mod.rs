@@ -13,6 +13,7 @@ mod checkpoint;
 mod cloud_backup;
 mod database_inventory;
 mod digest;
+mod git_facts;
 mod id;
 mod location;
 mod manifest;
@@ -32,6 +33,7 @@ pub use database_inventory::{
     SequenceBound, SequenceState, SubscriptionFacts, SumScope, TableFacts, TableKind,
 };
 pub use digest::{Digest, Hasher, Sha256Hex};
+pub use git_facts::GitFacts;
 pub use id::{BackupId, BackupKind, IdError, RepositoryName, RunId, SourceName, SystemName};
 pub use location::Location;
 pub use manifest::{

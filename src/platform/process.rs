@@ -3,7 +3,7 @@ use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -191,6 +191,21 @@ impl Program {
         deadline: Duration,
         cancel: &CancellationToken,
     ) -> Result<ProcessOutcome, ProcessError> {
+        let (stdout, stderr) = self.run_bytes(deadline, cancel).await?;
+        let stdout = String::from_utf8(stdout).map_err(|error| ProcessError::Follow {
+            program: self.name(),
+            source: std::io::Error::new(std::io::ErrorKind::InvalidData, error),
+        })?;
+        Ok(ProcessOutcome { stdout, stderr })
+    }
+
+    /// Runs to the end and returns its standard output, and the last lines of its stderr. An exit status other than 0
+    /// is an error.
+    pub async fn run_bytes(
+        &self,
+        deadline: Duration,
+        cancel: &CancellationToken,
+    ) -> Result<(Vec<u8>, Vec<String>), ProcessError> {
         let mut command = self.command();
         command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -201,27 +216,21 @@ impl Program {
         let stdin = child.stdin.take();
         let input = self.input.clone();
         let work = tokio::task::spawn_blocking(move || {
-            let writer = stdin.zip(input).map(|(mut pipe, bytes)| {
-                std::thread::spawn(move || {
-                    use std::io::Write as _;
-                    // A child that ends without reading everything reports it by its exit status.
-                    let _unread = pipe.write_all(&bytes);
-                })
-            });
-            let mut text = String::new();
-            let read = stdout.map_or(Ok(0), |mut pipe| pipe.read_to_string(&mut text));
+            let writer = write_input(stdin, input);
+            let mut bytes = Vec::new();
+            let read = stdout.map_or(Ok(0), |mut pipe| pipe.read_to_end(&mut bytes));
             let status = child.wait();
             if let Some(writer) = writer {
                 let _ended = writer.join();
             }
-            (read, status, text, stderr.end())
+            (read, status, bytes, stderr.end())
         });
         let outcome = self.attend(group, deadline, cancel, work).await?;
         let follow = |source| ProcessError::Follow { program: self.name(), source };
         let (read, status, stdout, stderr) = outcome.map_err(|error| follow(std::io::Error::other(error)))?;
         self.judge(status.map_err(follow)?, &stderr)?;
         read.map_err(follow)?;
-        Ok(ProcessOutcome { stdout, stderr })
+        Ok((stdout, stderr))
     }
 
     pub(super) fn judge(&self, status: ExitStatus, stderr: &[String]) -> Result<(), ProcessError> {
@@ -254,9 +263,11 @@ impl Program {
     /// then killed.
     pub fn pipe(&self, cancel: &CancellationToken) -> Result<Piped, ProcessError> {
         let mut command = self.command();
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|source| self.start_failed(source))?;
         let group = Group::from_child(&child);
+        write_input(child.stdin.take(), self.input.clone());
         let stderr = Tail::follow(child.stderr.take(), self.stderr_lines, self.keeps, self.hidden.clone());
         let stdout = child
             .stdout
@@ -343,6 +354,16 @@ impl Drop for Piped {
             let _reaped = child.wait();
         }
     }
+}
+
+/// Writes a child's standard input, and closes it.
+fn write_input(stdin: Option<ChildStdin>, input: Option<Vec<u8>>) -> Option<JoinHandle<()>> {
+    let (mut pipe, bytes) = stdin.zip(input)?;
+    Some(std::thread::spawn(move || {
+        use std::io::Write as _;
+        // A child that ends without reading everything reports it by its exit status.
+        let _unread = pipe.write_all(&bytes);
+    }))
 }
 
 /// Returns an error with a description unless the exit status is 0.

@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use super::aws_backup::RecoveryPointSource;
 use super::capture::{Capture, Source, SourceError};
 use super::command::CommandBackups;
+use super::git::GitBackups;
 use super::postgres::PostgresBackups;
 use super::rds_snapshot::RdsBackups;
 use crate::model::BackupKind;
@@ -20,6 +21,7 @@ pub fn open(source: &policy::Source) -> Arc<dyn Source> {
             Arc::new(RecoveryPointSource { kinds, config: (**config).clone() })
         }
         SourceConfig::Command(config) => Arc::new(CommandBackups { kinds, config: (**config).clone() }),
+        SourceConfig::Git(config) => Arc::new(GitBackups { kinds, config: (**config).clone() }),
         other => Arc::new(NotBuilt { kind: other.kind() }),
     }
 }

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::command::CommandOutput;
 use super::fetch::ArtifactFetch;
+use super::git::GitRepository;
 use super::survey::ChainLink;
 use super::{ContentRestoreError, ContentRestorePlan, ContentRestoreRequest};
 use crate::checks::CheckResult;
@@ -42,6 +43,7 @@ pub(super) trait ContentMethod: Debug + Send + Sync {
 pub(super) fn of_kind(kind: BackupKind) -> Option<Box<dyn ContentMethod>> {
     match kind {
         BackupKind::Command => Some(Box::new(CommandOutput)),
+        BackupKind::Git => Some(Box::new(GitRepository)),
         _ => None,
     }
 }
