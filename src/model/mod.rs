@@ -8,6 +8,7 @@
 //! format version.
 
 mod backup_chain;
+mod bucket_facts;
 mod calendar;
 mod checkpoint;
 mod cloud_backup;
@@ -25,6 +26,7 @@ mod wal;
 mod wal_check;
 
 pub use backup_chain::{BrokenChain, chain, parent};
+pub use bucket_facts::BucketFacts;
 pub use calendar::{Bucket, Period};
 pub use checkpoint::Checkpoint;
 pub use cloud_backup::{CloudBackup, CloudBackupCopy};

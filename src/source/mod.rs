@@ -15,6 +15,7 @@
 
 mod aws;
 pub mod aws_backup;
+pub mod bucket;
 pub mod capture;
 mod command;
 mod content_state;

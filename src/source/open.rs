@@ -3,6 +3,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::aws_backup::RecoveryPointSource;
+use super::bucket::BucketBackups;
 use super::capture::{Capture, Source, SourceError};
 use super::command::CommandBackups;
 use super::git::GitBackups;
@@ -22,6 +23,7 @@ pub fn open(source: &policy::Source) -> Arc<dyn Source> {
         }
         SourceConfig::Command(config) => Arc::new(CommandBackups { kinds, config: (**config).clone() }),
         SourceConfig::Git(config) => Arc::new(GitBackups { kinds, config: (**config).clone() }),
+        SourceConfig::Bucket(config) => Arc::new(BucketBackups { kinds, config: (**config).clone() }),
         other => Arc::new(NotBuilt { kind: other.kind() }),
     }
 }

@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
+use super::bucket::BucketObjects;
 use super::command::CommandOutput;
 use super::fetch::ArtifactFetch;
 use super::git::GitRepository;
@@ -43,6 +44,7 @@ pub(super) trait ContentMethod: Debug + Send + Sync {
 pub(super) fn of_kind(kind: BackupKind) -> Option<Box<dyn ContentMethod>> {
     match kind {
         BackupKind::Command => Some(Box::new(CommandOutput)),
+        BackupKind::Bucket => Some(Box::new(BucketObjects)),
         BackupKind::Git => Some(Box::new(GitRepository)),
         _ => None,
     }

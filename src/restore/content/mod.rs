@@ -18,6 +18,7 @@
 //!
 //! *Not here.* Dumps and clusters of PostgreSQL ([`super::logical`], [`super::physical`]).
 
+mod bucket;
 mod command;
 mod error;
 mod execute;

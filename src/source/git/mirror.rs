@@ -1,6 +1,8 @@
 //! The mirror of the remote on this host: a cache, whose loss costs the time of a clone.
 
+use std::fs::DirBuilder;
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use super::error::GitError;
@@ -58,7 +60,8 @@ impl Mirror {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(directory, error)),
             _ => {}
         }
-        std::fs::create_dir_all(directory).map_err(|source| failed(directory, source))?;
+        let created = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+        created.map_err(|source| failed(directory, source))?;
         let format = if is_sha256 { "sha256" } else { "sha1" };
         let init = git(None)
             .args(["init", "--quiet", "--bare", "--template=", "--object-format", format, "--"])
