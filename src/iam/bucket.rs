@@ -1,7 +1,7 @@
 use super::builder::Builder;
 use super::role::{Account, IamRole, partition};
 use super::{Conditions, IamError, key};
-use crate::policy::{Checksum, RepositoryLocation, S3Location, ServerSideEncryption};
+use crate::policy::{BucketSource, Checksum, RepositoryLocation, S3Location, ServerSideEncryption};
 use crate::repository::layout;
 
 /// Adds rights in each bucket of AWS. Other servers have keys of their own, out of the reach of IAM.
@@ -128,6 +128,25 @@ fn list(builder: &mut Builder<'_>, bucket: &str, below: &str) {
         below => Conditions::when("StringLikeIfExists", "s3:prefix", &[&format!("{below}*")]),
     };
     builder.document.allow("ListRepository", &actions, [bucket.to_owned()], condition);
+}
+
+/// Adds what reading the objects of a source takes. Where they are restored to is not known here.
+pub(super) fn of_source(builder: &mut Builder<'_>, source: &BucketSource) {
+    if builder.role != IamRole::Writer || source.endpoint.is_some() {
+        return;
+    }
+    let bucket = format!("arn:{}:s3:::{}", partition(&source.region), source.bucket);
+    let (objects, condition) = match source.prefix.as_str() {
+        "" => (format!("{bucket}/*"), Conditions::default()),
+        prefix => (
+            format!("{bucket}/{prefix}/*"),
+            Conditions::when("StringLikeIfExists", "s3:prefix", &[&format!("{prefix}/*")]),
+        ),
+    };
+    let list = ["s3:GetBucketVersioning", "s3:ListBucket", "s3:ListBucketVersions"];
+    builder.document.allow("ListSource", &list, [bucket], condition);
+    let read = ["s3:GetObject", "s3:GetObjectVersion"];
+    builder.document.allow("ReadSource", &read, [objects], Conditions::default());
 }
 
 fn archives_log(builder: &Builder<'_>) -> bool {

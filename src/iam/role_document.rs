@@ -17,6 +17,7 @@ pub fn document(policy: &Policy, role: IamRole, given: Option<&Account>) -> Resu
                 rds::add(&mut builder, rds)?;
             }
             SourceConfig::AwsBackup(backup) => aws_backup::add(&mut builder, backup)?,
+            SourceConfig::Bucket(source) => bucket::of_source(&mut builder, source),
             _ => {}
         }
     }
@@ -170,6 +171,50 @@ copy_to = {{ us-west-2 = {{ vault = "shop-dr" }} }}
                 assert!(shares || !verb.starts_with("Modify"), "{role} may {action}");
             }
         });
+    }
+
+    #[test]
+    fn the_source_of_a_bucket_is_read_by_the_writer_and_written_by_no_role() {
+        let text = r#"
+[system]
+name = "shop"
+[objectives]
+rto = "4h"
+rpo = "1h"
+[repository.primary]
+url = "s3://shop-backups"
+region = "us-east-1"
+[encryption]
+danger_unencrypted = true
+[sources.media]
+kind = "bucket"
+url = "s3://shop-media/live"
+region = "us-east-1"
+"#;
+        let policy = parse(Path::new("policy.toml"), text).unwrap();
+        for role in IamRole::ALL {
+            let Ok(document) = document(&policy, role, None) else { continue };
+            let of_source = |statement: &&(&IamStatement, &str)| {
+                names(&statement.0.resource, "arn:aws:s3:::shop-media/live/a/b")
+                    || names(&statement.0.resource, "arn:aws:s3:::shop-media")
+            };
+            let all: Vec<_> = allowed(document.statements()).collect();
+            let actions: Vec<&str> = all.iter().filter(of_source).map(|(_, action)| *action).collect();
+            let expected: &[&str] = match role {
+                IamRole::Writer => &[
+                    "s3:GetBucketVersioning",
+                    "s3:ListBucket",
+                    "s3:ListBucketVersions",
+                    "s3:GetObject",
+                    "s3:GetObjectVersion",
+                ],
+                _ => &[],
+            };
+            assert_eq!(actions, expected, "{role}");
+            assert!(
+                !all.iter().any(|(statement, _)| names(&statement.resource, "arn:aws:s3:::shop-media/other"))
+            );
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{FilesDetails, ResourceProfile, RestoreProfile};
+use super::{BucketFacts, FilesDetails, GitFacts, ResourceProfile, RestoreProfile};
 
 /// The confidential facts about a backup; stored encrypted with it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -19,6 +19,12 @@ pub struct Details {
     /// For backups of files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<FilesDetails>,
+    /// For Git repositories.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git: Option<GitFacts>,
+    /// For buckets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<BucketFacts>,
 }
 
 /// Facts about a cluster that are not in a base backup, or that only a running server reports.

@@ -8,12 +8,14 @@
 //! format version.
 
 mod backup_chain;
+mod bucket_facts;
 mod calendar;
 mod checkpoint;
 mod cloud_backup;
 mod database_inventory;
 mod digest;
 mod files_details;
+mod git_facts;
 mod id;
 mod location;
 mod manifest;
@@ -25,6 +27,7 @@ mod wal;
 mod wal_check;
 
 pub use backup_chain::{BrokenChain, chain, parent};
+pub use bucket_facts::BucketFacts;
 pub use calendar::{Bucket, Period};
 pub use checkpoint::Checkpoint;
 pub use cloud_backup::{CloudBackup, CloudBackupCopy};
@@ -34,6 +37,7 @@ pub use database_inventory::{
 };
 pub use digest::{Digest, Hasher, Sha256Hex};
 pub use files_details::FilesDetails;
+pub use git_facts::GitFacts;
 pub use id::{BackupId, BackupKind, IdError, RepositoryName, RunId, SourceName, SystemName};
 pub use location::Location;
 pub use manifest::{

@@ -11,6 +11,7 @@ mod accounts;
 mod beneath;
 mod clock;
 mod file_exposure;
+mod hidden_text;
 mod home;
 mod host;
 mod https;

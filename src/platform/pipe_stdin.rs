@@ -38,7 +38,7 @@ impl Program {
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|source| self.start_failed(source))?;
         let group = Group::from_child(&child);
-        let stderr = Tail::follow(child.stderr.take(), self.stderr_lines, self.keeps);
+        let stderr = Tail::follow(child.stderr.take(), self.stderr_lines, self.keeps, self.hidden.clone());
         let stdin = child.stdin.take();
         let work = tokio::task::spawn_blocking(move || {
             let mut stdin = stdin;

@@ -3,7 +3,7 @@ use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process_group};
 use thiserror::Error;
 
-use super::CancellationToken;
-
+use super::hidden_text::Hidden;
+use super::{CancellationToken, ExposeSecret as _, SecretString};
 use crate::text::format_duration;
 
 /// How many lines of a child's stderr an error shows.
@@ -69,6 +69,8 @@ pub struct Program {
     accepts: fn(&[String]) -> bool,
     input: Option<Vec<u8>>,
     held: Vec<Arc<dyn Any + Send + Sync>>,
+    /// What its stderr is kept and logged without.
+    pub(super) hidden: Hidden,
 }
 
 impl Program {
@@ -84,6 +86,7 @@ impl Program {
             accepts: |_| false,
             input: None,
             held: vec![],
+            hidden: Hidden::default(),
         };
         // Messages are matched and shown; they must not depend on the host's language.
         program.environment.push(("LC_ALL".into(), "C".into()));
@@ -102,6 +105,17 @@ impl Program {
 
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.environment.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Sets a variable whose value is hidden where the child writes it on its stderr.
+    pub fn secret_env(self, name: impl AsRef<OsStr>, value: &SecretString) -> Self {
+        self.hide(value.expose_secret()).env(name, value.expose_secret())
+    }
+
+    /// Hides a text where the child writes it on its stderr: a child that rejects a secret may repeat it.
+    pub fn hide(mut self, text: &str) -> Self {
+        self.hidden.add(text);
         self
     }
 
@@ -177,37 +191,46 @@ impl Program {
         deadline: Duration,
         cancel: &CancellationToken,
     ) -> Result<ProcessOutcome, ProcessError> {
+        let (stdout, stderr) = self.run_bytes(deadline, cancel).await?;
+        let stdout = String::from_utf8(stdout).map_err(|error| ProcessError::Follow {
+            program: self.name(),
+            source: std::io::Error::new(std::io::ErrorKind::InvalidData, error),
+        })?;
+        Ok(ProcessOutcome { stdout, stderr })
+    }
+
+    /// Runs to the end and returns its standard output, and the last lines of its stderr. An exit status other than 0
+    /// is an error.
+    pub async fn run_bytes(
+        &self,
+        deadline: Duration,
+        cancel: &CancellationToken,
+    ) -> Result<(Vec<u8>, Vec<String>), ProcessError> {
         let mut command = self.command();
         command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|source| self.start_failed(source))?;
         let group = Group::from_child(&child);
-        let stderr = Tail::follow(child.stderr.take(), self.stderr_lines, self.keeps);
+        let stderr = Tail::follow(child.stderr.take(), self.stderr_lines, self.keeps, self.hidden.clone());
         let stdout = child.stdout.take();
         let stdin = child.stdin.take();
         let input = self.input.clone();
         let work = tokio::task::spawn_blocking(move || {
-            let writer = stdin.zip(input).map(|(mut pipe, bytes)| {
-                std::thread::spawn(move || {
-                    use std::io::Write as _;
-                    // A child that ends without reading everything reports it by its exit status.
-                    let _unread = pipe.write_all(&bytes);
-                })
-            });
-            let mut text = String::new();
-            let read = stdout.map_or(Ok(0), |mut pipe| pipe.read_to_string(&mut text));
+            let writer = write_input(stdin, input);
+            let mut bytes = Vec::new();
+            let read = stdout.map_or(Ok(0), |mut pipe| pipe.read_to_end(&mut bytes));
             let status = child.wait();
             if let Some(writer) = writer {
                 let _ended = writer.join();
             }
-            (read, status, text, stderr.end())
+            (read, status, bytes, stderr.end())
         });
         let outcome = self.attend(group, deadline, cancel, work).await?;
         let follow = |source| ProcessError::Follow { program: self.name(), source };
         let (read, status, stdout, stderr) = outcome.map_err(|error| follow(std::io::Error::other(error)))?;
         self.judge(status.map_err(follow)?, &stderr)?;
         read.map_err(follow)?;
-        Ok(ProcessOutcome { stdout, stderr })
+        Ok((stdout, stderr))
     }
 
     pub(super) fn judge(&self, status: ExitStatus, stderr: &[String]) -> Result<(), ProcessError> {
@@ -240,10 +263,12 @@ impl Program {
     /// then killed.
     pub fn pipe(&self, cancel: &CancellationToken) -> Result<Piped, ProcessError> {
         let mut command = self.command();
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|source| self.start_failed(source))?;
         let group = Group::from_child(&child);
-        let stderr = Tail::follow(child.stderr.take(), self.stderr_lines, self.keeps);
+        write_input(child.stdin.take(), self.input.clone());
+        let stderr = Tail::follow(child.stderr.take(), self.stderr_lines, self.keeps, self.hidden.clone());
         let stdout = child
             .stdout
             .take()
@@ -331,6 +356,16 @@ impl Drop for Piped {
     }
 }
 
+/// Writes a child's standard input, and closes it.
+fn write_input(stdin: Option<ChildStdin>, input: Option<Vec<u8>>) -> Option<JoinHandle<()>> {
+    let (mut pipe, bytes) = stdin.zip(input)?;
+    Some(std::thread::spawn(move || {
+        use std::io::Write as _;
+        // A child that ends without reading everything reports it by its exit status.
+        let _unread = pipe.write_all(&bytes);
+    }))
+}
+
 /// Returns an error with a description unless the exit status is 0.
 fn judge(program: &str, status: ExitStatus, stderr: &[String]) -> Result<(), ProcessError> {
     if status.success() {
@@ -396,6 +431,7 @@ impl Tail {
         stderr: Option<impl Read + Send + 'static>,
         limit: usize,
         keeps: fn(&str) -> bool,
+        hidden: Hidden,
     ) -> Self {
         let lines = Arc::new(Mutex::new(VecDeque::new()));
         let reader = stderr.map(|pipe| {
@@ -404,7 +440,7 @@ impl Tail {
                 let mut pipe = BufReader::new(pipe);
                 let mut line = Vec::new();
                 while matches!(pipe.by_ref().take(LINE_BYTES as u64).read_until(b'\n', &mut line), Ok(1..)) {
-                    let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+                    let text = hidden.without(String::from_utf8_lossy(&line).trim_end());
                     line.clear();
                     if text.is_empty() {
                         continue;
@@ -445,6 +481,15 @@ mod tests {
         let error =
             sh("echo one >&2; echo two >&2; exit 3").run(GRACE, &CancellationToken::new()).await.unwrap_err();
         assert_eq!(error.to_string(), "`sh` failed with exit status 3: one\n    two");
+    }
+
+    #[tokio::test]
+    async fn a_secret_that_the_child_repeats_is_not_shown() {
+        let program = sh("echo \"bad token $TOKEN, really\" >&2; exit 1");
+        let program = program.secret_env("TOKEN", &SecretString::from("hush-hush\nsecond line".to_owned()));
+        let error = program.run(GRACE, &CancellationToken::new()).await.unwrap_err().to_string();
+        assert!(error.contains("bad token [hidden]") && !error.contains("hush"), "{error}");
+        assert!(!error.contains("second line") && error.contains("really"), "{error}");
     }
 
     #[tokio::test]

@@ -1,17 +1,17 @@
 //! What a command writes on its standard output, as one artifact.
 
 use std::io::Read;
-use std::time::Instant;
 
 use async_trait::async_trait;
 use thiserror::Error;
 
 use super::capture::{ArtifactSink, Capture, CaptureContext, Captured, SinkError, Source, SourceError};
+use super::deadline::Deadline;
 use super::manual_restore::plain;
 use crate::event::{Phase, PhaseTimer};
 use crate::model::BackupKind;
 use crate::pipeline::Produce;
-use crate::platform::{CancellationToken, ExposeSecret as _, Piped, ProcessError, Program, SecretError};
+use crate::platform::{CancellationToken, Piped, ProcessError, Program, SecretError};
 use crate::policy::CommandSource;
 use crate::text::format_duration;
 
@@ -63,7 +63,7 @@ pub async fn program(config: &CommandSource, words: &[String]) -> Result<Program
     for (name, reference) in &config.environment {
         let value = reference.resolve().await;
         let value = value.map_err(|source| CommandError::Environment { name: name.clone(), source })?;
-        program = program.env(name, value.expose_secret());
+        program = program.secret_env(name, &value);
     }
     Ok(program)
 }
@@ -82,24 +82,15 @@ impl Capture for CommandCapture<'_> {
     ) -> Result<Captured, SourceError> {
         let mut phases = PhaseTimer::new(context.events);
         phases.begin(Phase::Capture);
-        let (began, begun) = (Instant::now(), context.clock.now());
-        let stop = context.cancel.child_token();
-        let _ends_on_return = stop.clone().drop_guard();
-        let ends = {
-            let (stop, deadline) = (stop.clone(), self.config.deadline);
-            tokio::spawn(async move {
-                tokio::time::sleep(deadline).await;
-                stop.cancel();
-            })
-        };
-        let stored = self.store(sink, &stop).await;
-        ends.abort();
+        let begun = context.clock.now();
+        let deadline = Deadline::begin(self.config.deadline, context.cancel);
+        let stored = self.store(sink, deadline.stop()).await;
         let artifact = match stored {
             Ok(artifact) => artifact,
             Err(_) if context.cancel.is_cancelled() => {
                 return Err(SourceError::new(CommandError::Interrupted));
             }
-            Err(_) if stop.is_cancelled() && began.elapsed() >= self.config.deadline => {
+            Err(_) if deadline.is_over() => {
                 return Err(SourceError::new(CommandError::Deadline(self.config.deadline)));
             }
             Err(error) => return Err(SourceError::new(error)),

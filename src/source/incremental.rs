@@ -1,4 +1,4 @@
-//! Whether a backup is full or incremental: a base backup, or one of files. Pure.
+//! Whether a backup is full or incremental: a base backup, or one of content. Pure.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,8 @@ use crate::text::format_size;
 const FIRST_MAJOR: u32 = 17;
 
 /// The kinds of backups that may be incremental.
-pub const INCREMENTAL_KINDS: [BackupKind; 2] = [BackupKind::Base, BackupKind::Files];
+pub const INCREMENTAL_KINDS: [BackupKind; 4] =
+    [BackupKind::Base, BackupKind::Files, BackupKind::Git, BackupKind::Bucket];
 
 /// The extent of a backup that the user requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -15,9 +15,13 @@
 
 mod aws;
 pub mod aws_backup;
+pub mod bucket;
 pub mod capture;
 mod command;
+mod content_state;
+mod deadline;
 pub mod files;
+pub mod git;
 pub mod incremental;
 mod kept_list;
 mod libpq;

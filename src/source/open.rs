@@ -3,9 +3,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::aws_backup::RecoveryPointSource;
+use super::bucket::BucketBackups;
 use super::capture::{Capture, Source, SourceError};
 use super::command::CommandBackups;
 use super::files::FilesBackups;
+use super::git::GitBackups;
 use super::postgres::PostgresBackups;
 use super::rds_snapshot::RdsBackups;
 use crate::model::BackupKind;
@@ -22,6 +24,8 @@ pub fn open(source: &policy::Source) -> Arc<dyn Source> {
         }
         SourceConfig::Files(config) => Arc::new(FilesBackups { kinds, config: (**config).clone() }),
         SourceConfig::Command(config) => Arc::new(CommandBackups { kinds, config: (**config).clone() }),
+        SourceConfig::Git(config) => Arc::new(GitBackups { kinds, config: (**config).clone() }),
+        SourceConfig::Bucket(config) => Arc::new(BucketBackups { kinds, config: (**config).clone() }),
         other => Arc::new(NotBuilt { kind: other.kind() }),
     }
 }

@@ -10,10 +10,10 @@ use async_trait::async_trait;
 use super::fetch::{ArtifactFetch, ConsumeError};
 use super::method::{ContentMethod, RestoredContent, TargetSurvey};
 use super::survey::ChainLink;
-use super::target::{NewFile, new_path};
+use super::target::{NewFile, lacks_room, new_path};
 use super::{ContentRestoreError, ContentRestorePlan, ContentRestoreRequest};
 use crate::model::{Artifact, Manifest};
-use crate::platform::{PipeStdinError, ProcessError};
+use crate::platform::{PipeStdinError, ProcessError, scratch_directory};
 use crate::policy::{CommandSource, SourceConfig};
 use crate::restore::teardown::not_of_this_method;
 use crate::restore::{CreatedObject, Refusal};
@@ -42,6 +42,7 @@ impl ContentMethod for CommandOutput {
             match restore_command(request) {
                 Some(config) => {
                     survey.to = format!("`{}`", config.restore_command.join(" "));
+                    survey.refusals.extend(lacks_room(&scratch_directory(), bytes));
                     survey.notes.push(
                         "the command is started only when the whole output was read and verified".to_owned(),
                     );
@@ -116,7 +117,7 @@ async fn run_command(
     config: &CommandSource,
 ) -> Result<(), ContentRestoreError> {
     let target = |error: &(dyn std::error::Error + 'static)| ContentRestoreError::Target(error_chain(error));
-    let directory = crate::platform::scratch_directory();
+    let directory = scratch_directory();
     let written = |source| ContentRestoreError::Write { path: directory.clone(), source };
     let scratch = tempfile::tempfile_in(&directory).map_err(written)?;
     let shared = Mutex::new(scratch.try_clone().map_err(written)?);

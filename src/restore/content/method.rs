@@ -5,9 +5,11 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
+use super::bucket::BucketObjects;
 use super::command::CommandOutput;
 use super::fetch::ArtifactFetch;
 use super::files::FilesTree;
+use super::git::GitRepository;
 use super::survey::ChainLink;
 use super::{ContentRestoreError, ContentRestorePlan, ContentRestoreRequest};
 use crate::checks::CheckResult;
@@ -44,6 +46,8 @@ pub(super) fn of_kind(kind: BackupKind) -> Option<Box<dyn ContentMethod>> {
     match kind {
         BackupKind::Files => Some(Box::new(FilesTree)),
         BackupKind::Command => Some(Box::new(CommandOutput)),
+        BackupKind::Bucket => Some(Box::new(BucketObjects)),
+        BackupKind::Git => Some(Box::new(GitRepository)),
         _ => None,
     }
 }

@@ -18,12 +18,15 @@
 //!
 //! *Not here.* Dumps and clusters of PostgreSQL ([`super::logical`], [`super::physical`]).
 
+mod bucket;
 mod command;
 mod error;
 mod execute;
 mod fetch;
 mod files;
+mod git;
 mod method;
+mod new_directory;
 mod plan;
 mod report;
 mod request;

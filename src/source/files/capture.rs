@@ -143,27 +143,23 @@ async fn capture(
             break;
         }
     }
-    let (session, _) = Arc::into_inner(shared)
-        .and_then(|shared| shared.into_inner().ok())
-        .ok_or(FilesError::Thread)?;
+    let (session, _) =
+        Arc::into_inner(shared).and_then(|shared| shared.into_inner().ok()).ok_or(FilesError::Thread)?;
     let Session { index, deleted, tally, .. } = session;
     let begun_nanos = begun.timestamp_nanos_opt().unwrap_or(i64::MIN);
-    let (index, index_bytes) =
-        index.end(context.naming.backup, &fingerprint, begun_nanos).map_err(failed)?;
+    let (index, index_bytes) = index.end(context.naming.backup, &fingerprint, begun_nanos).map_err(failed)?;
     let (deleted_count, deleted_bytes) = (deleted.count, deleted.bytes);
     let deleted = deleted.end().map_err(failed)?;
     if !before.is_empty() && deleted_count > 0 {
         let file = FileProducer::new(deleted, deleted_bytes).map_err(failed)?;
-        artifacts.push(
-            sink.store(DELETED, Box::new(file), Some(deleted_bytes)).await.map_err(FilesError::Store)?,
-        );
+        artifacts
+            .push(sink.store(DELETED, Box::new(file), Some(deleted_bytes)).await.map_err(FilesError::Store)?);
     }
     phases.begin(Phase::Details);
     if index_bytes > 0 {
         let file = FileProducer::new(index, index_bytes).map_err(failed)?;
-        artifacts.push(
-            sink.store(INDEX, Box::new(file), Some(index_bytes)).await.map_err(FilesError::Store)?,
-        );
+        artifacts
+            .push(sink.store(INDEX, Box::new(file), Some(index_bytes)).await.map_err(FilesError::Store)?);
     }
     let problems = match tally.write_problems(&folder) {
         Ok(problems) => problems,
@@ -188,10 +184,7 @@ async fn capture(
     Ok(Captured { parent, warnings, excluded, manual_restore, ..captured })
 }
 
-async fn store_details(
-    files: FilesDetails,
-    sink: &mut dyn ArtifactSink,
-) -> Result<Artifact, FilesError> {
+async fn store_details(files: FilesDetails, sink: &mut dyn ArtifactSink) -> Result<Artifact, FilesError> {
     let details = Details { files: Some(files), ..Details::default() };
     let text = serde_json::to_vec_pretty(&details).map_err(FilesError::Details)?;
     sink.store(DETAILS, Box::new(MemoryProducer::new(text)), None).await.map_err(FilesError::Store)
@@ -213,7 +206,10 @@ fn report_scope(plan: &BasePlan, events: &Events) {
             events.notice(format!("taking a full backup: {}", error_chain(why)));
         }
         BaseScope::Full(Some(why)) => {
-            events.warning(format!("taking a full backup in place of an incremental one: {}", error_chain(why)));
+            events.warning(format!(
+                "taking a full backup in place of an incremental one: {}",
+                error_chain(why)
+            ));
         }
         BaseScope::Incremental { since, passed_over } => {
             if let Some(passed_over) = passed_over {

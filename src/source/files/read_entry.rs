@@ -40,7 +40,9 @@ pub(super) enum Outcome {
     /// It is in an earlier backup.
     Kept(IndexEntry),
     /// It was removed, or replaced by something of another kind, since the walk.
-    Vanished { replaced: bool },
+    Vanished {
+        replaced: bool,
+    },
     Unreadable(io::Error),
     /// It is large, or has several names: it is written on the thread that writes the archive.
     InTurn,
@@ -98,7 +100,9 @@ impl Reading {
         let mut bytes = Vec::new();
         for attempt in 1..=ATTEMPTS {
             let before = fstat(&file)?;
-            let Some(mut found) = regular(path, &before) else { return Ok(Outcome::Vanished { replaced: true }) };
+            let Some(mut found) = regular(path, &before) else {
+                return Ok(Outcome::Vanished { replaced: true });
+            };
             if found.size > SMALL * 4 {
                 return Ok(Outcome::InTurn);
             }
@@ -265,9 +269,8 @@ fn regular(path: &[u8], stat: &Stat) -> Option<IndexEntry> {
 }
 
 fn is_unchanged(before: &Stat, after: &Stat) -> bool {
-    let facts = |stat: &Stat| {
-        (stat.st_size, stat.st_mtime, stat.st_mtime_nsec, stat.st_ctime, stat.st_ctime_nsec)
-    };
+    let facts =
+        |stat: &Stat| (stat.st_size, stat.st_mtime, stat.st_mtime_nsec, stat.st_ctime, stat.st_ctime_nsec);
     facts(before) == facts(after)
 }
 

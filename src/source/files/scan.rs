@@ -16,9 +16,17 @@ use crate::platform::CancellationToken;
 /// Something that the walk came upon.
 #[derive(Debug)]
 pub(super) enum Found {
-    Entry { entry: IndexEntry, links: u64, device: u64, allocated: u64 },
+    Entry {
+        entry: IndexEntry,
+        links: u64,
+        device: u64,
+        allocated: u64,
+    },
     /// It is there, and cannot be inspected; of a directory also what is in it.
-    Unreadable { path: Vec<u8>, error: io::Error },
+    Unreadable {
+        path: Vec<u8>,
+        error: io::Error,
+    },
     /// A socket: it has no bytes, and is there only while its program runs.
     Socket(Vec<u8>),
     /// A directory of another file system, whose contents are left out.
@@ -171,7 +179,8 @@ impl Walk<'_> {
         if !included {
             waiting.push((path.clone(), stat));
         }
-        let inner = Level { root: level.root, device: if is_named { stat.st_dev } else { level.device }, included };
+        let inner =
+            Level { root: level.root, device: if is_named { stat.st_dev } else { level.device }, included };
         self.names(opened.as_fd(), &names, path, &inner, waiting, reached)?;
         if !included {
             // Nothing in it was included, unless it was reported by now.

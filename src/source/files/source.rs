@@ -28,8 +28,7 @@ impl Source for FilesBackups {
     async fn prepare(&self, _kind: BackupKind) -> Result<Box<dyn Capture + '_>, SourceError> {
         let prepared = || -> Result<FilesCapture<'_>, FilesError> {
             let config = &self.config;
-            let patterns =
-                Patterns::new(&config.include, &config.exclude).map_err(FilesError::Glob)?;
+            let patterns = Patterns::new(&config.include, &config.exclude).map_err(FilesError::Glob)?;
             let roots = Roots::open(&config.paths)?;
             Ok(FilesCapture { roots, patterns: Arc::new(patterns), fingerprint: fingerprint(config), config })
         };

@@ -142,7 +142,9 @@ mod tests {
         assert_eq!(check(&path, &id(1), "f"), Ok(()));
         let (end, mut lines) = open(&path).unwrap();
         assert_eq!((end.begun, end.entries), (5, 2));
-        assert!(lines.next::<IndexEntry>().unwrap().is_some() && lines.next::<IndexEntry>().unwrap().is_some());
+        assert!(
+            lines.next::<IndexEntry>().unwrap().is_some() && lines.next::<IndexEntry>().unwrap().is_some()
+        );
         assert_eq!(lines.next::<IndexEntry>().unwrap(), None);
         assert!(check(&path, &id(2), "f").is_err(), "of another backup");
         assert!(check(&path, &id(1), "g").unwrap_err().contains("other files"), "of another policy");
@@ -156,7 +158,9 @@ mod tests {
             flipped[at] ^= 1;
             std::fs::write(&path, &flipped).unwrap();
             // What a bit of `begun` says is not in the digest: it may only make it read more, or be caught.
-            if flipped[..usize::try_from(end.lines.size).unwrap()] != whole[..usize::try_from(end.lines.size).unwrap()] {
+            if flipped[..usize::try_from(end.lines.size).unwrap()]
+                != whole[..usize::try_from(end.lines.size).unwrap()]
+            {
                 assert!(check(&path, &id(1), "f").is_err(), "flipped at {at}");
             }
         }

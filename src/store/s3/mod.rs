@@ -12,6 +12,7 @@ mod bucket;
 mod checksum;
 mod delete;
 mod error;
+mod foreign;
 mod lifecycle;
 mod payload_hash;
 mod read;
@@ -23,3 +24,6 @@ mod versions;
 mod write;
 
 pub use bucket::S3Store;
+pub use foreign::{
+    ListedNext, ListedObject, ObjectBody, ObjectHeaders, ReadFailure, ReadObject, Replication,
+};
