@@ -1,7 +1,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{ResourceProfile, RestoreProfile};
+use super::{ChromaFacts, RedisFacts, ResourceProfile, RestoreProfile, SqliteFacts};
 
 /// The confidential facts about a backup; stored encrypted with it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -16,6 +16,12 @@ pub struct Details {
     /// For recovery points of AWS Backup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<ResourceProfile>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sqlite: Option<SqliteFacts>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chroma: Option<ChromaFacts>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redis: Option<RedisFacts>,
 }
 
 /// Facts about a cluster that are not in a base backup, or that only a running server reports.

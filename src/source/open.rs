@@ -7,6 +7,7 @@ use super::capture::{Capture, Source, SourceError};
 use super::command::CommandBackups;
 use super::postgres::PostgresBackups;
 use super::rds_snapshot::RdsBackups;
+use super::sqlite::SqliteBackups;
 use crate::model::BackupKind;
 use crate::policy::{self, SourceConfig};
 
@@ -19,6 +20,7 @@ pub fn open(source: &policy::Source) -> Arc<dyn Source> {
         SourceConfig::AwsBackup(config) => {
             Arc::new(RecoveryPointSource { kinds, config: (**config).clone() })
         }
+        SourceConfig::Sqlite(config) => Arc::new(SqliteBackups { kinds, config: (**config).clone() }),
         SourceConfig::Command(config) => Arc::new(CommandBackups { kinds, config: (**config).clone() }),
         other => Arc::new(NotBuilt { kind: other.kind() }),
     }

@@ -117,6 +117,10 @@ const HINTS: &[(&str, &str)] = &[
         "Stop it first (`pg_ctl -D {path} stop`). Only if you are sure that no server runs there, in no container either, remove {file}.",
     ),
     (
+        "stale-companion",
+        "It is of the database that was there before: move it away together with that database, never alone; or name another path with `--to`.",
+    ),
+    (
         "tablespace-directory-used",
         "Create the tablespace in another directory before the restore (`CREATE TABLESPACE`), or restore with `--no-tablespaces`. Never empty a directory that a server uses.",
     ),

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::command::CommandOutput;
 use super::fetch::ArtifactFetch;
+use super::sqlite::SqliteDatabase;
 use super::survey::ChainLink;
 use super::{ContentRestoreError, ContentRestorePlan, ContentRestoreRequest};
 use crate::checks::CheckResult;
@@ -41,6 +42,7 @@ pub(super) trait ContentMethod: Debug + Send + Sync {
 /// The implementation for a kind; `None` for kinds with a method of restore of their own.
 pub(super) fn of_kind(kind: BackupKind) -> Option<Box<dyn ContentMethod>> {
     match kind {
+        BackupKind::Sqlite => Some(Box::new(SqliteDatabase)),
         BackupKind::Command => Some(Box::new(CommandOutput)),
         _ => None,
     }

@@ -27,6 +27,7 @@ mod plan;
 mod report;
 mod request;
 mod select;
+mod sqlite;
 mod survey;
 mod target;
 
