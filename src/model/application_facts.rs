@@ -61,6 +61,8 @@ pub struct RedisFacts {
     pub rdb_version: u32,
     /// Counted in the dump; `None` where it has a type of value that this version of drctl does not know.
     pub databases: Option<Vec<RedisDatabase>>,
+    /// What the server used for its data (`used_memory`), in bytes: so much a server needs to load it.
+    pub memory: u64,
     /// How many libraries of functions it has.
     pub functions: u64,
     /// Settings that differ from server to server, name to value, without passwords.

@@ -1,6 +1,6 @@
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
@@ -30,7 +30,9 @@ impl PrivateScratch {
     fn create_in(root: &Path) -> io::Result<Self> {
         remove_orphans(root);
         for _ in 0..TRIES {
-            let directory = tempfile::Builder::new().prefix(PREFIX).tempdir_in(root)?;
+            let only_ours = fs::Permissions::from_mode(0o700);
+            let directory =
+                tempfile::Builder::new().prefix(PREFIX).permissions(only_ours).tempdir_in(root)?;
             if let Some(lock) = lock(directory.path()) {
                 return Ok(Self { directory, _lock: lock });
             }
@@ -67,8 +69,6 @@ fn remove_orphans(root: &Path) {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     #[test]

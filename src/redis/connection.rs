@@ -148,6 +148,11 @@ impl RedisConnection {
         Ok(pairs.collect())
     }
 
+    /// Returns the meaning of an error that was [received](Self::receive).
+    pub fn refused(&self, command: &str, text: &str) -> RedisError {
+        RedisError::of_answer(&self.address, command, text)
+    }
+
     pub(super) fn silent(&self) -> RedisError {
         RedisError::Silent { address: self.address.clone(), within: WITHIN }
     }

@@ -157,17 +157,17 @@ impl Transfer {
 
     async fn receive(&mut self, most: usize) -> Result<BytesMut, RedisError> {
         let mut bytes = BytesMut::with_capacity(most);
-        let address = || self.connection.address().to_owned();
+        let address = self.connection.address().to_owned();
         let limited = &mut (&mut self.connection.stream).take(most as u64);
         let received = tokio::time::timeout(super::connection::WITHIN, limited.read_buf(&mut bytes)).await;
         match received {
             Ok(Ok(0)) => Err(RedisError::Truncated {
-                address: address(),
+                address,
                 read: self.read,
                 expected: if let End::Length(length) = self.end { Some(length) } else { None },
             }),
             Ok(Ok(_)) => Ok(bytes),
-            Ok(Err(source)) => Err(RedisError::Read { address: address(), source }),
+            Ok(Err(source)) => Err(RedisError::Read { address, source }),
             Err(_) => Err(self.connection.silent()),
         }
     }
@@ -274,3 +274,7 @@ impl Read for Received {
         Ok(count)
     }
 }
+
+#[cfg(test)]
+#[path = "dump_tests.rs"]
+mod tests;

@@ -52,6 +52,8 @@ pub enum RedisError {
     Unknown { address: String, command: String },
     #[error("{address} answered {command} with an error: {}", visible(.text))]
     Refused { address: String, command: String, text: String },
+    #[error("{address} is a node of a Redis Cluster, and has only its part of the keys: drctl backs up single servers, and those that Sentinel names")]
+    Cluster { address: String },
     #[error("Sentinel {address} does not know a master `{master}`")]
     NoSuchMaster { address: String, master: String },
     #[error("the transfer did not end in {}", format_duration(*.0))]

@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
 
+use crate::model::RedisDatabase;
+
 /// What a server reports of itself (`INFO`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RedisInfo(BTreeMap<String, String>);
@@ -32,14 +34,23 @@ impl RedisInfo {
         self.get("role") == Some("slave")
     }
 
-    /// Returns how many keys each database that is not empty has.
-    pub fn keys(&self) -> BTreeMap<u64, u64> {
+    /// Returns the databases that are not empty.
+    pub fn databases(&self) -> Vec<RedisDatabase> {
         let databases = self.0.iter().filter_map(|(name, value)| {
             let number = name.strip_prefix("db")?.parse().ok()?;
-            let keys = value.split(',').find_map(|field| field.strip_prefix("keys="))?;
-            Some((number, keys.parse().ok()?))
+            let field = |name: &str| value.split(',').find_map(|field| field.strip_prefix(name)?.parse().ok());
+            Some(RedisDatabase {
+                number,
+                keys: field("keys=")?,
+                expiring: field("expires=").unwrap_or_default(),
+            })
         });
         databases.collect()
+    }
+
+    /// Returns how many keys each database that is not empty has.
+    pub fn keys(&self) -> BTreeMap<u64, u64> {
+        self.databases().into_iter().map(|database| (database.number, database.keys)).collect()
     }
 }
 

@@ -17,6 +17,7 @@ mod info;
 mod rdb;
 mod rdb_keys;
 mod resp;
+mod scratch_server;
 mod target;
 
 pub use address::RedisEndpoint;
@@ -27,4 +28,5 @@ pub use info::RedisInfo;
 pub use rdb::{RdbCheck, RdbFault, RdbFooter};
 pub use rdb_keys::{RdbContents, count_keys};
 pub use resp::Reply;
+pub use scratch_server::{ScratchServer, ScratchServerError, server_program};
 pub use target::RedisTarget;

@@ -1,8 +1,9 @@
 use crc_fast::{CrcAlgorithm, Digest};
 use thiserror::Error;
 
-const MAGIC: &[u8] = b"REDIS";
-/// `REDIS` and four digits.
+/// Redis, and Valkey since its version 9.
+const MAGIC: [&[u8]; 2] = [b"REDIS", b"VALKEY"];
+/// The magic and the digits of the version.
 const HEADER: usize = 9;
 /// The opcode that ends the data.
 const END: u8 = 0xff;
@@ -98,7 +99,7 @@ impl RdbCheck {
 }
 
 fn version(header: &[u8]) -> Option<u32> {
-    let digits = header.strip_prefix(MAGIC).filter(|digits| digits.len() == HEADER - MAGIC.len())?;
+    let digits = MAGIC.iter().find_map(|magic| header.strip_prefix(*magic)).filter(|_| header.len() == HEADER)?;
     std::str::from_utf8(digits).ok()?.parse().ok().filter(|version| *version > 0)
 }
 

@@ -16,6 +16,7 @@
 mod aws;
 pub mod aws_backup;
 pub mod capture;
+mod chroma;
 mod command;
 mod details;
 pub mod incremental;
@@ -26,6 +27,7 @@ mod postgres;
 pub mod postgres_base;
 pub mod postgres_dump;
 pub mod rds_snapshot;
+mod redis;
 mod scratch_file;
 mod sqlite;
 
@@ -35,6 +37,7 @@ pub use capture::{
     ArtifactSink, Capture, CaptureContext, Captured, DETAILS, MissingCopy, Naming, Requirements, SinkError,
     Source, SourceContext, SourceError,
 };
+pub use chroma::{CHROMA_DATABASE, CHROMA_SEGMENTS, ChromaCaptureError, chroma_collections};
 pub use command::{CommandError, program as command_program};
 pub use open::open;
 pub use postgres_base::BaseError;
@@ -42,4 +45,5 @@ pub use postgres_dump::capture::LogicalError;
 pub use postgres_dump::privileges::{Unreadable, unreadable};
 pub use postgres_dump::program::DumpError;
 pub use rds_snapshot::SnapshotError;
+pub use redis::{REDIS_DUMP, RedisCaptureError};
 pub use sqlite::{SQLITE_DATABASE, SqliteCaptureError};

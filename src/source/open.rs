@@ -4,9 +4,11 @@ use async_trait::async_trait;
 
 use super::aws_backup::RecoveryPointSource;
 use super::capture::{Capture, Source, SourceError};
+use super::chroma::ChromaBackups;
 use super::command::CommandBackups;
 use super::postgres::PostgresBackups;
 use super::rds_snapshot::RdsBackups;
+use super::redis::RedisBackups;
 use super::sqlite::SqliteBackups;
 use crate::model::BackupKind;
 use crate::policy::{self, SourceConfig};
@@ -21,6 +23,8 @@ pub fn open(source: &policy::Source) -> Arc<dyn Source> {
             Arc::new(RecoveryPointSource { kinds, config: (**config).clone() })
         }
         SourceConfig::Sqlite(config) => Arc::new(SqliteBackups { kinds, config: (**config).clone() }),
+        SourceConfig::Chroma(config) => Arc::new(ChromaBackups { kinds, config: (**config).clone() }),
+        SourceConfig::Redis(config) => Arc::new(RedisBackups { kinds, config: (**config).clone() }),
         SourceConfig::Command(config) => Arc::new(CommandBackups { kinds, config: (**config).clone() }),
         other => Arc::new(NotBuilt { kind: other.kind() }),
     }

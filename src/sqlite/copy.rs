@@ -63,3 +63,7 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, SqliteError> {
     tokio::task::spawn_blocking(work).await.map_err(|_| SqliteError::Stopped)?
 }
+
+#[cfg(test)]
+#[path = "copy_tests.rs"]
+mod tests;

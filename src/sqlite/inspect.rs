@@ -12,12 +12,9 @@ use crate::text::count;
 const FINDINGS: usize = 100;
 
 /// What `PRAGMA integrity_check` reports of rows that do not fit the schema, and of a search index that it cannot
-/// judge. A copy with these is what the application works with.
-const NO_DAMAGE: [&str; 3] = [
-    "CHECK constraint failed in ",
-    "NULL value in ",
-    "unable to validate the inverted index for ",
-];
+/// judge. A copy with these is what the application works with. (CHECK constraints are not checked in a database that is
+/// opened read-only.)
+const NO_DAMAGE: [&str; 2] = ["NULL value in ", "unable to validate the inverted index for "];
 
 /// What is in a database.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -228,7 +225,7 @@ mod tests {
         let found = inspected(&path);
         assert!(found.damage.is_empty(), "{found:?}");
         assert_eq!(found.facts.foreign_key_violations, Some(1));
-        assert_eq!(found.notices.len(), 2, "{found:?}");
+        assert_eq!(found.notices.len(), 1, "{found:?}");
     }
 
     #[test]

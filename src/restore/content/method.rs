@@ -5,8 +5,10 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
+use super::chroma::ChromaDirectory;
 use super::command::CommandOutput;
 use super::fetch::ArtifactFetch;
+use super::redis::RedisDump;
 use super::sqlite::SqliteDatabase;
 use super::survey::ChainLink;
 use super::{ContentRestoreError, ContentRestorePlan, ContentRestoreRequest};
@@ -43,6 +45,8 @@ pub(super) trait ContentMethod: Debug + Send + Sync {
 pub(super) fn of_kind(kind: BackupKind) -> Option<Box<dyn ContentMethod>> {
     match kind {
         BackupKind::Sqlite => Some(Box::new(SqliteDatabase)),
+        BackupKind::Chroma => Some(Box::new(ChromaDirectory)),
+        BackupKind::Redis => Some(Box::new(RedisDump)),
         BackupKind::Command => Some(Box::new(CommandOutput)),
         _ => None,
     }

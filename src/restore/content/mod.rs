@@ -18,12 +18,15 @@
 //!
 //! *Not here.* Dumps and clusters of PostgreSQL ([`super::logical`], [`super::physical`]).
 
+mod chroma;
 mod command;
 mod error;
 mod execute;
 mod fetch;
 mod method;
+mod new_directory;
 mod plan;
+mod redis;
 mod report;
 mod request;
 mod select;
