@@ -32,6 +32,8 @@
 //! | [`store`] | object stores: the trait and its drivers |
 //! | [`pipeline`] | bytes in, bytes out: digest, compress, encrypt, with back-pressure and bounded memory |
 //! | [`postgres`] | talking to PostgreSQL: connections, `pg_*` binaries |
+//! | [`sqlite`] | consistent copies of SQLite databases, and what is in them |
+//! | [`redis`] | talking to Redis: connections, dumps |
 //! | [`aws`] | talking to AWS: SDK configuration, its control planes, IAM tokens for a login |
 //! | [`policy`] | TOML → validated policy, every fault with file, line and a hint |
 //! | [`event`] | everything a use case can report while it runs, as data |
@@ -59,6 +61,7 @@ pub mod policy;
 pub mod postgres;
 pub mod rds_admin;
 pub mod recoverability;
+pub mod redis;
 pub mod report;
 pub mod repository;
 pub mod restore;
@@ -67,6 +70,7 @@ pub mod run;
 pub mod runbook;
 pub mod schedule;
 pub mod source;
+pub mod sqlite;
 pub mod status;
 pub mod store;
 pub mod text;

@@ -11,7 +11,7 @@ const LAYERS: [&[&str]; 17] = [
     &["platform", "event"],
     &["policy"],
     &["aws", "pipeline"],
-    &["postgres", "store"],
+    &["postgres", "store", "sqlite", "redis"],
     &["repository"],
     &["wal", "catalog"],
     &["source"],

@@ -44,6 +44,17 @@ impl CheckResult {
         Self { check: check.into(), verdict: Verdict::default(), found: Some(found.into()) }
     }
 
+    pub fn failed(
+        check: impl Into<String>,
+        cause: Cause,
+        code: &'static str,
+        reason: impl Into<String>,
+    ) -> Self {
+        let mut verdict = Verdict::default();
+        verdict.add(Judgement::Fail, cause, code, reason);
+        Self { check: check.into(), verdict, found: None }
+    }
+
     pub fn undetermined(
         check: impl Into<String>,
         cause: Cause,

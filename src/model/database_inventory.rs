@@ -1,7 +1,9 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{BucketFacts, FilesDetails, GitFacts, ResourceProfile, RestoreProfile};
+use super::{
+    BucketFacts, ChromaFacts, FilesDetails, GitFacts, RedisFacts, ResourceProfile, RestoreProfile, SqliteFacts,
+};
 
 /// The confidential facts about a backup; stored encrypted with it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -25,6 +27,12 @@ pub struct Details {
     /// For buckets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bucket: Option<BucketFacts>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sqlite: Option<SqliteFacts>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chroma: Option<ChromaFacts>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redis: Option<RedisFacts>,
 }
 
 /// Facts about a cluster that are not in a base backup, or that only a running server reports.

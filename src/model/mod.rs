@@ -7,6 +7,7 @@
 //! *Not here.* How the values are stored: [`crate::repository`] reads and writes manifests and checks their
 //! format version.
 
+mod application_facts;
 mod backup_chain;
 mod bucket_facts;
 mod calendar;
@@ -26,6 +27,9 @@ mod verdict;
 mod wal;
 mod wal_check;
 
+pub use application_facts::{
+    ChromaCollection, ChromaFacts, ChromaFile, RedisDatabase, RedisFacts, SqliteFacts, SqliteTable,
+};
 pub use backup_chain::{BrokenChain, chain, parent};
 pub use bucket_facts::BucketFacts;
 pub use calendar::{Bucket, Period};

@@ -94,8 +94,6 @@ pub struct CaptureContext<'a> {
 /// Why a source could not be captured.
 #[derive(Debug, Error)]
 pub enum SourceError {
-    #[error("this version of drctl cannot back up sources of kind `{kind}` yet")]
-    NotBuilt { kind: &'static str },
     #[error("the policy asks for no backup of kind `{0}` of it")]
     NotAsked(BackupKind),
     #[error(transparent)]

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::capture::{ArtifactSink, Capture, CaptureContext, Captured, SinkError, Source, SourceError};
 use super::deadline::Deadline;
-use super::manual_restore::plain;
+use super::manual_restore::{IN_DIRECTORY, plain};
 use crate::event::{Phase, PhaseTimer};
 use crate::model::BackupKind;
 use crate::pipeline::Produce;
@@ -97,8 +97,7 @@ impl Capture for CommandCapture<'_> {
         };
         phases.end();
         let commands = vec![
-            "# in a directory with this backup's objects; each command must end with exit status 0 (bash: set -o pipefail)"
-                .to_owned(),
+            IN_DIRECTORY.to_owned(),
             format!("{} > {}", plain(&artifact), self.config.file_name),
             format!("echo '{}  {}' | sha256sum --check", artifact.plain.sha256, self.config.file_name),
         ];

@@ -17,11 +17,13 @@ mod aws;
 pub mod aws_backup;
 pub mod bucket;
 pub mod capture;
+mod chroma;
 mod command;
 mod content_state;
 mod deadline;
 pub mod files;
 pub mod git;
+mod details;
 pub mod incremental;
 mod kept_list;
 mod libpq;
@@ -32,6 +34,9 @@ pub mod postgres_base;
 pub mod postgres_dump;
 pub mod rds_snapshot;
 mod thread_producer;
+mod redis;
+mod scratch_file;
+mod sqlite;
 
 pub use aws::DetailsError;
 pub use aws_backup::RecoveryPointError;
@@ -39,6 +44,7 @@ pub use capture::{
     ArtifactSink, Capture, CaptureContext, Captured, DETAILS, MissingCopy, Naming, Requirements, SinkError,
     Source, SourceContext, SourceError,
 };
+pub use chroma::{CHROMA_DATABASE, CHROMA_SEGMENTS, ChromaCaptureError, chroma_collections};
 pub use command::{CommandError, program as command_program};
 pub use files::FilesError;
 pub use kept_list::{publish, unfinished};
@@ -48,3 +54,5 @@ pub use postgres_dump::capture::LogicalError;
 pub use postgres_dump::privileges::{Unreadable, unreadable};
 pub use postgres_dump::program::DumpError;
 pub use rds_snapshot::SnapshotError;
+pub use redis::{REDIS_DUMP, RedisCaptureError};
+pub use sqlite::{SQLITE_DATABASE, SqliteCaptureError};

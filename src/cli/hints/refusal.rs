@@ -77,8 +77,16 @@ const HINTS: &[(&str, &str)] = &[
     ),
     ("no-meant-role", "`--globals` makes the missing roles."),
     ("no-members", "`drctl show` has the commands of AWS's own command line, which make one of your choice."),
+    (
+        "no-memory",
+        "Restore into a directory, and start a server with it on a host that has the memory.",
+    ),
     ("no-public-schema", "Create it (`CREATE SCHEMA public`), or load into a new database."),
     ("no-recovery-point", "`drctl backup` makes one."),
+    (
+        "no-redis-server",
+        "`apt-get install redis-server`, or restore into a directory.",
+    ),
     ("no-region", "Look at the credentials and the endpoint of the source in the policy."),
     ("no-restore-command", "`--to FILE` restores what the command wrote as a file."),
     ("no-restore-point", "`--point-in-time` and `--to-lsn` name a moment without one."),
@@ -92,6 +100,10 @@ const HINTS: &[(&str, &str)] = &[
     (
         "no-tablespace-directory",
         "Create an empty directory there that belongs to the server's user, create the tablespace elsewhere before the restore, or restore with `--no-tablespaces`.",
+    ),
+    (
+        "no-target-server",
+        "Check the URL in `--to`, and the password that `--password` names.",
     ),
     (
         "not-continuous",
@@ -108,6 +120,10 @@ const HINTS: &[(&str, &str)] = &[
     ("other-timeline", "`--timeline {other}` recovers along it."),
     ("other-zone", "Name a zone of that region, or restore from another with `--from`."),
     ("out-of-reach", "Name a moment inside of a window, or restore the snapshot with `--backup`."),
+    (
+        "password-in-url",
+        "Leave it out, and name it by reference: `--password env:NAME`.",
+    ),
     ("port-taken", "Without `--port` one that is free is chosen."),
     ("rds-snapshot", "`--to-instance NAME` makes an instance of what RDS keeps."),
     ("recovery-point-gone", "Name another region with `--from`, or an older backup with `--backup`."),
@@ -115,8 +131,24 @@ const HINTS: &[(&str, &str)] = &[
     ("restore-at-work", "Wait for it to end, or name another directory."),
     ("root-owns", "Say `--owner postgres`, or run drctl as that user."),
     (
+        "server-is-cluster",
+        "Restore into a directory, and load that into the cluster by its own means (`redis-cli --cluster import`).",
+    ),
+    (
+        "server-is-replica",
+        "Name its master with `--to`.",
+    ),
+    (
+        "server-not-empty",
+        "Name an empty server with `--to`, or restore into a directory.",
+    ),
+    (
         "server-runs",
         "Stop it first (`pg_ctl -D {path} stop`). Only if you are sure that no server runs there, in no container either, remove {file}.",
+    ),
+    (
+        "stale-companion",
+        "It is of the database that was there before: move it away together with that database, never alone; or name another path with `--to`.",
     ),
     (
         "tablespace-directory-used",
@@ -128,6 +160,10 @@ const HINTS: &[(&str, &str)] = &[
     ),
     ("target-not-empty", "Name another prefix: drctl makes it."),
     ("too-early", "Choose a moment inside of one of these; an older dump may be nearer (`drctl list`)."),
+    (
+        "too-few-databases",
+        "Raise `databases` in the server's configuration, and restart it.",
+    ),
     (
         "too-late",
         "`--latest` restores as much as there is. Where the server still lives, `SELECT pg_switch_wal()` there has what it wrote last archived now.",

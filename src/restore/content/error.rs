@@ -25,6 +25,9 @@ pub enum ContentRestoreError {
     Fetch { artifact: String, tries: Vec<(RepositoryName, String)> },
     #[error("the backup has no `{artifact}`")]
     NoArtifact { artifact: String },
+    /// What was restored is not usable, and was removed.
+    #[error("what was restored is damaged, although it is what was stored: {what}")]
+    Damaged { what: String },
     #[error("failed to write `{}`", .path.display())]
     Write { path: PathBuf, source: io::Error },
     /// The program, server or store that takes it failed.
@@ -66,6 +69,7 @@ impl RestoreError for ContentRestoreError {
         match self {
             Self::Target(_) => "what takes the data failed".to_owned(),
             Self::Write { source, .. } => format!("failed to write a file: {source}"),
+            Self::Damaged { .. } => "what was restored is damaged".to_owned(),
             other => error_chain(other),
         }
     }
@@ -73,7 +77,7 @@ impl RestoreError for ContentRestoreError {
     fn cause_class(&self) -> Cause {
         match self {
             Self::Fetch { tries, .. } | Self::Small(SmallError::Fetch { tries, .. }) => cause_of_tries(tries),
-            Self::Details { .. } | Self::NoArtifact { .. } => Cause::Backup,
+            Self::Details { .. } | Self::NoArtifact { .. } | Self::Damaged { .. } => Cause::Backup,
             Self::NoRepository(_) | Self::Small(_) | Self::Write { .. } | Self::Target(_) => {
                 Cause::Environment
             }

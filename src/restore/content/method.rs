@@ -10,6 +10,9 @@ use super::command::CommandOutput;
 use super::fetch::ArtifactFetch;
 use super::files::FilesTree;
 use super::git::GitRepository;
+use super::chroma::ChromaDirectory;
+use super::redis::RedisDump;
+use super::sqlite::SqliteDatabase;
 use super::survey::ChainLink;
 use super::{ContentRestoreError, ContentRestorePlan, ContentRestoreRequest};
 use crate::checks::CheckResult;
@@ -45,6 +48,9 @@ pub(super) trait ContentMethod: Debug + Send + Sync {
 pub(super) fn of_kind(kind: BackupKind) -> Option<Box<dyn ContentMethod>> {
     match kind {
         BackupKind::Files => Some(Box::new(FilesTree)),
+        BackupKind::Sqlite => Some(Box::new(SqliteDatabase)),
+        BackupKind::Chroma => Some(Box::new(ChromaDirectory)),
+        BackupKind::Redis => Some(Box::new(RedisDump)),
         BackupKind::Command => Some(Box::new(CommandOutput)),
         BackupKind::Bucket => Some(Box::new(BucketObjects)),
         BackupKind::Git => Some(Box::new(GitRepository)),

@@ -19,6 +19,7 @@
 //! *Not here.* Dumps and clusters of PostgreSQL ([`super::logical`], [`super::physical`]).
 
 mod bucket;
+mod chroma;
 mod command;
 mod error;
 mod execute;
@@ -28,9 +29,11 @@ mod git;
 mod method;
 mod new_directory;
 mod plan;
+mod redis;
 mod report;
 mod request;
 mod select;
+mod sqlite;
 mod survey;
 mod target;
 
