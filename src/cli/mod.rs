@@ -33,6 +33,7 @@ mod notify;
 pub mod output;
 mod path_arg;
 mod policy;
+mod points;
 mod progress;
 mod rds;
 mod recovery;

@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod application;
 mod base;
 mod base_configuration;
 mod base_whole;

@@ -9,6 +9,7 @@ mod login;
 mod methods;
 mod notify;
 mod postgres;
+mod recovery_point;
 mod repository;
 mod retention;
 mod source;
@@ -42,6 +43,10 @@ pub(super) fn policy(table: PolicyTable, path: &Path, log: &mut Diagnostics<'_>)
     let transfer = transfer(table.transfer.as_deref(), log);
     let places = repositories.as_deref().unwrap_or_default();
     let sources = table.sources.as_ref().map(|table| source::sources(table, places, base, log));
+    let point = table
+        .recovery_point
+        .as_ref()
+        .map(|table| recovery_point::recovery_point(table, sources.as_deref().unwrap_or_default(), log));
     let context = automation::ResolveContext {
         sources: sources.as_deref().unwrap_or_default(),
         repositories: repositories.as_deref().unwrap_or_default(),
@@ -81,6 +86,7 @@ pub(super) fn policy(table: PolicyTable, path: &Path, log: &mut Diagnostics<'_>)
         catalog: catalog.and_then(|table| table.url.as_ref()).map(|url| base.catalog(&url.0)),
         catalog_password: catalog.and_then(|table| base.secret(&table.password)),
         sources: sources?,
+        recovery_point: point,
         retention,
         schedule: schedule.unwrap_or_default(),
         drill: drill.flatten(),

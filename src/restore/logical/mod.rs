@@ -29,6 +29,7 @@ mod archive_toc;
 mod compare;
 mod contents;
 mod database;
+mod destination;
 mod error;
 mod error_cause;
 mod estimate;
@@ -72,6 +73,7 @@ use chrono::{DateTime, Utc};
 use super::{CreatedObject, Executed, Method, Refusal, RestoreProgress, Restorer};
 use crate::run::RunContext;
 
+pub use destination::{DestinationError, destination};
 pub use compare::{Compared, Difference, OTHER_CONTENTS};
 pub use contents::ArchiveSummary;
 pub use error::DumpRestoreError;
@@ -237,6 +239,7 @@ mod tests {
             server: None,
             physical: None,
             parent: None,
+            point: None,
             managed: None,
             protection: Protection::None,
             artifacts: vec![Artifact {
