@@ -44,7 +44,7 @@ enum TaskKind {
 impl TaskKind {
     fn of(task: &Task) -> Self {
         match task {
-            Task::Backup { .. } => Self::Backup,
+            Task::Backup { .. } | Task::Point { .. } => Self::Backup,
             Task::Copies => Self::Copies,
             Task::Verify => Self::Verify,
             Task::Retention => Self::Retention,

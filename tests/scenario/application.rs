@@ -18,6 +18,8 @@ struct Application {
     log: PathBuf,
 }
 
+const REFERENCES: &str =
+    "references = [{ source = \"database\", sql = \"select path from uploads\", files = \"uploads\" }]\n";
 const FILES: [&str; 3] = ["a.png", "albums/b.png", "albums/c.png"];
 
 impl Application {
@@ -51,8 +53,7 @@ impl Application {
         system.append(&format!(
             "[sources.uploads]\nkind = \"command\"\ncommand = [\"/bin/sh\", \"-c\", \"{export}\"]\n\
              restore_command = [\"tar\", \"-C\", \"{}\", \"-xf\", \"-\"]\nfile_name = \"uploads.tar\"\n\n\
-             [recovery_point]\nsources = [\"database\", \"uploads\"]\npause = {}\nresume = {}\ndeadline = \"10m\"\n\
-             references = [{{ source = \"database\", sql = \"select path from uploads\", files = \"uploads\" }}]\n",
+             [recovery_point]\nsources = [\"database\", \"uploads\"]\npause = {}\nresume = {}\ndeadline = \"10m\"\n{REFERENCES}",
             restored.display(),
             hook("pause"),
             hook("resume"),
@@ -188,5 +189,26 @@ async fn at_its_deadline_a_pause_ends_and_the_point_says_so() -> Outcome<()> {
     let run = app.system.expect(1, &["backup"]).await?;
     run.says("THE APPLICATION IS STILL PAUSED")?.says("exit status 8")?;
     app.system.rewrite("exit 8; echo resume", "echo resume")?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drill_brings_the_application_back_in_a_sandbox() -> Outcome<()> {
+    let app = Application::start().await?;
+    // What a command wrote is one file: no rows name files in it.
+    app.system.rewrite(REFERENCES, "")?;
+    app.system.expect(0, &["backup"]).await?;
+    let identity = app.system.operational.display().to_string();
+    let words =
+        ["drill", "run", "--scenario", "application", "--source", "database", "--identity", &identity, "--output", "json"];
+    let run = app.system.expect(0, &words).await?;
+    let document = run.document()?;
+    let record = &document["record"];
+    assert_eq!(record["verdict"]["outcome"], "pass", "{record:#}");
+    assert_eq!(record["cleanup"]["is_complete"], true, "{record:#}");
+    let findings = record["findings"].to_string();
+    assert!(findings.contains("-uploads-command-") && findings.contains("came back"), "{findings}");
+    assert!(record["results"]["rpo_seconds"].as_f64().is_some_and(|rpo| rpo > 0.0), "{record:#}");
+    assert!(record["phases"].to_string().contains("\"members\""), "{record:#}");
     Ok(())
 }

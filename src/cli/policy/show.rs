@@ -291,11 +291,16 @@ fn cron(lines: &[CronLine]) -> String {
 
 fn schedule(policy: &Policy) -> Vec<(String, String)> {
     let schedule = &policy.schedule;
-    let backups = schedule.backups.iter();
+    let backups = schedule.backups.iter().filter(|times| !times.in_point);
     let mut entries: Vec<(String, String)> = backups
         .map(|times| (times.source.to_string(), format!("{} at {}", times.kind, cron(&times.lines))))
         .collect();
-    for (label, lines) in [("verify", &schedule.verify), ("retention", &schedule.retention)] {
+    let others = [
+        ("the point", &schedule.point),
+        ("verify", &schedule.verify),
+        ("retention", &schedule.retention),
+    ];
+    for (label, lines) in others {
         if !lines.is_empty() {
             entries.push((label.to_owned(), cron(lines)));
         }

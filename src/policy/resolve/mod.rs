@@ -51,6 +51,7 @@ pub(super) fn policy(table: PolicyTable, path: &Path, log: &mut Diagnostics<'_>)
         sources: sources.as_deref().unwrap_or_default(),
         repositories: repositories.as_deref().unwrap_or_default(),
         objectives,
+        point: point.as_ref(),
     };
     let retention = table.retention.as_ref().map(|table| retention::retention(table, &context, log));
     if let (Some(repositories), Some(table)) = (&repositories, &table.repository) {
