@@ -15,14 +15,13 @@ use crate::model::{BackupKind, RepositoryName};
 use crate::policy::{Check, Source};
 use crate::repository::Unavailable;
 use crate::restore::content::{ContentRestoreRequest, ContentSelector, ContentTarget};
-use crate::restore::logical::{
-    BackupSelector, DumpRestoreRequest, EntrySelection, Exclusion,
-};
+use crate::restore::logical::{BackupSelector, DumpRestoreRequest, EntrySelection, Exclusion};
 use crate::restore::physical::{
     BaseBackupSelector, PhysicalRestoreRequest, RecoveryTarget, RestoreCommand, Start,
 };
 use crate::restore::{
-    Aftermath as _, PreparedRestore, RestoreError as _, RestoreFailed, RestorePlan as _, RestoreReport, Restorer, prepare,
+    Aftermath as _, PreparedRestore, RestoreError as _, RestoreFailed, RestorePlan as _, RestoreReport,
+    Restorer, prepare,
 };
 use crate::run::RunContext;
 use crate::text::error_chain;
@@ -68,7 +67,8 @@ impl MemberRequest {
                     locale: None,
                     globals: true,
                     owners: true,
-                    tablespaces: true,
+                    // A new server has not the directories of the old one.
+                    tablespaces: false,
                     keeps_name: false,
                     incomplete: None,
                     active_jobs: false,
@@ -263,7 +263,11 @@ type Outcome<R> = Result<
     RestoreFailed<<R as Restorer>::Error, <R as Restorer>::Aftermath>,
 >;
 
-fn reported<R: Restorer>(prepared: &PreparedRestore<'_, R>, run: &RunContext, outcome: Outcome<R>) -> MemberReport
+fn reported<R: Restorer>(
+    prepared: &PreparedRestore<'_, R>,
+    run: &RunContext,
+    outcome: Outcome<R>,
+) -> MemberReport
 where
     R::Details: Serialize,
 {

@@ -77,8 +77,7 @@ pub async fn prepare<'c>(
         }
         let Some(source) = members.iter().find(|source| source.name == selected.source) else { continue };
         let checks = checks.get(&source.name).map(Vec::as_slice).unwrap_or_default();
-        let starts =
-            !checks.is_empty() || references.iter().any(|reference| reference.source == source.name);
+        let starts = !checks.is_empty() || references.iter().any(|reference| reference.source == source.name);
         let flags = (state.is_some(), starts);
         match prepare_member(run, &request, (source, selected), flags, checks).await {
             Ok(prepared) => {
@@ -189,7 +188,8 @@ fn not_here(source: &Source) -> Option<Refusal> {
     let is_managed = source.aws_backup().is_some()
         || source.rds().is_some_and(|rds| rds.login.as_ref().is_none_or(|login| login.logical.is_none()));
     is_managed.then(|| {
-        let message = format!("`{}` is restored into a new resource of AWS, by a command of its own", source.name);
+        let message =
+            format!("`{}` is restored into a new resource of AWS, by a command of its own", source.name);
         Refusal::usage("managed-member", message)
     })
 }

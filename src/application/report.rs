@@ -46,7 +46,11 @@ pub enum MemberOutcome {
         phases: Vec<PhaseSeconds>,
     },
     /// By an earlier attempt; with what was not good then.
-    RestoredBefore { judgement: Judgement, reasons: Vec<String>, is_everything: bool },
+    RestoredBefore {
+        judgement: Judgement,
+        reasons: Vec<String>,
+        is_everything: bool,
+    },
     Failed {
         cause: Cause,
         reason: String,
@@ -70,7 +74,12 @@ impl MemberReport {
             }
             MemberOutcome::RestoredBefore { judgement, reasons, .. } => {
                 for reason in reasons {
-                    verdict.add(*judgement, Cause::Backup, "restored-before", format!("`{source}`: {reason}"));
+                    verdict.add(
+                        *judgement,
+                        Cause::Backup,
+                        "restored-before",
+                        format!("`{source}`: {reason}"),
+                    );
                 }
             }
             MemberOutcome::Failed { cause, reason, .. } => {

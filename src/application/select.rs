@@ -124,7 +124,11 @@ fn points(
 }
 
 /// Returns why a point cannot be restored.
-fn obstacle(point: &RecoveryPoint, members: &[MemberSource], from: Option<&RepositoryName>) -> Option<String> {
+fn obstacle(
+    point: &RecoveryPoint,
+    members: &[MemberSource],
+    from: Option<&RepositoryName>,
+) -> Option<String> {
     let is_wanted = |source: &SourceName| members.iter().any(|member| member.name == *source);
     let lacks: Vec<&SourceName> = match from {
         Some(name) => {
@@ -169,8 +173,12 @@ fn latest(
         };
         passed_over.push(format!("recovery point {} is newer and is not used: {why}", point.id));
     }
-    let listed: Vec<_> = passed_over.iter().take(NAMED).map(|why| why.replace(" is newer and is not used", "")).collect();
-    Err(Refusal::nothing("no-whole-point", format!("no recovery point{within} can be restored: {}", listed.join("; "))))
+    let listed: Vec<_> =
+        passed_over.iter().take(NAMED).map(|why| why.replace(" is newer and is not used", "")).collect();
+    Err(Refusal::nothing(
+        "no-whole-point",
+        format!("no recovery point{within} can be restored: {}", listed.join("; ")),
+    ))
 }
 
 fn named(
@@ -197,7 +205,10 @@ fn named(
                 true => "there is none".to_owned(),
                 false => format!("the newest are {}", ids(&points.iter().collect::<Vec<_>>())),
             };
-            Err(Refusal::usage("no-point", format!("no recovery point has an id that begins with `{prefix}`; {newest}")))
+            Err(Refusal::usage(
+                "no-point",
+                format!("no recovery point has an id that begins with `{prefix}`; {newest}"),
+            ))
         }
         _ => Err(Refusal::usage(
             "ambiguous-point",
@@ -293,7 +304,9 @@ fn separate(
             continue;
         };
         let time = record.manifest.recovery_point;
-        if let Some(distance) = until.and_then(|until| (until - time).to_std().ok()).filter(|far| far.as_secs() > 0) {
+        if let Some(distance) =
+            until.and_then(|until| (until - time).to_std().ok()).filter(|far| far.as_secs() > 0)
+        {
             notes.push(format!(
                 "`{}` can only be restored as it was at {}, {} earlier",
                 member.name,
@@ -308,7 +321,8 @@ fn separate(
         return Err(refusals);
     }
     let times = || selected.iter().filter_map(|member| member.time);
-    let spread = times().max().zip(times().min()).and_then(|(newest, oldest)| (newest - oldest).to_std().ok());
+    let spread =
+        times().max().zip(times().min()).and_then(|(newest, oldest)| (newest - oldest).to_std().ok());
     Ok(Selection {
         point: None,
         time: until.or_else(|| selected.first().and_then(|first| first.time)),
@@ -378,7 +392,8 @@ mod tests {
         let (all, wanted) = (two_points(), members(false, Prefers::Either));
         let latest = |from: Option<&str>| {
             let from = from.map(|name| name.parse().unwrap());
-            select(&all, &wanted, &PointSelector::Latest, from.as_ref(), noon() + TimeDelta::hours(3)).unwrap()
+            select(&all, &wanted, &PointSelector::Latest, from.as_ref(), noon() + TimeDelta::hours(3))
+                .unwrap()
         };
         let selection = latest(None);
         assert_eq!((minutes(&selection), selection.label.as_str()), (vec![60, 60], "paused"));

@@ -122,7 +122,8 @@ impl StateLock {
         let failed = |source| StateError::Write { path: state.to_owned(), source };
         let path = state.with_extension("lock");
         let mut options = OpenOptions::new();
-        let file = options.write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
+        let file =
+            options.write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self { _directory: file }),
             Err(Errno::WOULDBLOCK) => Err(StateError::InUse(state.to_owned())),

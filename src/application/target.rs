@@ -72,12 +72,11 @@ impl ApplicationTarget {
     }
 
     fn parse(path: &Path, text: &str) -> Result<Self, TargetError> {
-        let file: PlanFile =
-            toml::from_str(text).map_err(|error: toml::de::Error| {
-                let line = error.span().map(|span| text[..span.start.min(text.len())].lines().count().max(1));
-                let line = line.map(|line| format!(" (line {line})")).unwrap_or_default();
-                TargetError::Parse { path: path.to_owned(), reason: format!("{}{line}", error.message()) }
-            })?;
+        let file: PlanFile = toml::from_str(text).map_err(|error: toml::de::Error| {
+            let line = error.span().map(|span| text[..span.start.min(text.len())].lines().count().max(1));
+            let line = line.map(|line| format!(" (line {line})")).unwrap_or_default();
+            TargetError::Parse { path: path.to_owned(), reason: format!("{}{line}", error.message()) }
+        })?;
         let wrong = |member: &str, reason: String| TargetError::Member {
             path: path.to_owned(),
             member: member.to_owned(),
@@ -97,7 +96,8 @@ impl ApplicationTarget {
         }
         for (member, password) in file.password {
             let not_a_reference = |_: SecretError| {
-                let reason = "its password is no reference (use `env:NAME`, `file:/path` or `command:program arg`)";
+                let reason =
+                    "its password is no reference (use `env:NAME`, `file:/path` or `command:program arg`)";
                 wrong(&member, reason.to_owned())
             };
             let reference = password.parse().map_err(not_a_reference)?;
@@ -174,6 +174,9 @@ mod tests {
         let name = "uploads".parse().unwrap();
         assert_eq!(target.below(&name), Some("/srv/back/uploads".into()));
         assert_eq!(target.prefers(&name), Prefers::Either);
-        assert!(matches!(ApplicationTarget::read(Path::new("/nowhere/plan.toml")), Err(TargetError::Read { .. })));
+        assert!(matches!(
+            ApplicationTarget::read(Path::new("/nowhere/plan.toml")),
+            Err(TargetError::Read { .. })
+        ));
     }
 }

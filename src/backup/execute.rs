@@ -2,12 +2,12 @@ use futures_util::future::join_all;
 
 use super::capture::CaptureResult;
 use super::error::{BackupError, TakeError};
-use super::run::{BackupContext, Run};
 use super::plan::BackupPlan;
 use super::planned_source::PlannedSource;
-use super::point::{PlannedPoint, PointReport, PointRun, point_not_taken};
+use super::point::{PlannedPoint, PointRun, point_not_taken};
 use super::record::CommittedBackup;
-use super::report::{BackupReport, SourceOutcome, SourceReport};
+use super::report::{BackupReport, PointReport, SourceOutcome, SourceReport};
+use super::run::{BackupContext, Run};
 use crate::event::Event;
 use crate::model::{BackupId, BackupKind, Outcome};
 use crate::platform::{CancellationToken, seed};
@@ -90,8 +90,7 @@ impl Run<'_> {
             self.wait_for_all_wal(&mut taken).await;
             self.report_taken(member, taken, sources, committed);
         }
-        let reached: Vec<_> =
-            committed.iter().filter_map(|(manifest, _)| manifest.point.clone()).collect();
+        let reached: Vec<_> = committed.iter().filter_map(|(manifest, _)| manifest.point.clone()).collect();
         Some(self.point.take()?.conclude(planned, sources, &reached).await)
     }
 
@@ -135,7 +134,8 @@ impl Run<'_> {
     /// Waits for the WAL that stored backups need.
     async fn wait_for_all_wal(&self, taken: &mut [CaptureResult]) {
         for taken in taken {
-            if let Ok((SourceOutcome::Stored { not_restorable, .. }, Some((manifest, repositories)))) = taken {
+            if let Ok((SourceOutcome::Stored { not_restorable, .. }, Some((manifest, repositories)))) = taken
+            {
                 *not_restorable = self.wait_for_wal(manifest, repositories).await;
             }
         }
@@ -156,7 +156,10 @@ impl Run<'_> {
         let was_lost = lost.is_cancelled() && !self.cancel.is_cancelled();
         Lease::release(lease).await;
         if was_lost {
-            taken.iter_mut().filter(|taken| taken.is_err()).for_each(|taken| *taken = Err(TakeError::LeaseLost));
+            taken
+                .iter_mut()
+                .filter(|taken| taken.is_err())
+                .for_each(|taken| *taken = Err(TakeError::LeaseLost));
         }
         taken
     }

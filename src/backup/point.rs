@@ -1,10 +1,7 @@
 //! The recovery point that a run takes.
 
-use chrono::{DateTime, Utc};
-use serde::Serialize;
-
 use super::planned_source::PlannedSource;
-use super::report::{SourceOutcome, SourceReport};
+use super::report::{PointReport, SourceOutcome, SourceReport};
 use crate::event::Events;
 use crate::model::{BackupKind, PointFacts, PointMode, SourceName};
 use crate::platform::CancellationToken;
@@ -12,6 +9,7 @@ use crate::policy::{PauseHooks, Policy};
 use crate::repository::points::point_label;
 use crate::run::pause::{Pause, PauseEnd, PauseError, PauseFacts, ResumedBecause};
 use crate::text::format_duration;
+use chrono::{DateTime, Utc};
 
 /// Sources that are taken as one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,30 +37,6 @@ impl PlannedPoint {
     pub(super) fn has(&self, source: &SourceName) -> bool {
         self.members.contains(source)
     }
-}
-
-/// What a run reached of a recovery point.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct PointReport {
-    /// The worst of its members.
-    pub mode: PointMode,
-    /// Like `ordered (spread 3m 12s)`.
-    pub label: String,
-    pub members: Vec<SourceName>,
-    /// Members that this run has no backup of: the point cannot be restored as a whole.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub missing: Vec<SourceName>,
-    /// From the oldest to the newest data of its members.
-    pub spread_seconds: u64,
-    /// How long the application was paused.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub paused_seconds: Option<f64>,
-    /// Why it is not what the policy asks for.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub issues: Vec<String>,
-    /// Why the application is still paused.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub still_paused: Option<String>,
 }
 
 /// A recovery point that is being taken.
@@ -167,7 +141,9 @@ fn report(
                 format!("the pause reached its deadline of {limit}")
             }
             Some(_) => "the application was resumed before".to_owned(),
-            None => "an earlier run had paused the application, and it is not known whether it was".to_owned(),
+            None => {
+                "an earlier run had paused the application, and it is not known whether it was".to_owned()
+            }
         };
         issues.push(format!("{} backed up without a pause: {why}", verb(&names)));
     }

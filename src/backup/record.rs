@@ -1,5 +1,4 @@
-use super::point::PointReport;
-use super::report::BackupReport;
+use super::report::{BackupReport, PointReport};
 use super::run::Run;
 use crate::model::{Manifest, RepositoryName};
 use crate::platform::host_name;
@@ -17,7 +16,11 @@ impl Run<'_> {
             source.outcome.reasons().into_iter().map(move |reason| format!("{subject}: {reason}"))
         });
         let detail = journal::Detail {
-            point: report.point.as_ref().filter(|point| point.missing.len() < point.members.len()).map(recorded),
+            point: report
+                .point
+                .as_ref()
+                .filter(|point| point.missing.len() < point.members.len())
+                .map(recorded),
             backups: manifests.iter().map(|(manifest, _)| manifest.id.clone()).collect(),
             reasons: report.reasons().into_iter().chain(reasons).collect(),
             ..journal::Detail::default()

@@ -1,8 +1,9 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::point::PointReport;
-use crate::model::{BackupId, BackupKind, DamagedPage, Outcome, RepositoryName, RunId, SourceName};
+use crate::model::{
+    BackupId, BackupKind, DamagedPage, Outcome, PointMode, RepositoryName, RunId, SourceName,
+};
 use crate::repository::Unavailable;
 use crate::run::pause::LeftoverPause;
 use crate::source::MissingCopy;
@@ -89,6 +90,30 @@ pub enum SourceOutcome {
 pub struct MissingRepository {
     pub repository: RepositoryName,
     pub reason: String,
+}
+
+/// What a run reached of a recovery point.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PointReport {
+    /// The worst of its members.
+    pub mode: PointMode,
+    /// Like `ordered (spread 3m 12s)`.
+    pub label: String,
+    pub members: Vec<SourceName>,
+    /// Members that this run has no backup of: the point cannot be restored as a whole.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<SourceName>,
+    /// From the oldest to the newest data of its members.
+    pub spread_seconds: u64,
+    /// How long the application was paused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paused_seconds: Option<f64>,
+    /// Why it is not what the policy asks for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub issues: Vec<String>,
+    /// Why the application is still paused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub still_paused: Option<String>,
 }
 
 impl BackupReport {

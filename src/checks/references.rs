@@ -52,7 +52,10 @@ pub async fn check_reference(
             &name,
             Cause::Environment,
             NOT_COMPARED,
-            format!("failed to check whether the files that rows of `{}` name are there: {reason}", reference.source),
+            format!(
+                "failed to check whether the files that rows of `{}` name are there: {reason}",
+                reference.source
+            ),
         ),
         note: None,
     };

@@ -9,12 +9,12 @@ use crate::backup::{
     SourcePreview,
 };
 use crate::model::{BackupKind, Outcome, SourceName};
-use crate::platform::state_directory;
 use crate::notify::findings::{self, Findings, Occasion};
+use crate::platform::state_directory;
 use crate::policy::{Job, Policy};
 use crate::repository::MarkerError;
 use crate::source::incremental::Extent;
-use crate::text::{approximate_duration, count, format_duration, format_size, format_time};
+use crate::text::{approximate_duration, count, format_duration, format_size, format_time, quoted_list};
 
 /// Back up every source of the policy, or those named
 #[derive(Debug, clap::Args)]
@@ -120,6 +120,9 @@ fn show_preview(preview: &BackupPreview, context: &Context) {
     if output.is_json() {
         output.document("backup-plan", preview);
     } else {
+        if let Some(members) = &preview.point {
+            output.line(format!("as one recovery point: {}", quoted_list(members)));
+        }
         for source in &preview.sources {
             let subject = subject(source);
             for step in &source.steps {
@@ -201,16 +204,15 @@ fn exit(report: &BackupReport) -> Exit {
 /// Returns why the run was not a success, a line for each source.
 fn reasons(report: &BackupReport) -> Vec<String> {
     let sources = report.sources.iter().filter(|source| !source.outcome.reasons().is_empty());
-    let sources = sources
-        .map(|source| {
-            let word = match &source.outcome {
-                SourceOutcome::Stored { .. } => "was stored, and not as it should be",
-                SourceOutcome::Busy { .. } => "was not backed up",
-                SourceOutcome::Failed { .. } => "failed",
-                SourceOutcome::Interrupted => return format!("{} was interrupted", source.subject()),
-            };
-            format!("{} {word}: {}", source.subject(), source.outcome.reasons().join("\n"))
-        });
+    let sources = sources.map(|source| {
+        let word = match &source.outcome {
+            SourceOutcome::Stored { .. } => "was stored, and not as it should be",
+            SourceOutcome::Busy { .. } => "was not backed up",
+            SourceOutcome::Failed { .. } => "failed",
+            SourceOutcome::Interrupted => return format!("{} was interrupted", source.subject()),
+        };
+        format!("{} {word}: {}", source.subject(), source.outcome.reasons().join("\n"))
+    });
     report.reasons().into_iter().chain(sources).collect()
 }
 

@@ -94,7 +94,9 @@ pub(super) async fn restore_members(
     }
     let mut oldest: Option<DateTime<Utc>> = None;
     for selected in selection.members.iter().filter(|member| member.source != request.source) {
-        let Some(source) = drill.members.iter().find(|source| source.name == selected.source) else { continue };
+        let Some(source) = drill.members.iter().find(|source| source.name == selected.source) else {
+            continue;
+        };
         let (Some(backup), None) = (backup_of(&selected.backup), source.login()) else {
             let message = format!("a drill restores one database, and `{}` is another", source.name);
             course.verdict.add(Judgement::Undetermined, Cause::Environment, "member-not-drilled", message);

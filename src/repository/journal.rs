@@ -9,8 +9,8 @@ use super::layout;
 use super::manifest::{FormatError, FormatVersion};
 use crate::event::PhaseSeconds;
 use crate::model::{
-    BackupId, CopyCheck, Outcome, PointMode, RepositoryName, RunId, Segment, Sha256Hex, SourceName, SystemIdentifier,
-    SystemName, WalCheck, WalName,
+    BackupId, CopyCheck, Outcome, PointMode, RepositoryName, RunId, Segment, Sha256Hex, SourceName,
+    SystemIdentifier, SystemName, WalCheck, WalName,
 };
 use crate::store::list_all;
 use crate::store::{PutOptions, Store, StoreError, StoreErrorKind};

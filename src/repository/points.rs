@@ -83,7 +83,8 @@ pub fn recovery_points(inventory: &Inventory, repositories: &[RepositoryName]) -
     for record in &inventory.backups {
         by_run.entry(&record.manifest.run).or_default().push(record);
     }
-    let points = by_run.into_iter().filter_map(|(run, records)| point(run, &records, inventory, repositories));
+    let points =
+        by_run.into_iter().filter_map(|(run, records)| point(run, &records, inventory, repositories));
     let mut points: Vec<_> = points.collect();
     points.sort_by(|one, other| (other.time, &other.id).cmp(&(one.time, &one.id)));
     points
@@ -140,10 +141,13 @@ fn point(
     });
     let copies: Vec<_> = copies.collect();
     let times = || records.iter().map(|record| record.manifest.recovery_point);
-    let spread = times().max().zip(times().min()).and_then(|(newest, oldest)| (newest - oldest).to_std().ok());
+    let spread =
+        times().max().zip(times().min()).and_then(|(newest, oldest)| (newest - oldest).to_std().ok());
     Some(RecoveryPoint {
         id: run.clone(),
-        time: members.iter().find_map(|member| of(member).map(|record| record.manifest.recovery_point).min())?,
+        time: members
+            .iter()
+            .find_map(|member| of(member).map(|record| record.manifest.recovery_point).min())?,
         mode,
         spread: spread.unwrap_or_default(),
         members: members
@@ -233,9 +237,8 @@ mod tests {
         let full = record(0, 1, None, &["west"]);
         child.manifest.parent = Some(full.id().clone());
         let rest = [0, 2].map(|source| record(60, source, Some(PointMode::Ordered), &["primary"]));
-        let point = |backups: Vec<BackupRecord>| {
-            recovery_points(&inventory(backups), &names(&["primary"])).remove(0)
-        };
+        let point =
+            |backups: Vec<BackupRecord>| recovery_points(&inventory(backups), &names(&["primary"])).remove(0);
         let whole = point([rest.to_vec(), vec![child.clone(), full]].concat());
         // The parent is in another repository: together they have it.
         assert_eq!((whole.is_restorable(), whole.copies[0].lacks.len()), (true, 1));

@@ -68,7 +68,9 @@ pub fn task_state(task: &ScheduledTask, history: &TaskHistory, now: DateTime<Utc
     let succeeded = performances.iter().rev().find(|run| run.succeeded).map(|run| run.begun);
     // A backup is wanted from the first day on; anything else needs one to work on.
     let since = match &task.task {
-        Task::Backup { .. } | Task::Point { .. } => succeeded.or_else(|| performances.first().map(|run| run.begun)),
+        Task::Backup { .. } | Task::Point { .. } => {
+            succeeded.or_else(|| performances.first().map(|run| run.begun))
+        }
         _ => succeeded.or_else(|| history.first_backup(task.source.as_ref())),
     };
     let works_on_something = is_backup(&task.task) || since.is_some();

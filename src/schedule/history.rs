@@ -63,7 +63,8 @@ impl TaskHistory {
     /// Returns when a whole recovery point was taken that begins with this source.
     fn points(&self, first: &SourceName) -> Vec<Performance> {
         let good = |entry: &&BackupEntry| entry.copies.iter().any(CopyEntry::is_good);
-        let of_points: Vec<_> = self.entries.iter().filter(good).filter(|entry| entry.manifest.point.is_some()).collect();
+        let of_points: Vec<_> =
+            self.entries.iter().filter(good).filter(|entry| entry.manifest.point.is_some()).collect();
         let is_whole = |entry: &&&BackupEntry| {
             let (run, facts) = (&entry.manifest.run, entry.manifest.point.as_ref());
             facts.into_iter().flat_map(|facts| &facts.members).all(|member| {

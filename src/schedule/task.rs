@@ -125,9 +125,8 @@ fn point_task(policy: &Policy) -> Option<ScheduledTask> {
     let schedule = &policy.schedule;
     let of_point = || schedule.backups.iter().filter(|times| times.in_point);
     let first = of_point().next().filter(|_| !schedule.point.is_empty())?.source.clone();
-    let has_several = |times: &&BackupTimes| {
-        policy.source(&times.source).is_some_and(|source| source.kinds.len() > 1)
-    };
+    let has_several =
+        |times: &&BackupTimes| policy.source(&times.source).is_some_and(|source| source.kinds.len() > 1);
     let kind = of_point().find(has_several).map(|times| times.kind);
     let (lines, zone) = (schedule.point.clone(), schedule.timezone);
     Some(ScheduledTask { task: Task::Point { first: first.clone(), kind }, lines, zone, source: Some(first) })

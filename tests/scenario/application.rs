@@ -85,7 +85,8 @@ impl Application {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_point_whose_run_was_killed_in_the_pause_is_taken_anew_and_comes_back_from_the_copy() -> Outcome<()> {
+async fn a_point_whose_run_was_killed_in_the_pause_is_taken_anew_and_comes_back_from_the_copy() -> Outcome<()>
+{
     let app = Application::start().await?;
     let system = &app.system;
     fs::write(&app.hold, "")?;
@@ -116,7 +117,8 @@ async fn a_point_whose_run_was_killed_in_the_pause_is_taken_anew_and_comes_back_
     fs::remove_dir_all(&app.uploads)?;
     let identity = app.system.operational.display().to_string();
     let restore = |plan: &Path| -> Vec<String> {
-        let words = ["restore", "--all", "--from", "west", "--identity", &identity, "--output", "json", "--to"];
+        let words =
+            ["restore", "--all", "--from", "west", "--identity", &identity, "--output", "json", "--to"];
         words.iter().map(|word| (*word).to_owned()).chain([plan.display().to_string()]).collect()
     };
     let run = async |plan: &Path| {
@@ -149,7 +151,8 @@ async fn a_point_whose_run_was_killed_in_the_pause_is_taken_anew_and_comes_back_
     assert_eq!(again.code, Some(20), "{again:#?}");
     again.says("1 of 3 rows of `database` name a file that `uploads` does not have: `albums/b.png`")?;
     let document = again.document()?;
-    let outcomes: Vec<_> = document["members"].as_array().ok_or("no members")?.iter().map(|m| &m["outcome"]).collect();
+    let outcomes: Vec<_> =
+        document["members"].as_array().ok_or("no members")?.iter().map(|m| &m["outcome"]).collect();
     assert_eq!(outcomes, ["restored-before", "restored-before"]);
     let notes = document["notes"].to_string();
     assert!(notes.contains("`of-nobody.png`"), "{notes}");
@@ -172,7 +175,11 @@ async fn at_its_deadline_a_pause_ends_and_the_point_says_so() -> Outcome<()> {
     assert_eq!(run.code, Some(3), "{run:#?}");
     let point = &run.document()?["point"];
     assert_eq!(point["mode"], "ordered", "{point:#}");
-    assert!(point["issues"][0].as_str().is_some_and(|why| why.contains("`uploads` was backed up without a pause")));
+    assert!(
+        point["issues"][0]
+            .as_str()
+            .is_some_and(|why| why.contains("`uploads` was backed up without a pause"))
+    );
     assert_eq!(app.hooks(), "pause resume");
 
     // A pause that fails: nothing is stored, and the application is resumed.
@@ -199,8 +206,18 @@ async fn a_drill_brings_the_application_back_in_a_sandbox() -> Outcome<()> {
     app.system.rewrite(REFERENCES, "")?;
     app.system.expect(0, &["backup"]).await?;
     let identity = app.system.operational.display().to_string();
-    let words =
-        ["drill", "run", "--scenario", "application", "--source", "database", "--identity", &identity, "--output", "json"];
+    let words = [
+        "drill",
+        "run",
+        "--scenario",
+        "application",
+        "--source",
+        "database",
+        "--identity",
+        &identity,
+        "--output",
+        "json",
+    ];
     let run = app.system.expect(0, &words).await?;
     let document = run.document()?;
     let record = &document["record"];

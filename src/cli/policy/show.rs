@@ -6,8 +6,8 @@ use crate::cli::style;
 use crate::model::RepositoryName;
 use crate::policy::{
     AwsBackupSource, BaseMethod, Credentials, CronLine, Drill, Encryption, Notify, NotifyRoute,
-    PasswordSource, PointPolicy, Policy, PostgresSource, Probe, RdsDatabase, RdsSource, RepositoryLocation, Rules,
-    ServerSideEncryption, Source, SourceConfig, WalArchiving, WalMethod,
+    PasswordSource, PointPolicy, Policy, PostgresSource, Probe, RdsDatabase, RdsSource, RepositoryLocation,
+    Rules, ServerSideEncryption, Source, SourceConfig, WalArchiving, WalMethod,
 };
 use crate::retention::rule::in_words;
 use crate::text::format_duration;
@@ -273,13 +273,16 @@ fn recovery_point(point: &PointPolicy) -> Vec<(String, String)> {
     let mut entries = vec![("in this order".to_owned(), members.join(", "))];
     if let Some(hooks) = &point.pause {
         entries.push(("pause".to_owned(), hooks.pause.join(" ")));
-        let resume = format!("{}, after {} at the latest", hooks.resume.join(" "), format_duration(hooks.deadline));
+        let resume =
+            format!("{}, after {} at the latest", hooks.resume.join(" "), format_duration(hooks.deadline));
         entries.push(("resume".to_owned(), resume));
     }
     entries.extend(point.references.iter().map(|reference| {
         let below = if reference.prefix.is_empty() { "" } else { ", below " };
-        let text =
-            format!("rows of {} name files of {}{below}{}", reference.source, reference.files, reference.prefix);
+        let text = format!(
+            "rows of {} name files of {}{below}{}",
+            reference.source, reference.files, reference.prefix
+        );
         ("reference".to_owned(), text)
     }));
     entries
@@ -295,11 +298,8 @@ fn schedule(policy: &Policy) -> Vec<(String, String)> {
     let mut entries: Vec<(String, String)> = backups
         .map(|times| (times.source.to_string(), format!("{} at {}", times.kind, cron(&times.lines))))
         .collect();
-    let others = [
-        ("the point", &schedule.point),
-        ("verify", &schedule.verify),
-        ("retention", &schedule.retention),
-    ];
+    let others =
+        [("the point", &schedule.point), ("verify", &schedule.verify), ("retention", &schedule.retention)];
     for (label, lines) in others {
         if !lines.is_empty() {
             entries.push((label.to_owned(), cron(lines)));

@@ -61,7 +61,8 @@ fn member_line(member: &MemberPlan) -> String {
     if member.is_restored {
         return format!("{backup} is restored to {}", member.to);
     }
-    let takes = member.estimated_seconds.map(|took| format!(", about {}", approximate_duration(seconds(took))));
+    let takes =
+        member.estimated_seconds.map(|took| format!(", about {}", approximate_duration(seconds(took))));
     let from: Vec<_> = member.from.iter().map(|name| name.as_str()).collect();
     format!(
         "{backup}, of {}, from {}, {}{}, to {}",
@@ -131,7 +132,13 @@ fn show_member(output: &Output, member: &MemberReport) {
             output.warn(format!("not restored of {}: {}", member.source, visible(text)));
         }
         for note in notes {
-            output.note(format!("{}note:{:#} {}: {}", style::NAME, style::NAME, member.source, visible(note)));
+            output.note(format!(
+                "{}note:{:#} {}: {}",
+                style::NAME,
+                style::NAME,
+                member.source,
+                visible(note)
+            ));
         }
     } else {
         for reason in member.verdict.reasons.iter().take(REASONS) {

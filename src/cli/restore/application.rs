@@ -70,7 +70,9 @@ pub(super) async fn run(
     }
     let selector = match (&args.application.point, args.moment.is_given()) {
         (Some(prefix), _) => PointSelector::Prefix(prefix.clone()),
-        (None, true) => args.moment.time_or_latest()?.flatten().map_or(PointSelector::Newest, PointSelector::Time),
+        (None, true) => {
+            args.moment.time_or_latest()?.flatten().map_or(PointSelector::Newest, PointSelector::Time)
+        }
         (None, false) => PointSelector::Latest,
     };
     let to = expand_home(Path::new(args.to())).map_err(CommandError::usage)?;

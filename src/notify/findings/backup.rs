@@ -11,9 +11,10 @@ const PAUSE_KEY: &str = "backup/pause";
 
 /// Returns what a backup run tells. `newest`: what was stored before and by it.
 pub fn backup(report: &BackupReport, newest: &NewestData, occasion: Occasion<'_>) -> Findings {
-    let findings = report.sources.iter().fold(Findings::default().concluded(Job::Backup), |findings, source| {
-        of_source(findings, source, newest, occasion)
-    });
+    let findings =
+        report.sources.iter().fold(Findings::default().concluded(Job::Backup), |findings, source| {
+            of_source(findings, source, newest, occasion)
+        });
     match report.still_paused() {
         Some(reason) => findings.firing(still_paused(reason, occasion)),
         None => findings.over(PAUSE_KEY.to_owned(), "the application is no longer paused for a backup"),

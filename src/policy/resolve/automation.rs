@@ -57,7 +57,11 @@ pub(super) fn schedule(
     let point = lines(&table.recovery_point);
     match (&table.recovery_point, context.point) {
         (Some(times), None) => {
-            log.fault(&times.spot, "has no sources that belong together", "add `[recovery_point]`, or remove it");
+            log.fault(
+                &times.spot,
+                "has no sources that belong together",
+                "add `[recovery_point]`, or remove it",
+            );
         }
         (Some(_), Some(members)) if !point.is_empty() => {
             backups.extend(point_times(members, context.sources, &point));

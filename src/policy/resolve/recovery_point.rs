@@ -21,7 +21,11 @@ pub(super) fn recovery_point(
     if let Some(names) = table.sources.as_ref().filter(|names| names.is_empty())
         && !log.has_faults_at(&names.spot)
     {
-        log.fault(&names.spot, "names no source", "name the sources that belong together, the database first");
+        log.fault(
+            &names.spot,
+            "names no source",
+            "name the sources that belong together, the database first",
+        );
     }
     let mut members: Vec<SourceName> = Vec::new();
     for name in named {
@@ -60,7 +64,11 @@ fn cannot_take_part(source: &Source) -> Option<&'static str> {
 fn hooks(table: &Spanned<RecoveryPointTable>, log: &mut Diagnostics<'_>) -> Option<PauseHooks> {
     for program in [&table.pause, &table.resume].into_iter().flatten() {
         if program.is_empty() && !log.has_faults_at(&program.spot) {
-            log.fault(&program.spot, "names no program", "write it like `[\"/usr/local/bin/maintenance\", \"on\"]`");
+            log.fault(
+                &program.spot,
+                "names no program",
+                "write it like `[\"/usr/local/bin/maintenance\", \"on\"]`",
+            );
         }
     }
     match (&table.pause, &table.resume) {
@@ -174,12 +182,11 @@ mod tests {
             faults(&format!("{two}pause = []\nresume = [\"/bin/go\"]")),
             ["recovery_point.pause: names no program"]
         );
-        assert_eq!(
-            faults(&format!("{two}deadline = \"1m\"")),
-            ["recovery_point.deadline: is not used"]
-        );
+        assert_eq!(faults(&format!("{two}deadline = \"1m\"")), ["recovery_point.deadline: is not used"]);
         let reference = |source: &str, files: &str| {
-            format!("{two}references = [{{ source = \"{source}\", sql = \"select 1\", files = \"{files}\" }}]")
+            format!(
+                "{two}references = [{{ source = \"{source}\", sql = \"select 1\", files = \"{files}\" }}]"
+            )
         };
         assert_eq!(
             faults(&reference("uploads", "search")),

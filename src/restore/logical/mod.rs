@@ -73,9 +73,9 @@ use chrono::{DateTime, Utc};
 use super::{CreatedObject, Executed, Method, Refusal, RestoreProgress, Restorer};
 use crate::run::RunContext;
 
-pub use destination::{DestinationError, destination};
 pub use compare::{Compared, Difference, OTHER_CONTENTS};
 pub use contents::ArchiveSummary;
+pub use destination::{DestinationError, destination};
 pub use error::DumpRestoreError;
 pub use estimate::{LoadCost, Rates};
 pub use exclusion::Exclusion;

@@ -54,7 +54,8 @@ pub(super) async fn resume(words: &[String], events: &Events) -> Result<(), Stri
         };
         let Some(wait) = again.next() else { return Err(reason) };
         let next = format_duration(wait);
-        events.warning(format!("the application is not resumed, and the next attempt is in {next}: {reason}"));
+        events
+            .warning(format!("the application is not resumed, and the next attempt is in {next}: {reason}"));
         tokio::time::sleep(wait).await;
     }
 }

@@ -171,8 +171,7 @@ impl Shared {
                 self.events.notice(format!("the application is resumed: {}", self.hooks.resume.join(" ")));
                 let marker = self.marker.lock().await.take();
                 if let Some(Err(error)) = marker.map(HeldMarker::remove) {
-                    self.events
-                        .warning(format!("the next run will resume the application again: {error}"));
+                    self.events.warning(format!("the next run will resume the application again: {error}"));
                 }
             }
             Some(reason) => self.events.warning(format!("THE APPLICATION IS STILL PAUSED: {reason}")),
