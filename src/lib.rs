@@ -21,6 +21,7 @@
 //! | [`schedule`] | what is due, who does it, and the files that wake drctl for it |
 //! | [`drill`] | restores for real, in a sandbox, checked, timed and recorded |
 //! | [`runbook`] | runbooks that people read and drctl runs, and the record of each incident |
+//! | [`application`] | restores the members of a recovery point together |
 //! | [`backup`], [`restore`], [`verify`], [`copies`], [`retention`], [`status`], [`doctor`], [`init`], [`iam`], [`configure`], [`rds_admin`] | the use cases: where there is something to decide, `plan` decides and `execute` acts |
 //! | [`run`] | what every use case works with |
 //! | [`recoverability`] | what each repository and region can give back, and up to when |
@@ -41,6 +42,7 @@
 //! | [`text`] | durations, sizes, times, error chains, suggestions: one way each |
 //! | [`model`] | the vocabulary, as plain values |
 
+pub mod application;
 pub mod aws;
 pub mod backup;
 pub mod catalog;

@@ -30,7 +30,7 @@ const LAYERS: [&[&str]; 17] = [
         "configure",
         "rds_admin",
     ],
-    &["runbook"],
+    &["runbook", "application"],
     &["drill"],
     &["report", "schedule"],
     &["notify"],

@@ -46,13 +46,19 @@ impl Run<'_> {
         }
         let (writer, mut captured) =
             self.capture_into(writer, prepared, &backup, (&base, archiving_fails.as_deref()), cancel).await?;
+        // A resumed one has data from before this run.
+        let point = self.point.as_ref().filter(|_| !is_resumed);
+        let facts = point.and_then(|point| point.facts(source));
+        if let Some(point) = point {
+            point.captured(source, backup.kind()).await;
+        }
         captured.warnings.extend(lineage.divergence.map(|divergence| divergence.to_string()));
         if let Some(server) = &mut captured.server {
             server.replaces = lineage.replaces;
         }
         let (missing_copies, warnings, excluded) =
             (captured.missing_copies.clone(), captured.warnings.clone(), captured.excluded.clone());
-        let manifest = self.manifest(&backup, begun, captured);
+        let manifest = Manifest { point: facts, ..self.manifest(&backup, begun, captured) };
         let held = writer.commit(&manifest).await.map_err(TakeError::Commit)?;
         self.keep_list(&manifest, &base);
         let repositories: Vec<_> = held.iter().map(|repository| repository.name.clone()).collect();
@@ -198,6 +204,7 @@ impl Run<'_> {
             server: captured.server,
             physical: captured.physical,
             parent: captured.parent,
+            point: None,
             managed: captured.managed,
             protection: protection(&self.policy.encryption),
             artifacts: captured.artifacts,

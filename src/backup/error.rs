@@ -52,6 +52,8 @@ pub(super) enum TakeError {
         "cannot commit {backup} of an interrupted run: failed to remove its leftovers from repository {repository} ({reason})"
     )]
     Leftovers { backup: BackupId, repository: RepositoryName, reason: String },
+    #[error("{0}")]
+    Pause(String),
     #[error("failed to commit the backup")]
     Commit(#[source] WriteError),
 }

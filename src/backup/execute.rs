@@ -2,55 +2,146 @@ use futures_util::future::join_all;
 
 use super::capture::CaptureResult;
 use super::error::{BackupError, TakeError};
+use super::plan::BackupPlan;
+use super::planned_source::PlannedSource;
+use super::point::{PlannedPoint, PointRun, point_not_taken};
+use super::record::CommittedBackup;
+use super::report::{BackupReport, PointReport, SourceOutcome, SourceReport};
 use super::run::{BackupContext, Run};
-use super::{BackupPlan, BackupReport, PlannedSource, SourceOutcome, SourceReport};
 use crate::event::Event;
-use crate::model::{BackupId, BackupKind};
+use crate::model::{BackupId, BackupKind, Outcome};
 use crate::platform::{CancellationToken, seed};
 use crate::repository::lease::{Acquired, Lease};
 use crate::repository::store_probe::capability::sweep_old;
+use crate::run::pause::{LeftoverPause, PauseFacts, resume_leftover};
 use crate::text::error_chain;
 
 /// Takes the planned backups one after the other, writes the journal and the catalog, and reports.
 pub async fn execute(plan: BackupPlan, context: BackupContext<'_>) -> Result<BackupReport, BackupError> {
     let begun = context.clock.now();
     context.events.emit(&Event::RunBegan { run: plan.run.clone(), verb: "backup" });
-    let run = Run::begin(&plan, context).await?;
+    let mut run = Run::begin(&plan, context).await?;
     for lost in run.repositories.lost() {
         run.events.emit(&Event::RepositoryLost { repository: lost.name.clone(), reason: lost.reason() });
     }
     run.report_changes(begun).await;
     join_all(run.repositories.iter().map(|repository| sweep_old(&*repository.store))).await;
 
-    let mut sources = Vec::new();
-    let mut committed = Vec::new();
-    for planned in plan.sources {
+    let leftover_pause = run.resume_leftover().await;
+    let (mut sources, mut committed, mut point) = (Vec::new(), Vec::new(), None);
+    let of_point = plan.sources.iter().filter(|planned| is_member(&plan, planned)).count();
+    let (members, others) = plan.sources.split_at(of_point);
+    if let Some(planned) = &plan.point {
+        point = run.take_point(planned, members, &mut sources, &mut committed).await;
+    }
+    for planned in others {
+        let mut taken = run.take(planned).await;
+        run.wait_for_all_wal(&mut taken).await;
+        run.report_taken(planned, taken, &mut sources, &mut committed);
+    }
+    let (lost, ended) = (run.repositories.lost().to_vec(), run.clock.now());
+    let outcome = BackupReport::judge(&sources);
+    let mut report =
+        BackupReport { run: run.id.clone(), begun, ended, outcome, sources, point, leftover_pause, lost };
+    if report.outcome == Outcome::Succeeded && !report.reasons().is_empty() {
+        report.outcome = Outcome::Degraded;
+    }
+    run.record(&report, &committed).await;
+    Ok(report)
+}
+
+fn is_member(plan: &BackupPlan, planned: &PlannedSource) -> bool {
+    plan.point.as_ref().is_some_and(|point| point.has(&planned.source.name))
+}
+
+impl Run<'_> {
+    /// Takes the members of a recovery point one after the other, while the application is paused. `None`: nothing of it
+    /// was taken.
+    async fn take_point(
+        &mut self,
+        planned: &PlannedPoint,
+        members: &[PlannedSource],
+        sources: &mut Vec<SourceReport>,
+        committed: &mut Vec<CommittedBackup>,
+    ) -> Option<PointReport> {
+        let (id, since) = (self.id.clone(), self.clock.now());
+        let facts = PauseFacts { state: &self.state, system: &self.policy.system, run: &id, since };
+        let point = PointRun::begin(planned, members, facts, self.events, self.cancel).await;
+        match point {
+            Ok(point) => self.point = Some(point),
+            Err(error) => {
+                let reason = format!("{}; nothing of the recovery point was backed up", error_chain(&error));
+                for member in members {
+                    let failed = Err(TakeError::Pause(reason.clone()));
+                    self.report_taken(member, vec![failed], sources, committed);
+                }
+                return point_not_taken(planned, error);
+            }
+        }
+        let mut taken = Vec::new();
+        for member in members {
+            taken.push(self.take(member).await);
+        }
+        if let Some(point) = &self.point {
+            point.resume().await;
+        }
+        // The application need not be paused for this.
+        for (member, mut taken) in members.iter().zip(taken) {
+            self.wait_for_all_wal(&mut taken).await;
+            self.report_taken(member, taken, sources, committed);
+        }
+        let reached: Vec<_> = committed.iter().filter_map(|(manifest, _)| manifest.point.clone()).collect();
+        Some(self.point.take()?.conclude(planned, sources, &reached).await)
+    }
+
+    /// Resumes an application that a killed run left paused.
+    async fn resume_leftover(&self) -> Option<LeftoverPause> {
+        match resume_leftover(&self.state, &self.policy.system, self.events).await {
+            Ok(leftover) => leftover,
+            Err(error) => {
+                self.events.warning(format!("it is not known whether the application is paused: {error}"));
+                None
+            }
+        }
+    }
+
+    /// Adds what came of a source to the report.
+    fn report_taken(
+        &self,
+        planned: &PlannedSource,
+        taken: Vec<CaptureResult>,
+        sources: &mut Vec<SourceReport>,
+        committed: &mut Vec<CommittedBackup>,
+    ) {
         let (name, kind) = (&planned.source.name, planned.kind);
-        for taken in run.take(&planned).await {
+        for taken in taken {
             let outcome = match taken {
                 Ok((outcome, manifest)) => {
                     committed.extend(manifest);
                     outcome
                 }
-                Err(_) if run.cancel.is_cancelled() => SourceOutcome::Interrupted,
+                Err(_) if self.cancel.is_cancelled() => SourceOutcome::Interrupted,
                 Err(error) => {
                     let reason = error_chain(&error);
-                    run.events.emit(&Event::SourceFailed { source: name.clone(), reason: reason.clone() });
+                    self.events.emit(&Event::SourceFailed { source: name.clone(), reason: reason.clone() });
                     SourceOutcome::Failed { reason }
                 }
             };
             sources.push(SourceReport { source: name.clone(), kind, outcome });
         }
     }
-    let outcome = BackupReport::judge(&sources);
-    let lost = run.repositories.lost().to_vec();
-    let report = BackupReport { run: run.id.clone(), begun, ended: run.clock.now(), outcome, sources, lost };
-    run.record(&report, &committed).await;
-    Ok(report)
-}
 
-impl Run<'_> {
-    /// Takes the due backups of one source under its lease, then waits for the WAL that they need.
+    /// Waits for the WAL that stored backups need.
+    async fn wait_for_all_wal(&self, taken: &mut [CaptureResult]) {
+        for taken in taken {
+            if let Ok((SourceOutcome::Stored { not_restorable, .. }, Some((manifest, repositories)))) = taken
+            {
+                *not_restorable = self.wait_for_wal(manifest, repositories).await;
+            }
+        }
+    }
+
+    /// Takes the due backups of one source under its lease.
     async fn take(&self, planned: &PlannedSource) -> Vec<CaptureResult> {
         let lost = self.cancel.child_token();
         let (kind, lease) = match self.begin_source(planned, &lost).await {
@@ -64,15 +155,11 @@ impl Run<'_> {
         let mut taken = self.take_with_lease(planned, kind, &lost).await;
         let was_lost = lost.is_cancelled() && !self.cancel.is_cancelled();
         Lease::release(lease).await;
-        for taken in &mut taken {
-            match taken {
-                Err(_) if was_lost => *taken = Err(TakeError::LeaseLost),
-                // The lease is not needed any more while waiting.
-                Ok((SourceOutcome::Stored { not_restorable, .. }, Some((manifest, repositories)))) => {
-                    *not_restorable = self.wait_for_wal(manifest, repositories).await;
-                }
-                _ => {}
-            }
+        if was_lost {
+            taken
+                .iter_mut()
+                .filter(|taken| taken.is_err())
+                .for_each(|taken| *taken = Err(TakeError::LeaseLost));
         }
         taken
     }

@@ -6,7 +6,8 @@
 //! when it is in every repository of the policy; otherwise it is degraded, with the missing locations and
 //! reasons. A source that fails does not stop the others, and leaves nothing that looks like a backup. What
 //! AWS completes after a run was killed is resumed by the next run, and not created twice. The parent of an
-//! incremental base backup is in every repository that this run writes to.
+//! incremental base backup is in every repository that this run writes to. The members of a recovery point are taken in the
+//! policy's order, and an application that was paused for them is resumed whatever becomes of them.
 //!
 //! *Not here.* Where the bytes come from ([`crate::source`]) and how they are written
 //! ([`crate::repository`]).
@@ -22,6 +23,8 @@ mod lineage;
 mod lineage_check;
 mod orphaned_uploads;
 mod plan;
+mod planned_source;
+mod point;
 mod preview;
 mod record;
 mod report;
@@ -33,7 +36,9 @@ mod wal_archive_check;
 
 pub use error::BackupError;
 pub use execute::execute;
-pub use plan::{BackupPlan, PlanError, PlannedSource, SourcePlan, plan};
+pub use plan::{BackupPlan, PlanError, SourcePlan, plan, plan_point};
+pub use planned_source::PlannedSource;
+pub use point::PlannedPoint;
 pub use preview::{BackupPreview, BackupStep, SourcePreview, preview};
-pub use report::{BackupReport, MissingRepository, SourceOutcome, SourceReport};
+pub use report::{BackupReport, MissingRepository, PointReport, SourceOutcome, SourceReport};
 pub use run::BackupContext;

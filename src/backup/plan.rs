@@ -5,6 +5,8 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use thiserror::Error;
 
+use super::planned_source::PlannedSource;
+use super::point::PlannedPoint;
 use crate::model::{BackupId, BackupKind, RunId, SourceName};
 use crate::policy::{Policy, Source};
 use crate::source;
@@ -22,17 +24,10 @@ pub struct BackupPlan {
     pub extent: Extent,
     /// Whether a new cluster is accepted as the replacement of the one of the earlier backups.
     pub accepts_new_cluster: bool,
+    /// The members of the recovery point first, where this run takes one.
     pub sources: Vec<PlannedSource>,
-}
-
-/// A backup of a source. A source with several methods occurs once for each.
-#[derive(Clone, Debug)]
-pub struct PlannedSource {
-    pub source: Source,
-    /// The implementation that captures it.
-    pub opened: Arc<dyn source::Source>,
-    /// `None` where this version cannot back it up: the run reports that, and does not succeed.
-    pub kind: Option<BackupKind>,
+    /// What is taken as one; `None`: every source by itself.
+    pub point: Option<PlannedPoint>,
 }
 
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -41,6 +36,8 @@ pub enum PlanError {
     UnknownSource { name: SourceName, known: Vec<SourceName> },
     #[error("the policy has no source")]
     NoSource,
+    #[error("the policy has no `[recovery_point]`")]
+    NoPoint,
     #[error("the policy asks for no backup of kind {} of {}", alternatives(.kinds), list(.of))]
     NoSuchKind { kinds: Vec<BackupKind>, of: Vec<SourceName> },
 }
@@ -92,13 +89,33 @@ pub fn plan(
             Err(PlanError::NoSuchKind { kinds: only.to_vec(), of: without })
         }
         _ if sources.is_empty() => Err(PlanError::NoSource),
-        _ => Ok(BackupPlan {
-            run: RunId::new(now, seed),
-            extent: Extent::default(),
-            accepts_new_cluster: false,
-            sources,
-        }),
+        _ => Ok(whole_plan(policy, sources, RunId::new(now, seed))),
     }
+}
+
+/// Selects the members of the policy's recovery point, in its order. `only`: the kinds of those that have several.
+pub fn plan_point(
+    policy: &Policy,
+    only: &[BackupKind],
+    now: DateTime<Utc>,
+    seed: u32,
+) -> Result<BackupPlan, PlanError> {
+    let members = &policy.recovery_point.as_ref().ok_or(PlanError::NoPoint)?.members;
+    let all = plan(policy, members, &[], now, seed)?;
+    let has_it = |source: &Source| source.kinds.iter().any(|kind| only.contains(kind));
+    if !only.is_empty() && !all.sources.iter().any(|planned| has_it(&planned.source)) {
+        return Err(PlanError::NoSuchKind { kinds: only.to_vec(), of: members.clone() });
+    }
+    let is_asked = |planned: &PlannedSource| {
+        !has_it(&planned.source) || planned.kind.is_some_and(|kind| only.contains(&kind))
+    };
+    let sources = all.sources.into_iter().filter(is_asked).collect();
+    Ok(whole_plan(policy, sources, all.run))
+}
+
+fn whole_plan(policy: &Policy, mut sources: Vec<PlannedSource>, run: RunId) -> BackupPlan {
+    let point = PlannedPoint::of(policy, &mut sources);
+    BackupPlan { run, extent: Extent::default(), accepts_new_cluster: false, sources, point }
 }
 
 /// The backups to take of one source.

@@ -15,6 +15,9 @@ use crate::text::error_chain;
 #[derive(Clone, Debug, Serialize)]
 pub struct BackupPreview {
     pub sources: Vec<SourcePreview>,
+    /// The sources that are taken as one recovery point, in this order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub point: Option<Vec<SourceName>>,
     /// Repositories that could not be read.
     #[serde(skip)]
     pub lost: Vec<Unavailable>,
@@ -75,7 +78,8 @@ pub async fn preview(plan: BackupPlan, context: BackupContext<'_>) -> Result<Bac
         let (source, kind) = (planned.source.name.clone(), planned.kind);
         sources.push(SourcePreview { source, kind, steps, rejected });
     }
-    Ok(BackupPreview { sources, lost: run.repositories.lost().to_vec() })
+    let point = plan.point.as_ref().map(|point| point.members.clone());
+    Ok(BackupPreview { sources, point, lost: run.repositories.lost().to_vec() })
 }
 
 impl Run<'_> {

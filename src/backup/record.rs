@@ -1,4 +1,4 @@
-use super::report::BackupReport;
+use super::report::{BackupReport, PointReport};
 use super::run::Run;
 use crate::model::{Manifest, RepositoryName};
 use crate::platform::host_name;
@@ -16,8 +16,13 @@ impl Run<'_> {
             source.outcome.reasons().into_iter().map(move |reason| format!("{subject}: {reason}"))
         });
         let detail = journal::Detail {
+            point: report
+                .point
+                .as_ref()
+                .filter(|point| point.missing.len() < point.members.len())
+                .map(recorded),
             backups: manifests.iter().map(|(manifest, _)| manifest.id.clone()).collect(),
-            reasons: reasons.collect(),
+            reasons: report.reasons().into_iter().chain(reasons).collect(),
             ..journal::Detail::default()
         };
         let times = (report.begun, report.ended);
@@ -48,5 +53,15 @@ impl Run<'_> {
         if let Err(error) = catalog.record_run(&record).await {
             self.events.warning(format!("the catalog does not know this run: {}", error_chain(&error)));
         }
+    }
+}
+
+fn recorded(point: &PointReport) -> journal::PointRecord {
+    journal::PointRecord {
+        mode: point.mode,
+        members: point.members.clone(),
+        missing: point.missing.clone(),
+        spread_seconds: point.spread_seconds,
+        paused_seconds: point.paused_seconds,
     }
 }

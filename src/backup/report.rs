@@ -1,8 +1,11 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::model::{BackupId, BackupKind, DamagedPage, Outcome, RepositoryName, RunId, SourceName};
+use crate::model::{
+    BackupId, BackupKind, DamagedPage, Outcome, PointMode, RepositoryName, RunId, SourceName,
+};
 use crate::repository::Unavailable;
+use crate::run::pause::LeftoverPause;
 use crate::source::MissingCopy;
 use crate::text::format_time;
 
@@ -14,6 +17,12 @@ pub struct BackupReport {
     pub ended: DateTime<Utc>,
     pub outcome: Outcome,
     pub sources: Vec<SourceReport>,
+    /// The recovery point that it took; absent where every source was taken by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub point: Option<PointReport>,
+    /// A pause of the application that a killed run had left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leftover_pause: Option<LeftoverPause>,
     /// Repositories that were unavailable from the beginning.
     #[serde(skip)]
     pub lost: Vec<Unavailable>,
@@ -83,7 +92,43 @@ pub struct MissingRepository {
     pub reason: String,
 }
 
+/// What a run reached of a recovery point.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PointReport {
+    /// The worst of its members.
+    pub mode: PointMode,
+    /// Like `ordered (spread 3m 12s)`.
+    pub label: String,
+    pub members: Vec<SourceName>,
+    /// Members that this run has no backup of: the point cannot be restored as a whole.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<SourceName>,
+    /// From the oldest to the newest data of its members.
+    pub spread_seconds: u64,
+    /// How long the application was paused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paused_seconds: Option<f64>,
+    /// Why it is not what the policy asks for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub issues: Vec<String>,
+    /// Why the application is still paused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub still_paused: Option<String>,
+}
+
 impl BackupReport {
+    /// Returns why the application is still paused; `None`: it is not, as far as this run knows.
+    pub fn still_paused(&self) -> Option<&str> {
+        let point = self.point.as_ref().and_then(|point| point.still_paused.as_deref());
+        point.or_else(|| self.leftover_pause.as_ref()?.failed.as_deref())
+    }
+
+    /// Returns why the run is no complete success, besides what its sources say.
+    pub fn reasons(&self) -> Vec<String> {
+        let paused = self.still_paused().map(|why| format!("THE APPLICATION IS STILL PAUSED: {why}"));
+        paused.into_iter().chain(self.point.iter().flat_map(|point| point.issues.iter().cloned())).collect()
+    }
+
     pub fn judge(sources: &[SourceReport]) -> Outcome {
         let whole = |report: &SourceReport| {
             matches!(report.outcome, SourceOutcome::Stored { .. }) && report.outcome.reasons().is_empty()

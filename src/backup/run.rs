@@ -1,9 +1,11 @@
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::clock_skew::check_clocks;
 use super::error::BackupError;
 use super::plan::BackupPlan;
+use super::point::PointRun;
 use crate::catalog::Catalog;
 use crate::event::Events;
 use crate::model::RunId;
@@ -24,6 +26,8 @@ pub struct BackupContext<'a> {
     pub repositories: Repositories,
     /// A failure to write it is a warning: it can be rebuilt from the repositories.
     pub catalog: Option<&'a Catalog>,
+    /// This host's state directory, which says whether the application is paused.
+    pub state: PathBuf,
     pub clock: Arc<dyn Clock>,
     pub events: &'a Events,
     pub cancel: &'a CancellationToken,
@@ -42,6 +46,9 @@ pub(super) struct Run<'a> {
     pub(super) catalog: Option<Catalog>,
     pub(super) extent: Extent,
     pub(super) accepts_new_cluster: bool,
+    pub(super) state: PathBuf,
+    /// The recovery point that is being taken.
+    pub(super) point: Option<PointRun>,
 }
 
 impl<'a> Run<'a> {
@@ -63,7 +70,7 @@ impl<'a> Run<'a> {
     }
 
     fn new(plan: &BackupPlan, context: BackupContext<'a>) -> Result<Self, BackupError> {
-        let BackupContext { policy, repositories, catalog, clock, events, cancel } = context;
+        let BackupContext { policy, repositories, catalog, state, clock, events, cancel } = context;
         let recipe = Recipe::new(policy.compression, &policy.encryption).map_err(BackupError::Recipe)?;
         let catalog = catalog.cloned();
         Ok(Self {
@@ -77,6 +84,8 @@ impl<'a> Run<'a> {
             catalog,
             extent: plan.extent,
             accepts_new_cluster: plan.accepts_new_cluster,
+            state,
+            point: None,
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Checks that what was restored is as expected: the policy's checks, as queries of a database, and the
 //! findings of the restores themselves, in the same form.
 //!
-//! [`run`] queries, [`evaluate()`] decides.
+//! [`run`] queries, [`evaluate()`] decides. [`check_reference`] compares rows with the files they name.
 //!
 //! *Invariants.*
 //! - A check changes nothing: it is one query in a read-only transaction.
@@ -12,9 +12,11 @@
 //! *Not here.* Commands and URLs: they check a whole application, and a database alone is none.
 
 mod evaluate;
+mod references;
 mod run;
 
 pub use evaluate::{CheckVerdict, evaluate};
+pub use references::{CheckedReference, FILES_MISSING, NOT_COMPARED, check_reference};
 pub use run::run;
 
 use serde::Serialize;

@@ -43,7 +43,7 @@ pub async fn run(
     results
 }
 
-async fn connect(ways: &[ConnectionParameters]) -> Result<PgConnection, String> {
+pub(super) async fn connect(ways: &[ConnectionParameters]) -> Result<PgConnection, String> {
     let mut reasons = Vec::new();
     for way in ways {
         match way.connect().await {

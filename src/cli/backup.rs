@@ -10,10 +10,11 @@ use crate::backup::{
 };
 use crate::model::{BackupKind, Outcome, SourceName};
 use crate::notify::findings::{self, Findings, Occasion};
+use crate::platform::state_directory;
 use crate::policy::{Job, Policy};
 use crate::repository::MarkerError;
 use crate::source::incremental::{Extent, INCREMENTAL_KINDS};
-use crate::text::{approximate_duration, count, format_duration, format_size, format_time};
+use crate::text::{approximate_duration, count, format_duration, format_size, format_time, quoted_list};
 
 /// Back up every source of the policy, or those named
 #[derive(Debug, clap::Args)]
@@ -22,13 +23,17 @@ pub struct BackupArgs {
     /// Sources of the policy [default: all]
     #[arg(value_name = "SOURCE")]
     sources: Vec<SourceName>,
+    /// The sources of the policy's recovery point, as one. That is what they are taken as without this, too, where all of
+    /// them are taken; with it, `--kind` only says which of several methods of a source
+    #[arg(long, conflicts_with = "sources")]
+    point: bool,
     /// Of this kind only [default: each that the policy asks for]
-    #[arg(long, value_name = "KIND", value_parser = ["logical", "base", "snapshot", "recovery-point"])]
+    #[arg(long, value_name = "KIND", value_parser = BackupKind::ALL.map(BackupKind::as_str))]
     kind: Option<String>,
-    /// Full ones only, of the sources that have incremental ones: base backups and files
+    /// Full ones only, of the sources that have incremental ones: base backups, files, Git and buckets
     #[arg(long, conflicts_with = "kind")]
     full: bool,
-    /// Incremental ones only, of base backups and files: nothing where that cannot be done
+    /// Incremental ones only, of base backups, files, Git and buckets: nothing where that cannot be done
     #[arg(long, conflicts_with_all = ["kind", "full"])]
     incremental: bool,
     /// Where a source's server is another cluster than the one in its earlier backups, as after it was re-initialised or
@@ -49,19 +54,20 @@ pub(super) async fn run(args: BackupArgs, context: &Context) -> Result<Exit, Com
 }
 
 async fn work(args: BackupArgs, context: &Context, policy: &Policy) -> Result<Concluded, CommandError> {
-    let kind = args.kind.as_deref().map(|word| match word {
-        "base" => BackupKind::Base,
-        "snapshot" => BackupKind::Snapshot,
-        "recovery-point" => BackupKind::RecoveryPoint,
-        _ => BackupKind::Logical,
-    });
+    let of_word = |word: &str| BackupKind::ALL.into_iter().find(|kind| kind.as_str() == word);
+    let kind = args.kind.as_deref().and_then(of_word);
     let (kind, extent) = match (args.full, args.incremental) {
         (true, _) => (INCREMENTAL_KINDS.to_vec(), Extent::Full),
         (_, true) => (INCREMENTAL_KINDS.to_vec(), Extent::Incremental),
         _ => (kind.into_iter().collect(), Extent::AsDue),
     };
-    let plan = backup::plan(policy, &args.sources, &kind, context.clock.now(), crate::platform::seed())
-        .map_err(|error| CommandError::usage(error).hint("`drctl policy show` lists the sources."))?;
+    let (now, seed) = (context.clock.now(), crate::platform::seed());
+    let plan = match args.point {
+        true => backup::plan_point(policy, &kind, now, seed),
+        false => backup::plan(policy, &args.sources, &kind, now, seed),
+    };
+    let plan =
+        plan.map_err(|error| CommandError::usage(error).hint("`drctl policy show` lists the sources."))?;
     let plan = BackupPlan { extent, accepts_new_cluster: args.accept_new_cluster, ..plan };
     let (catalog, repositories) = context.recall(policy).await;
     let events = context.output.events();
@@ -69,6 +75,7 @@ async fn work(args: BackupArgs, context: &Context, policy: &Policy) -> Result<Co
         policy,
         repositories,
         catalog: catalog.as_ref(),
+        state: state_directory(),
         clock: context.clock.clone(),
         events: &events,
         cancel: &context.cancel,
@@ -113,6 +120,9 @@ fn show_preview(preview: &BackupPreview, context: &Context) {
     if output.is_json() {
         output.document("backup-plan", preview);
     } else {
+        if let Some(members) = &preview.point {
+            output.line(format!("as one recovery point: {}", quoted_list(members)));
+        }
         for source in &preview.sources {
             let subject = subject(source);
             for step in &source.steps {
@@ -178,6 +188,9 @@ fn refused(error: BackupError, context: &Context) -> CommandError {
 
 /// Returns the exit status: no backup stored is a failure, some of them a partial result.
 fn exit(report: &BackupReport) -> Exit {
+    if report.still_paused().is_some() {
+        return Exit::Failed;
+    }
     let busy = |outcome: &SourceOutcome| matches!(outcome, SourceOutcome::Busy { .. });
     match report.outcome {
         Outcome::Succeeded => Exit::Done,
@@ -191,17 +204,16 @@ fn exit(report: &BackupReport) -> Exit {
 /// Returns why the run was not a success, a line for each source.
 fn reasons(report: &BackupReport) -> Vec<String> {
     let sources = report.sources.iter().filter(|source| !source.outcome.reasons().is_empty());
-    sources
-        .map(|source| {
-            let word = match &source.outcome {
-                SourceOutcome::Stored { .. } => "was stored, and not as it should be",
-                SourceOutcome::Busy { .. } => "was not backed up",
-                SourceOutcome::Failed { .. } => "failed",
-                SourceOutcome::Interrupted => return format!("{} was interrupted", source.subject()),
-            };
-            format!("{} {word}: {}", source.subject(), source.outcome.reasons().join("\n"))
-        })
-        .collect()
+    let sources = sources.map(|source| {
+        let word = match &source.outcome {
+            SourceOutcome::Stored { .. } => "was stored, and not as it should be",
+            SourceOutcome::Busy { .. } => "was not backed up",
+            SourceOutcome::Failed { .. } => "failed",
+            SourceOutcome::Interrupted => return format!("{} was interrupted", source.subject()),
+        };
+        format!("{} {word}: {}", source.subject(), source.outcome.reasons().join("\n"))
+    });
+    report.reasons().into_iter().chain(sources).collect()
 }
 
 fn show(report: &BackupReport, context: &Context) {
@@ -263,6 +275,7 @@ fn show(report: &BackupReport, context: &Context) {
             output.line(format!("  {reason}"));
         }
     }
+    show_point(report, context);
     let any = |of: fn(&SourceOutcome) -> bool| report.sources.iter().any(|source| of(&source.outcome));
     if any(|outcome| matches!(outcome, SourceOutcome::Stored { missing, .. } if !missing.is_empty())) {
         output.note("hint: `drctl copies sync` completes what is missing once the repository is back.");
@@ -283,5 +296,44 @@ fn show(report: &BackupReport, context: &Context) {
         output.note(
             "hint: Those blocks cannot be read. `pg_amcheck` says which tables it is; an older backup may have them intact. Expire none until it is repaired.",
         );
+    }
+}
+
+/// Shows what was reached of the recovery point, and whether the application is still paused.
+fn show_point(report: &BackupReport, context: &Context) {
+    let output = &context.output;
+    if let Some(point) = &report.point {
+        let stored = point.missing.len() < point.members.len();
+        let (word, style) = match (&point.issues[..], stored) {
+            (_, false) => ("no recovery point", style::BAD),
+            ([], true) => ("recovery point", style::GOOD),
+            (_, true) => ("recovery point", style::WARN),
+        };
+        let paused = point.paused_seconds.map(|seconds| {
+            let paused = approximate_duration(std::time::Duration::from_secs_f64(seconds));
+            format!("; the application was paused for {paused}")
+        });
+        output.line(format!(
+            "{style}{word}{style:#} {}: {}{}",
+            report.run,
+            point.label,
+            paused.unwrap_or_default()
+        ));
+        point.issues.iter().for_each(|issue| output.line(format!("  {issue}")));
+    }
+    if let Some(why) = report.still_paused() {
+        let bad = style::BAD;
+        output.line(format!("{bad}THE APPLICATION IS STILL PAUSED{bad:#}: {why}"));
+        output.note(
+            "hint: Resume it by hand, by the program that `recovery_point.resume` names. The next `drctl backup` or `drctl run-due` on this host runs it again.",
+        );
+    } else if let Some(leftover) = &report.leftover_pause {
+        output.line(format!(
+            "{}resumed{:#} the application, which run {} had left paused at {}",
+            style::WARN,
+            style::WARN,
+            leftover.run,
+            format_time(leftover.since)
+        ));
     }
 }

@@ -5,6 +5,7 @@ use super::Context;
 use super::catalog_view::{CatalogView, Freshness, GONE_HINT, prefix_length, state_word, word_style};
 use super::error::CommandError;
 use super::exit::Exit;
+use super::points;
 use super::style;
 use super::table::{Cell, TextTable};
 use super::undelete;
@@ -29,6 +30,10 @@ pub struct ListArgs {
     /// At most so many
     #[arg(long, short = 'n', value_name = "NUMBER")]
     limit: Option<usize>,
+    /// The recovery points instead: what was backed up as one, how well it fits together, and which repository could give
+    /// all of it back
+    #[arg(long, conflicts_with_all = ["source", "include_hidden"])]
+    points: bool,
     /// Also say what delete markers hide and what is overwritten, in buckets that keep versions
     #[arg(long, conflicts_with = "offline")]
     include_hidden: bool,
@@ -38,6 +43,9 @@ pub struct ListArgs {
 
 pub(super) async fn run(args: ListArgs, context: &Context) -> Result<Exit, CommandError> {
     let known = CatalogView::open(context, args.freshness.offline).await?;
+    if args.points {
+        return points::list(context, known, args.limit).await;
+    }
     if let Some(source) = &args.source {
         check_source(source, &known).await?;
     }

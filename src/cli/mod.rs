@@ -32,6 +32,7 @@ mod list;
 mod notify;
 pub mod output;
 mod path_arg;
+mod points;
 mod policy;
 mod progress;
 mod rds;

@@ -6,9 +6,10 @@ use super::demo::RunTyped;
 use super::error::CommandError;
 use super::exit::Exit;
 use crate::model::RunId;
-use crate::platform::seed;
+use crate::platform::{seed, state_directory};
 use crate::policy::Policy;
 use crate::recoverability::missing_copies::MissingCopy;
+use crate::run::pause::resume_leftover;
 use crate::schedule::{
     LeaseParts, Perform, PerformError, Performed, Task, TaskEnd, TaskHistory, TaskState, Turn, run_due,
     scheduled_tasks, task_states,
@@ -43,7 +44,7 @@ enum TaskKind {
 impl TaskKind {
     fn of(task: &Task) -> Self {
         match task {
-            Task::Backup { .. } => Self::Backup,
+            Task::Backup { .. } | Task::Point { .. } => Self::Backup,
             Task::Copies => Self::Copies,
             Task::Verify => Self::Verify,
             Task::Retention => Self::Retention,
@@ -57,6 +58,8 @@ pub(super) async fn run(
     context: &Context,
     run_typed: RunTyped,
 ) -> Result<Exit, CommandError> {
+    // Before anything that can fail or take long.
+    let paused = if args.plan { None } else { resume_paused(context).await? };
     let view = CatalogView::open(context, false).await?;
     let policy = view.policy.clone();
     let mut tasks = scheduled_tasks(&policy);
@@ -84,7 +87,26 @@ pub(super) async fn run(
     };
     let performer = Performer { context, policy: &policy, run_typed };
     let ended = run_due(&tasks, history, &performer, &parts).await;
-    Ok(conclude(context, &ended, &states))
+    let exit = conclude(context, &ended, &states);
+    Ok(match paused {
+        Some(reason) => {
+            context.output.reason(format!("THE APPLICATION IS STILL PAUSED: {reason}"));
+            Exit::Failed
+        }
+        None => exit,
+    })
+}
+
+/// Resumes an application that a killed backup left paused. Returns why it is still paused.
+async fn resume_paused(context: &Context) -> Result<Option<String>, CommandError> {
+    let (policy, events) = (context.policy()?, context.output.events());
+    match resume_leftover(&state_directory(), &policy.system, &events).await {
+        Ok(leftover) => Ok(leftover.and_then(|leftover| leftover.failed)),
+        Err(error) => {
+            context.output.warn(format!("it is not known whether the application is paused: {error}"));
+            Ok(None)
+        }
+    }
 }
 
 pub(super) async fn history(view: &CatalogView) -> Result<TaskHistory, CommandError> {

@@ -9,7 +9,9 @@ use super::list::{FUTURE, age_of};
 use super::style;
 use super::table::{Cell, TextTable};
 use crate::catalog::{BackupEntry, RepositoryEntry};
-use crate::model::{CheckDepth, CloudBackupCopy, CopyCheck, Manifest, Protection, RepositoryName};
+use crate::model::{
+    CheckDepth, CloudBackupCopy, CopyCheck, Manifest, Protection, RepositoryName, SourceName,
+};
 use crate::recoverability::assess::KnownRepository;
 use crate::recoverability::missing_wal::MissingWal;
 use crate::repository::journal::Tombstones;
@@ -145,6 +147,10 @@ fn facts(context: &Context, manifest: &Manifest) -> TextTable {
         "taken",
         format!("on {}, in {}, by run {}", manifest.host, approximate_duration(took), manifest.run),
     );
+    if let Some(point) = &manifest.point {
+        let members: Vec<_> = point.members.iter().map(SourceName::as_str).collect();
+        fact("point", format!("{}, {}: {}", manifest.run, point.mode, members.join(", ")));
+    }
     if let Some(server) = &manifest.server {
         let at = server.address.as_ref().map(|address| format!(" at {address}")).unwrap_or_default();
         fact("server", format!("PostgreSQL {}{at}", server.version));

@@ -13,10 +13,13 @@ use super::render::status_verdict::{copying, has_damaged, has_regions, others, p
 use super::rto_forecast::{PressingForecast, pressing_forecasts};
 use super::table::{Cell, TextTable};
 use crate::catalog::BackupEntry;
+use crate::model::SystemName;
 use crate::notify::findings::{self, Findings, Judged, Standing};
+use crate::platform::state_directory;
 use crate::policy::Job;
 use crate::recoverability::immutability::{Immutability, ImmutabilityState, immutability};
 use crate::recoverability::region::{Regions, Service};
+use crate::run::pause::{PauseState, pause_state};
 use crate::status::{
     DrillConcern, LocationStatus, ObjectiveVerdict, RetentionConcern, SourceStatus, StatusSurvey,
     UndeliveredConcern, assess, drill_concern, retention_concern, undelivered_concerns,
@@ -89,6 +92,11 @@ async fn assessed(args: &StatusArgs, context: &Context) -> Result<Concluded, Com
             None
         }
     };
+    let paused = paused_words(&known.policy.system);
+    if let Some(words) = &paused {
+        context.output.warn(words);
+        context.output.reason(words);
+    }
     let forecasts = pressing_forecasts(&known, now).await;
     forecasts.iter().for_each(|forecast| forecast.warn(context));
     if !forecasts.is_empty() {
@@ -160,12 +168,28 @@ async fn assessed(args: &StatusArgs, context: &Context) -> Result<Concluded, Com
         context.output.reason(runbooks);
         context.output.note("hint: `drctl runbook status` shows when each was run last.");
     }
-    let is_overdue = drill.is_some() || runbooks.is_some();
+    let is_overdue = drill.is_some() || runbooks.is_some() || paused.is_some();
     let exit = match exit {
         Exit::Done | Exit::Partly if is_overdue => Exit::ObjectiveMissed,
         exit => exit,
     };
     Ok(Concluded { exit, findings })
+}
+
+/// Returns that the application is still paused, as far as this host knows.
+fn paused_words(system: &SystemName) -> Option<String> {
+    match pause_state(&state_directory(), system) {
+        PauseState::NotPaused | PauseState::Paused(_) => None,
+        PauseState::LeftPaused(marker) => Some(format!(
+            "THE APPLICATION IS STILL PAUSED since {}: run {} did not resume it, `{}` does, and so does `drctl run-due`",
+            format_time(marker.since),
+            marker.run,
+            marker.resume.join(" ")
+        )),
+        PauseState::Unknown(reason) => {
+            Some(format!("it is not known whether the application is paused for a backup: {reason}"))
+        }
+    }
 }
 
 /// Returns the findings, which become notices.

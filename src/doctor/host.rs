@@ -3,6 +3,8 @@ use std::path::Path;
 use super::{Area, DoctorFinding};
 use crate::platform::{available_memory, free_space, scratch_directory};
 use crate::policy::{Encryption, Policy, WalMethod};
+use crate::run::pause::{PauseMarker, PauseState, pause_state};
+use crate::text::format_time;
 
 /// The memory of drctl itself and of zstd, in addition to the parts.
 const BASE_MEMORY: u64 = 72 << 20;
@@ -13,6 +15,35 @@ const STATE_SPACE: u64 = 256 << 20;
 pub(super) fn memory_needed(policy: &Policy) -> u64 {
     let parts = policy.transfer.parallel as u64 + 2;
     BASE_MEMORY + parts * policy.transfer.part_size
+}
+
+/// Reports an application that is paused for a backup.
+fn paused(state: &Path, policy: &Policy) -> Option<DoctorFinding> {
+    let since = |marker: &PauseMarker| format_time(marker.since);
+    match pause_state(state, &policy.system) {
+        PauseState::NotPaused => None,
+        PauseState::Paused(marker) => Some(DoctorFinding::note(
+            Area::Host,
+            "",
+            format!("run {} has paused the application since {}", marker.run, since(&marker)),
+        )),
+        PauseState::LeftPaused(marker) => Some(DoctorFinding::fault(
+            Area::Host,
+            "",
+            format!(
+                "THE APPLICATION IS STILL PAUSED: run {} paused it at {} and did not resume it",
+                marker.run,
+                since(&marker)
+            ),
+            format!("Run `{}`, or `drctl run-due` or `drctl backup`, which do.", marker.resume.join(" ")),
+        )),
+        PauseState::Unknown(reason) => Some(DoctorFinding::warning(
+            Area::Host,
+            "",
+            format!("it is not known whether the application is paused for a backup: {reason}"),
+            "Check the directory `paused` in the state directory.",
+        )),
+    }
 }
 
 pub(super) fn examine(policy: &Policy, state: &Path) -> Vec<DoctorFinding> {
@@ -34,6 +65,7 @@ pub(super) fn examine(policy: &Policy, state: &Path) -> Vec<DoctorFinding> {
         None => DoctorFinding::note(Area::Host, "", "the kernel does not say how much memory is free"),
     });
     findings.extend(writable(state, policy));
+    findings.extend(paused(state, policy));
     findings.push(match free_space(state) {
         Ok(free) if free < STATE_SPACE => DoctorFinding::warning(
             Area::Host,

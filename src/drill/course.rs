@@ -15,7 +15,7 @@ use super::restore_sample::RestoredSample;
 use super::sample::Choice;
 use super::scenario::Scenario;
 use super::stages::Stages;
-use crate::checks::{CHECK_FAILED, CheckResult, NOT_ASKED, NOT_THERE};
+use crate::checks::{CHECK_FAILED, CheckResult, FILES_MISSING, NOT_ASKED, NOT_COMPARED, NOT_THERE};
 use crate::model::{BackupId, Manifest, Protection, Reason, Sha256Hex, Verdict};
 use crate::policy::{Check, Expectation, Probe};
 use crate::repository::journal::RunbookRun;
@@ -207,6 +207,8 @@ fn without_data(verdict: &Verdict, told: Option<&str>) -> Verdict {
                     .to_owned()
             }
             (OTHER_CONTENTS, _) => "a table has as many rows as were dumped, and other contents".to_owned(),
+            (FILES_MISSING, _) => "rows name files that did not come back".to_owned(),
+            (NOT_COMPARED, _) => "it is not known whether the files that rows name came back".to_owned(),
             (CHECK_FAILED | NOT_ASKED | NOT_THERE, _) => check_without_data(&reason.message),
             _ => reason.message.clone(),
         };

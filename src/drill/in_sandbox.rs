@@ -8,12 +8,14 @@ use super::checking;
 use super::course::{Course, key, sample};
 use super::judge::{RestoredReach, judge_loss, judge_usable, note_room};
 use super::locate::{Located, locate};
+use super::members::{choose_point, restore_members};
 use super::request::DrillRequest;
 use super::restore_sample::{NotRestored, RestoredSample, restore};
-use super::sample::{Choice, SampledRestore, choose};
+use super::sample::{Choice, SampleRequest, SampledRestore, choose};
 use super::sandbox::Sandbox;
 use super::scenario::Scenario;
 use super::stages::Stages;
+use crate::application::Selection;
 use crate::model::{BackupId, Cause, Judgement, Verdict, chain};
 use crate::platform::free_space;
 use crate::policy::Probe;
@@ -35,7 +37,14 @@ pub(super) async fn attempt(
     };
     stages.end("locate", begun, None);
     course.findings.extend(located.notes());
-    let choice = match choose(&request.sample, &located.candidates, &located.windows) {
+    let (asked, point) = match asked(run, request, &located).await {
+        Ok(asked) => asked,
+        Err(why) => {
+            course.verdict.add(Judgement::Fail, Cause::Backup, "nothing-to-restore", why);
+            return None;
+        }
+    };
+    let choice = match choose(&asked, &located.candidates, &located.windows) {
         Ok(choice) => choice,
         Err(why) => {
             let notes = located.notes().join("; ");
@@ -80,7 +89,7 @@ pub(super) async fn attempt(
         };
         let plain = dump.map(|record| record.manifest.plain_size());
         course.findings.extend(note_room(plain, free_space(&request.root).ok()));
-        restore_and_check(run, request, &sandbox, &located, &choice, course, stages).await;
+        restore_and_check(run, request, &sandbox, &located, (&choice, point.as_ref()), course, stages).await;
     } else {
         let why = sandbox.isolation.probes.join("; ");
         let message = format!("this host cannot isolate what is restored from the network: {why}");
@@ -91,12 +100,27 @@ pub(super) async fn attempt(
     Some(sandbox)
 }
 
+/// Returns what is asked for; of a whole application the recovery point, too.
+pub(super) async fn asked(
+    run: &RunContext,
+    request: &DrillRequest,
+    located: &Located,
+) -> Result<(SampleRequest, Option<Selection>), String> {
+    match &request.application {
+        Some(drill) => {
+            let (asked, point) = choose_point(run, request, drill, located).await?;
+            Ok((asked, Some(point)))
+        }
+        None => Ok((request.sample.clone(), None)),
+    }
+}
+
 async fn restore_and_check(
     run: &RunContext,
     request: &DrillRequest,
     sandbox: &Sandbox,
     located: &Located,
-    choice: &Choice,
+    (choice, point): (&Choice, Option<&Selection>),
     course: &mut Course,
     stages: &mut Stages,
 ) {
@@ -138,6 +162,11 @@ async fn restore_and_check(
             course.verdict.add(Judgement::Undetermined, Cause::Environment, "not-isolated", message);
         }
     }
+    let mut oldest = None;
+    if let Some((drill, point)) = request.application.as_ref().zip(point) {
+        let of = (sandbox, located);
+        oldest = restore_members(run, request, of, (drill, point), &restored, course, stages).await;
+    }
     let begun = Instant::now();
     let asks = request.checks.iter().any(|check| matches!(check.probe, Probe::Sql { .. }));
     if asks && request.database.is_none() && !restored.is_superuser {
@@ -160,7 +189,8 @@ async fn restore_and_check(
     let has_login = course.environment.postgres.is_some();
     course.usable = judge_usable(&mut course.verdict, &restored.login.user, has_login, course.is_interrupted);
     course.restored_until = restored.until;
-    if request.sample.scenario.measures_rpo() && choice.is_newest() {
+    let is_newest = choice.is_newest() || request.application.is_some() && request.sample.backup.is_none();
+    if request.sample.scenario.measures_rpo() && is_newest {
         let reach = RestoredReach {
             kind: restored.backup.kind(),
             until: restored.until,
@@ -168,6 +198,8 @@ async fn restore_and_check(
             wal_unread: located.wal_unread.first().map(String::as_str),
         };
         (course.until, course.until_by) = judge_loss(&mut course.verdict, &reach);
+        // The worst of what belongs together.
+        course.until = course.until.map(|until| oldest.map_or(until, |oldest| until.min(oldest)));
     }
     if has_login && !course.is_interrupted {
         let begun = Instant::now();

@@ -25,6 +25,7 @@ pub mod integrity;
 mod judge;
 mod locate;
 mod look_back;
+mod members;
 mod period;
 pub mod population;
 mod rds;
@@ -46,7 +47,7 @@ pub use record::{
     DrillRecord, DrillVerdict, DrilledRunbook, Environment, PassedOver, People, PreviousDrill, RECORD_FORMAT,
     Results, Sample, SampledArtifact, Trigger, VerdictReason,
 };
-pub use request::{DrillRequest, RdsDrill, ResourceDrill, RunbookDrill};
+pub use request::{ApplicationDrill, DrillRequest, RdsDrill, ResourceDrill, RunbookDrill};
 pub use run::{Concluded, Preview, preview, run};
 pub use sample::{Choice, SampleRequest, SampledRestore};
 pub use scenario::Scenario;

@@ -8,7 +8,7 @@ use super::look_back::EarlierView;
 use super::sample::SampleRequest;
 use super::{People, Trigger};
 use crate::model::{RepositoryName, Sha256Hex, SourceName};
-use crate::policy::{AwsBackupSource, Check, Prices, RdsSource};
+use crate::policy::{AwsBackupSource, Check, Prices, RdsSource, Reference, Source};
 use crate::runbook::Runbook;
 
 /// What to drill, and by which criteria.
@@ -53,8 +53,18 @@ pub struct DrillRequest {
     pub runbook: Option<RunbookDrill>,
     /// For the scenario in AWS Backup.
     pub resource: Option<ResourceDrill>,
+    /// For the scenario of a whole application.
+    pub application: Option<ApplicationDrill>,
     /// What a real recovery would do otherwise.
     pub deviations: Vec<String>,
+}
+
+/// What a drill restores of an application beside its database.
+#[derive(Clone, Debug)]
+pub struct ApplicationDrill {
+    /// The members of the recovery point, in its order; the drilled source is one of them.
+    pub members: Vec<Source>,
+    pub references: Vec<Reference>,
 }
 
 /// A runbook that a drill runs.

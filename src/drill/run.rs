@@ -6,7 +6,7 @@ use super::aws_backup::{attempt_in_aws_backup, clean_up_in_aws_backup};
 use super::course::{Course, record};
 use super::evidence::{self, EvidenceError};
 use super::facts;
-use super::in_sandbox::{attempt, clean_up};
+use super::in_sandbox::{asked, attempt, clean_up};
 use super::locate::locate;
 use super::look_back::EarlierView;
 use super::rds::{attempt_in_rds, clean_up_in_rds};
@@ -150,8 +150,12 @@ pub struct Preview {
 
 /// Chooses as [`run`] does, and changes nothing.
 pub async fn preview(run: &RunContext, request: &DrillRequest) -> Preview {
-    let located = locate(&reading(run, request), &request.source).await;
-    let choice = choose(&request.sample, &located.candidates, &located.windows);
+    let reading = reading(run, request);
+    let located = locate(&reading, &request.source).await;
+    let choice = match asked(&reading, request, &located).await {
+        Ok((asked, _)) => choose(&asked, &located.candidates, &located.windows),
+        Err(why) => Err(why),
+    };
     let chosen = choice.as_ref().ok().and_then(|choice| choice.restore.backup());
     let plain_bytes =
         chosen.and_then(|id| located.inventory.find(id)).map(|record| record.manifest.plain_size());

@@ -25,10 +25,12 @@ pub enum Scenario {
     RdsPointInTime,
     /// A recovery point of AWS Backup is restored into a temporary database.
     AwsBackup,
+    /// The whole application is lost; the last recovery point is restored, with everything that belongs to it.
+    Application,
 }
 
 impl Scenario {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Newest,
         Self::PointInTime,
         Self::Random,
@@ -38,6 +40,7 @@ impl Scenario {
         Self::RdsSnapshot,
         Self::RdsPointInTime,
         Self::AwsBackup,
+        Self::Application,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -51,6 +54,7 @@ impl Scenario {
             Self::RdsSnapshot => "rds-snapshot",
             Self::RdsPointInTime => "rds-point-in-time",
             Self::AwsBackup => "aws-backup",
+            Self::Application => "application",
         }
     }
 
@@ -69,6 +73,7 @@ impl Scenario {
             Self::RdsPointInTime => {
                 "The RDS database is lost or damaged, and RDS's automated backups are left."
             }
+            Self::Application => "The application is lost, its database and what belongs to it.",
             Self::AwsBackup => "The resource is lost, and AWS Backup's recovery points are left.",
         }
     }

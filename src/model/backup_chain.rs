@@ -91,6 +91,7 @@ mod tests {
             server: Some(server),
             physical: Some(physical),
             parent: None,
+            point: None,
             managed: None,
             protection: Protection::None,
             artifacts: vec![],

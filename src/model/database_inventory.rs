@@ -2,7 +2,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BucketFacts, ChromaFacts, FilesDetails, GitFacts, RedisFacts, ResourceProfile, RestoreProfile, SqliteFacts,
+    BucketFacts, ChromaFacts, FilesDetails, GitFacts, RedisFacts, ResourceProfile, RestoreProfile,
+    SqliteFacts,
 };
 
 /// The confidential facts about a backup; stored encrypted with it.

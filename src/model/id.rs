@@ -114,7 +114,7 @@ pub enum BackupKind {
 }
 
 impl BackupKind {
-    const ALL: [Self; 11] = [
+    pub const ALL: [Self; 11] = [
         Self::Logical,
         Self::Base,
         Self::Snapshot,

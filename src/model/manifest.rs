@@ -2,7 +2,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BackupId, BackupKind, Checkpoint, CloudBackup, Digest, Lsn, RunId, SegmentSize, SourceName,
+    BackupId, BackupKind, Checkpoint, CloudBackup, Digest, Lsn, PointFacts, RunId, SegmentSize, SourceName,
     SystemIdentifier, SystemName, Timeline,
 };
 
@@ -57,6 +57,9 @@ pub struct Manifest {
     /// `physical`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<BackupId>,
+    /// Its place in a recovery point of several sources; absent where it was taken alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub point: Option<PointFacts>,
     /// Where an AWS-managed backup is; only for those kinds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managed: Option<CloudBackup>,

@@ -20,6 +20,7 @@ mod git_facts;
 mod id;
 mod location;
 mod manifest;
+mod recovery_point;
 mod resource_profile;
 mod restore_profile;
 mod run;
@@ -48,6 +49,7 @@ pub use manifest::{
     Artifact, AssuranceLevel, DamagedPage, Encoding, Excluded, Manifest, ObjectPart, Physical, Protection,
     RecipientPrint, ServerFacts, Tablespace, ToolFacts,
 };
+pub use recovery_point::{PointFacts, PointMode};
 pub use resource_profile::ResourceProfile;
 pub use restore_profile::{
     ClusterMember, ClusterProfile, FeatureRole, Monitoring, Parameter, ParameterGroup, PerformanceInsights,

@@ -39,7 +39,10 @@ impl CronLine {
 pub struct Schedule {
     /// Of every cron line of the policy.
     pub timezone: Tz,
+    /// Those of the recovery point, too.
     pub backups: Vec<BackupTimes>,
+    /// The recovery point is taken. Empty: only where it is asked for.
+    pub point: Vec<CronLine>,
     /// Stored backups are read again and compared.
     pub verify: Vec<CronLine>,
     /// Retention is applied.
@@ -48,7 +51,7 @@ pub struct Schedule {
 
 impl Default for Schedule {
     fn default() -> Self {
-        Self { timezone: Tz::UTC, backups: vec![], verify: vec![], retention: vec![] }
+        Self { timezone: Tz::UTC, backups: vec![], point: vec![], verify: vec![], retention: vec![] }
     }
 }
 
@@ -59,6 +62,8 @@ pub struct BackupTimes {
     pub kind: BackupKind,
     /// Never empty.
     pub lines: Vec<CronLine>,
+    /// It is taken as a part of the recovery point.
+    pub in_point: bool,
 }
 
 /// The restore that is practised.

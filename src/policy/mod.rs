@@ -31,6 +31,7 @@ mod macros;
 mod notify;
 mod postgres;
 mod prices;
+mod recovery_point;
 mod resolve;
 mod retention;
 #[cfg(test)]
@@ -61,6 +62,7 @@ pub use postgres::{
     BaseBackup, BaseMethod, LogicalDump, PasswordSource, PostgresSource, RowCounts, WalArchiving, WalMethod,
 };
 pub use prices::{Estimate, Prices};
+pub use recovery_point::{PauseHooks, PointPolicy, Reference};
 pub use retention::{CalendarSpan, CalendarUnit, Retention, Rules, SourceRules};
 pub use settings::{
     Checksum, Compression, Encryption, LockMode, LockTerm, ObjectLock, Objectives, Policy, Recipient,

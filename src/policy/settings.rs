@@ -9,6 +9,7 @@ use super::credentials::Credentials;
 use super::macros::words;
 use super::notify::Notify;
 use super::prices::Prices;
+use super::recovery_point::PointPolicy;
 use super::retention::Retention;
 use super::source::Source;
 use crate::model::{RepositoryName, SourceName, SystemName};
@@ -33,6 +34,8 @@ pub struct Policy {
     pub catalog_password: Option<SecretRef>,
     /// In the order of the file. Never empty.
     pub sources: Vec<Source>,
+    /// Which sources are backed up as one.
+    pub recovery_point: Option<PointPolicy>,
     /// `None`: nothing is ever deleted. Used by a later version.
     pub retention: Option<Retention>,
     /// Used by a later version.

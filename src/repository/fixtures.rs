@@ -64,6 +64,7 @@ pub(crate) fn backup(minutes: i64) -> (Manifest, Vec<(String, Bytes)>) {
         server: None,
         physical: None,
         parent: None,
+        point: None,
         managed: None,
         protection: Protection::Age { recipients: Vec::new() },
         artifacts: vec![Artifact {

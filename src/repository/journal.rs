@@ -9,8 +9,8 @@ use super::layout;
 use super::manifest::{FormatError, FormatVersion};
 use crate::event::PhaseSeconds;
 use crate::model::{
-    BackupId, CopyCheck, Outcome, RepositoryName, RunId, Segment, Sha256Hex, SourceName, SystemIdentifier,
-    SystemName, WalCheck, WalName,
+    BackupId, CopyCheck, Outcome, PointMode, RepositoryName, RunId, Segment, Sha256Hex, SourceName,
+    SystemIdentifier, SystemName, WalCheck, WalName,
 };
 use crate::store::list_all;
 use crate::store::{PutOptions, Store, StoreError, StoreErrorKind};
@@ -138,9 +138,28 @@ pub struct Detail {
     /// The task of the schedule that a run of it could not perform.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
+    /// The recovery point that a run took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub point: Option<PointRecord>,
     /// What trying the locks of repositories showed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub locks: Vec<LockProof>,
+}
+
+/// Backups of several sources that were taken as one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PointRecord {
+    pub mode: PointMode,
+    /// In the order they were taken.
+    pub members: Vec<SourceName>,
+    /// Those that have no backup in it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<SourceName>,
+    /// From the oldest to the newest data of its members.
+    pub spread_seconds: u64,
+    /// How long the application was paused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_seconds: Option<f64>,
 }
 
 /// Whether a store refused to delete what was locked.

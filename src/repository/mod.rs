@@ -22,6 +22,7 @@ pub mod lease;
 pub mod manifest;
 mod nested;
 mod opened;
+pub mod points;
 pub mod reader;
 mod repositories;
 pub mod run_record;

@@ -406,6 +406,7 @@ mod tests {
                 server: None,
                 physical: None,
                 parent: None,
+                point: None,
                 managed: None,
                 protection: Protection::None,
                 artifacts,

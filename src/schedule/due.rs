@@ -68,10 +68,12 @@ pub fn task_state(task: &ScheduledTask, history: &TaskHistory, now: DateTime<Utc
     let succeeded = performances.iter().rev().find(|run| run.succeeded).map(|run| run.begun);
     // A backup is wanted from the first day on; anything else needs one to work on.
     let since = match &task.task {
-        Task::Backup { .. } => succeeded.or_else(|| performances.first().map(|run| run.begun)),
+        Task::Backup { .. } | Task::Point { .. } => {
+            succeeded.or_else(|| performances.first().map(|run| run.begun))
+        }
         _ => succeeded.or_else(|| history.first_backup(task.source.as_ref())),
     };
-    let works_on_something = matches!(task.task, Task::Backup { .. }) || since.is_some();
+    let works_on_something = is_backup(&task.task) || since.is_some();
     let turn = match occurrence {
         None => Turn::Waits,
         Some(occurrence) => {
@@ -82,7 +84,7 @@ pub fn task_state(task: &ScheduledTask, history: &TaskHistory, now: DateTime<Utc
                     Turn::NothingYet
                 }
                 None => Turn::Due,
-                Some(_) if attempts.len() >= ATTEMPTS && !matches!(task.task, Task::Backup { .. }) => {
+                Some(_) if attempts.len() >= ATTEMPTS && !is_backup(&task.task) => {
                     Turn::GivenUp { attempts: attempts.len() }
                 }
                 Some(last) if retry_at(attempts.len(), last) > now => {
@@ -113,6 +115,10 @@ pub fn task_state(task: &ScheduledTask, history: &TaskHistory, now: DateTime<Utc
     }
 }
 
+fn is_backup(task: &Task) -> bool {
+    matches!(task, Task::Backup { .. } | Task::Point { .. })
+}
+
 fn copies_state(missing: usize, performances: &[Performance], now: DateTime<Utc>) -> TaskState {
     let turn = match performances.last() {
         _ if missing == 0 => Turn::Waits,
@@ -135,7 +141,7 @@ fn copies_state(missing: usize, performances: &[Performance], now: DateTime<Utc>
 
 /// Whether all that a task works on came after its time; a backup works on the server.
 fn is_later(task: &ScheduledTask, since: DateTime<Utc>, occurrence: DateTime<Utc>) -> bool {
-    !matches!(task.task, Task::Backup { .. }) && since > occurrence
+    !is_backup(&task.task) && since > occurrence
 }
 
 #[cfg(test)]

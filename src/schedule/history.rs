@@ -39,6 +39,7 @@ impl TaskHistory {
                 let own = self.entries.iter().filter(is_own).filter(is_good).map(|entry| entry.id().begun());
                 own.map(|begun| Performance { begun, ended: begun, succeeded: true }).collect()
             }
+            Task::Point { first, .. } => self.points(first),
             Task::Copies => self.runs_of(COPIES, |_| true),
             Task::Verify => self.runs_of(VERIFY, |run| self.covers_the_newest(run)),
             Task::Retention => self.runs_of(RETENTION, |_| true),
@@ -57,6 +58,26 @@ impl TaskHistory {
         all.retain(|performance| !is_future(performance.begun, now));
         all.sort_by_key(|performance| performance.begun);
         all
+    }
+
+    /// Returns when a whole recovery point was taken that begins with this source.
+    fn points(&self, first: &SourceName) -> Vec<Performance> {
+        let good = |entry: &&BackupEntry| entry.copies.iter().any(CopyEntry::is_good);
+        let of_points: Vec<_> =
+            self.entries.iter().filter(good).filter(|entry| entry.manifest.point.is_some()).collect();
+        let is_whole = |entry: &&&BackupEntry| {
+            let (run, facts) = (&entry.manifest.run, entry.manifest.point.as_ref());
+            facts.into_iter().flat_map(|facts| &facts.members).all(|member| {
+                of_points.iter().any(|other| other.manifest.run == *run && other.manifest.source == *member)
+            })
+        };
+        let firsts = of_points.iter().filter(|entry| entry.manifest.source == *first).filter(is_whole);
+        firsts
+            .map(|entry| {
+                let begun = entry.id().begun();
+                Performance { begun, ended: begun, succeeded: true }
+            })
+            .collect()
     }
 
     fn runs_of(&self, verb: &str, counts: impl Fn(&JournalRecord) -> bool) -> Vec<Performance> {

@@ -198,7 +198,7 @@ mod tests {
             history.entries.retain(|entry| entry.id().begun() > begun - TimeDelta::days(9));
             history.runs.retain(|run| run.begun > begun - TimeDelta::days(9));
             let verb = match task {
-                Task::Backup { .. } => {
+                Task::Backup { .. } | Task::Point { .. } => {
                     history.entries.push(backup(&begun.to_rfc3339(), true));
                     return true;
                 }

@@ -100,6 +100,7 @@ impl Shop {
             }),
             physical: None,
             parent: None,
+            point: None,
             managed: None,
             protection: Protection::Age { recipients: vec![recipient("operational"), recipient("escrow")] },
             artifacts,

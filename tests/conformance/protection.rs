@@ -91,6 +91,7 @@ async fn stored(store: &S3Store, hours: i64) -> Outcome<Manifest> {
         server: None,
         physical: None,
         parent: None,
+        point: None,
         managed: None,
         protection: Protection::None,
         artifacts,

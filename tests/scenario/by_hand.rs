@@ -106,6 +106,7 @@ async fn a_backup_of_several_objects_comes_back_without_drctl() -> Outcome<()> {
         server: None,
         physical: None,
         parent: None,
+        point: None,
         managed: None,
         protection: Protection::Age { recipients: vec![] },
         artifacts,

@@ -57,6 +57,7 @@ async fn store_backup(repository: &Repository, minutes: i64) -> Outcome<BackupId
         server: None,
         physical: None,
         parent: None,
+        point: None,
         managed: None,
         protection: Protection::Age { recipients: vec![] },
         artifacts: vec![Artifact {

@@ -94,6 +94,7 @@ impl Bench {
             server: None,
             physical: None,
             parent: None,
+            point: None,
             managed: None,
             protection: Protection::Age { recipients: vec![] },
             artifacts,

@@ -139,6 +139,7 @@ impl Bench {
             policy: &self.policy,
             repositories: Repositories::new(list.collect::<Outcome<_>>()?),
             catalog: Some(&self.catalog),
+            state: self.files.path().join("state"),
             clock: Arc::new(SystemClock),
             events: &Events::default(),
             cancel: &fate.interrupted,

@@ -3,14 +3,15 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod application;
 mod base;
 mod base_configuration;
 mod base_whole;
 mod bucket;
 mod by_hand;
 mod catalog;
-mod command;
 mod chroma;
+mod command;
 mod connection;
 mod copies_steps;
 mod demo;

@@ -205,6 +205,7 @@ async fn store_large(system: &System) -> Outcome<()> {
         server: None,
         physical: None,
         parent: None,
+        point: None,
         managed: None,
         protection: Protection::Age { recipients: vec![] },
         artifacts: vec![artifact],

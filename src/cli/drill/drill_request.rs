@@ -12,9 +12,9 @@ use crate::cli::context::no_identity;
 use crate::cli::error::CommandError;
 use crate::cli::hold::person;
 use crate::drill::{
-    CUT_OVER, DETECT, DrillRequest, DrillSourceError, EarlierView, People, RdsDrill, ResourceDrill,
-    RunbookDrill, SampleRequest, Scenario, Survivors, SurvivorsError, Trigger, drilled_source, look_back,
-    survivors,
+    ApplicationDrill, CUT_OVER, DETECT, DrillRequest, DrillSourceError, EarlierView, People, RdsDrill,
+    ResourceDrill, RunbookDrill, SampleRequest, Scenario, Survivors, SurvivorsError, Trigger, drilled_source,
+    look_back, survivors,
 };
 use crate::model::{BackupKind, RepositoryName, Sha256Hex};
 use crate::pipeline::Identities;
@@ -181,8 +181,32 @@ async fn request(
             let region = args.from.as_ref().map(|name| name.as_str().to_owned());
             ResourceDrill { config: config.clone(), region }
         }),
+        application: application(args, policy, source)?,
         deviations,
     })
+}
+
+/// Returns what is restored beside the database, in a drill of the whole application.
+fn application(
+    args: &RunArgs,
+    policy: &Policy,
+    source: &Source,
+) -> Result<Option<ApplicationDrill>, CommandError> {
+    if args.scenario != Scenario::Application {
+        return Ok(None);
+    }
+    let point = policy.recovery_point.as_ref().ok_or_else(|| {
+        CommandError::usage(
+            "the policy has no `[recovery_point]`, so that it is not known what belongs together",
+        )
+        .hint("`drctl policy schema` describes its keys.")
+    })?;
+    if !point.members.contains(&source.name) || source.login().is_none() {
+        return Err(CommandError::usage(format!("`{}` is no database of the recovery point", source.name))
+            .hint("Name the one that the others belong to with `--source`."));
+    }
+    let members = point.members.iter().filter_map(|name| policy.source(name)).cloned().collect();
+    Ok(Some(ApplicationDrill { members, references: point.references.clone() }))
 }
 
 /// Returns the runbook whose steps the drill runs, and what its commands find in their environment.

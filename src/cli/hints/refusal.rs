@@ -12,6 +12,11 @@ const HINTS: &[(&str, &str)] = &[
     ),
     ("already-restored", "Choose another name with `--to-instance`."),
     ("ambiguous-backup", "Give more of the id; `drctl list` shows how much is enough."),
+    ("ambiguous-point", "Give more of the id; `drctl list --points` shows them all."),
+    (
+        "broken-point",
+        "`drctl list --points` shows which points are whole. `--point-in-time` restores of each source the last backup before a time, and `--latest` the newest; a plan file leaves one out: `leave_out = [\"NAME\"]`.",
+    ),
     (
         "cron-elsewhere",
         "Set `cron.database_name` to the database on the target server, and load under that name: `--no-rename`. `--continue` restores the rest without it.",
@@ -46,6 +51,7 @@ const HINTS: &[(&str, &str)] = &[
         "`--drop-leftovers` drops what drctl made. Drop and recreate a database that existed before; or empty it (DROP SCHEMA … CASCADE), and clear its comment (COMMENT ON DATABASE … IS NULL).",
     ),
     ("leftover-directory", "`--drop-leftovers` removes it first."),
+    ("managed-member", "Leave it out in a plan file (`leave_out = [\"NAME\"]`), and restore it alone."),
     (
         "minimal-wal",
         "`--point-in-time {last}` recovers to the last commit before that, and `--to-lsn` to a position before {at}; a base backup that was taken after it (`--backup`, `drctl list`) recovers to later moments. Without one, take one now: `drctl backup --kind base`.",
@@ -60,6 +66,7 @@ const HINTS: &[(&str, &str)] = &[
         "Restore with a role that has CREATEDB, or into an empty database of its own with `--no-rename`.",
     ),
     ("no-createrole", "Restore with a role that has CREATEROLE, or with `--no-owner`."),
+    ("no-destination", "Say it in the plan file, in `[to]`; `leave_out = [\"NAME\"]` leaves a source out."),
     ("no-extension", "Install their packages on the target server."),
     ("no-git", "`apt-get install git`."),
     (
@@ -77,16 +84,14 @@ const HINTS: &[(&str, &str)] = &[
     ),
     ("no-meant-role", "`--globals` makes the missing roles."),
     ("no-members", "`drctl show` has the commands of AWS's own command line, which make one of your choice."),
+    ("no-memory", "Restore into a directory, and start a server with it on a host that has the memory."),
     (
-        "no-memory",
-        "Restore into a directory, and start a server with it on a host that has the memory.",
+        "no-point",
+        "`drctl list --points` shows what there is. `--latest` restores the newest backup of each source, and `--point-in-time` the last before a time.",
     ),
     ("no-public-schema", "Create it (`CREATE SCHEMA public`), or load into a new database."),
     ("no-recovery-point", "`drctl backup` makes one."),
-    (
-        "no-redis-server",
-        "`apt-get install redis-server`, or restore into a directory.",
-    ),
+    ("no-redis-server", "`apt-get install redis-server`, or restore into a directory."),
     ("no-region", "Look at the credentials and the endpoint of the source in the policy."),
     ("no-restore-command", "`--to FILE` restores what the command wrote as a file."),
     ("no-restore-point", "`--point-in-time` and `--to-lsn` name a moment without one."),
@@ -101,10 +106,12 @@ const HINTS: &[(&str, &str)] = &[
         "no-tablespace-directory",
         "Create an empty directory there that belongs to the server's user, create the tablespace elsewhere before the restore, or restore with `--no-tablespaces`.",
     ),
+    ("no-target-server", "Check the URL in `--to`, and the password that `--password` names."),
     (
-        "no-target-server",
-        "Check the URL in `--to`, and the password that `--password` names.",
+        "no-whole-point",
+        "`--latest` restores the newest backup of each source, and `--point-in-time` the last before a time; a plan file leaves a source out: `leave_out = [\"NAME\"]`.",
     ),
+    ("not-a-database", "Name a new database: `postgres://user@host/new_database`."),
     (
         "not-continuous",
         "`drctl list` shows the times of the backups: name one with `--backup`. To restore to any other time, a plan of AWS Backup has to back it up continuously; name the plan in the source's `plan`.",
@@ -117,13 +124,11 @@ const HINTS: &[(&str, &str)] = &[
     ),
     ("other-cluster", "Name another directory; drctl never writes over another cluster's data."),
     ("other-database", "Say which with `--backup` or `--point-in-time`."),
+    ("other-restore", "Resume it by the same command, or name another directory or plan file."),
     ("other-timeline", "`--timeline {other}` recovers along it."),
     ("other-zone", "Name a zone of that region, or restore from another with `--from`."),
     ("out-of-reach", "Name a moment inside of a window, or restore the snapshot with `--backup`."),
-    (
-        "password-in-url",
-        "Leave it out, and name it by reference: `--password env:NAME`.",
-    ),
+    ("password-in-url", "Leave it out, and name it by reference: `--password env:NAME`."),
     ("port-taken", "Without `--port` one that is free is chosen."),
     ("rds-snapshot", "`--to-instance NAME` makes an instance of what RDS keeps."),
     ("recovery-point-gone", "Name another region with `--from`, or an older backup with `--backup`."),
@@ -134,14 +139,8 @@ const HINTS: &[(&str, &str)] = &[
         "server-is-cluster",
         "Restore into a directory, and load that into the cluster by its own means (`redis-cli --cluster import`).",
     ),
-    (
-        "server-is-replica",
-        "Name its master with `--to`.",
-    ),
-    (
-        "server-not-empty",
-        "Name an empty server with `--to`, or restore into a directory.",
-    ),
+    ("server-is-replica", "Name its master with `--to`."),
+    ("server-not-empty", "Name an empty server with `--to`, or restore into a directory."),
     (
         "server-runs",
         "Stop it first (`pg_ctl -D {path} stop`). Only if you are sure that no server runs there, in no container either, remove {file}.",
@@ -160,10 +159,7 @@ const HINTS: &[(&str, &str)] = &[
     ),
     ("target-not-empty", "Name another prefix: drctl makes it."),
     ("too-early", "Choose a moment inside of one of these; an older dump may be nearer (`drctl list`)."),
-    (
-        "too-few-databases",
-        "Raise `databases` in the server's configuration, and restart it.",
-    ),
+    ("too-few-databases", "Raise `databases` in the server's configuration, and restart it."),
     (
         "too-late",
         "`--latest` restores as much as there is. Where the server still lives, `SELECT pg_switch_wal()` there has what it wrote last archived now.",
@@ -180,6 +176,7 @@ const HINTS: &[(&str, &str)] = &[
         "two-timelines",
         "`--timeline {other}` recovers what was committed there by then; `--timeline {child}`, the state that timeline {child} began with.",
     ),
+    ("unknown-member", "`drctl policy show` lists the sources."),
     (
         "unknown-resource-type",
         "AWS Backup's console restores it, and so do the commands of AWS's own command line that `drctl show` has.",
@@ -240,7 +237,8 @@ mod tests {
     fn the_table_is_in_order_and_every_code_of_it_is_one_of_a_refusal() {
         assert!(HINTS.is_sorted_by(|a, b| a.0 < b.0));
         let mut sources = String::new();
-        for entry in walk(std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src/restore"))) {
+        let src = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src"));
+        for entry in ["restore", "application"].iter().flat_map(|folder| walk(&src.join(folder))) {
             sources.push_str(&std::fs::read_to_string(entry).unwrap());
         }
         for (code, _) in HINTS {

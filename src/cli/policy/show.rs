@@ -6,8 +6,8 @@ use crate::cli::style;
 use crate::model::RepositoryName;
 use crate::policy::{
     AwsBackupSource, BaseMethod, Credentials, CronLine, Drill, Encryption, Notify, NotifyRoute,
-    PasswordSource, Policy, PostgresSource, Probe, RdsDatabase, RdsSource, RepositoryLocation, Rules,
-    ServerSideEncryption, Source, SourceConfig, WalArchiving, WalMethod,
+    PasswordSource, PointPolicy, Policy, PostgresSource, Probe, RdsDatabase, RdsSource, RepositoryLocation,
+    Rules, ServerSideEncryption, Source, SourceConfig, WalArchiving, WalMethod,
 };
 use crate::retention::rule::in_words;
 use crate::text::format_duration;
@@ -53,6 +53,9 @@ pub(super) fn lines(policy: &Policy) -> Vec<String> {
         names.zip(self::source(source))
     });
     section("Sources", sources.collect());
+    if let Some(point) = &policy.recovery_point {
+        section("Recovery point", recovery_point(point));
+    }
     section("Schedule (by `drctl run-due`)", schedule(policy));
     if let Some(retention) = &policy.retention {
         let of_copy = |(name, own): &(RepositoryName, Rules)| (format!("in {name}"), in_words(own));
@@ -265,17 +268,39 @@ fn wal(wal: &WalArchiving) -> String {
     text
 }
 
+fn recovery_point(point: &PointPolicy) -> Vec<(String, String)> {
+    let members: Vec<_> = point.members.iter().map(ToString::to_string).collect();
+    let mut entries = vec![("in this order".to_owned(), members.join(", "))];
+    if let Some(hooks) = &point.pause {
+        entries.push(("pause".to_owned(), hooks.pause.join(" ")));
+        let resume =
+            format!("{}, after {} at the latest", hooks.resume.join(" "), format_duration(hooks.deadline));
+        entries.push(("resume".to_owned(), resume));
+    }
+    entries.extend(point.references.iter().map(|reference| {
+        let below = if reference.prefix.is_empty() { "" } else { ", below " };
+        let text = format!(
+            "rows of {} name files of {}{below}{}",
+            reference.source, reference.files, reference.prefix
+        );
+        ("reference".to_owned(), text)
+    }));
+    entries
+}
+
 fn cron(lines: &[CronLine]) -> String {
     lines.iter().map(CronLine::as_str).collect::<Vec<_>>().join(" and ")
 }
 
 fn schedule(policy: &Policy) -> Vec<(String, String)> {
     let schedule = &policy.schedule;
-    let backups = schedule.backups.iter();
+    let backups = schedule.backups.iter().filter(|times| !times.in_point);
     let mut entries: Vec<(String, String)> = backups
         .map(|times| (times.source.to_string(), format!("{} at {}", times.kind, cron(&times.lines))))
         .collect();
-    for (label, lines) in [("verify", &schedule.verify), ("retention", &schedule.retention)] {
+    let others =
+        [("the point", &schedule.point), ("verify", &schedule.verify), ("retention", &schedule.retention)];
+    for (label, lines) in others {
         if !lines.is_empty() {
             entries.push((label.to_owned(), cron(lines)));
         }
@@ -403,6 +428,7 @@ pub(super) fn document(policy: &Policy) -> Value {
         },
         "catalog": policy.catalog,
         "sources": sources.collect::<Value>(),
+        "recovery_point": policy.recovery_point.as_ref().map(|point| pairs(recovery_point(point))),
         "schedule": pairs(schedule(policy)),
         "retention": policy.retention.as_ref().map(|retention| in_words(&retention.rules)),
         "drill": policy.drill.as_ref().map(|drill| pairs(self::drill(drill))),

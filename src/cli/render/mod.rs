@@ -2,6 +2,7 @@
 
 mod duration;
 pub(super) mod restore;
+pub(super) mod restore_application;
 mod restore_aws_backup;
 mod restore_content;
 mod restore_logical;

@@ -7,10 +7,11 @@ use super::super::error::CommandError;
 use super::RestoreCommand;
 use crate::catalog::{BackupEntry, Catalog, Filter};
 use crate::model::SourceName;
-use crate::platform::{ExposeSecret as _, SecretRef};
-use crate::postgres::{ConnectionParameters, Password, split_quoted};
+use crate::platform::SecretRef;
+use crate::postgres::{ConnectionParameters, split_quoted};
 use crate::restore::logical::{
-    BackupSelector, CatalogHints, DumpRestoreRequest, EntrySelection, Exclusion, LoadCost, Rates,
+    BackupSelector, CatalogHints, DestinationError, DumpRestoreRequest, EntrySelection, Exclusion, LoadCost,
+    Rates, destination,
 };
 use crate::run::RunContext;
 use crate::text::error_chain;
@@ -27,7 +28,7 @@ pub(super) async fn begin(
     let mut request = request(command, target)?;
     let run = command.open(identities).await?;
     if let Some(catalog) = &run.catalog {
-        request.known = known(catalog, context, &run, command.source).await;
+        request.known = known(catalog, context, &run, Some(command.source)).await;
     } else {
         request.known.doubtful = super::doubtful(&run, &[]).await;
     }
@@ -95,48 +96,32 @@ fn table(text: &str) -> Result<(String, String), CommandError> {
 
 /// Returns the server and role to restore with, and the name of the database to create.
 async fn target(command: &RestoreCommand<'_>) -> Result<ConnectionParameters, CommandError> {
-    let (args, source) = (command.args, command.source);
-    let is_reference =
-        ["env:", "file:", "command:", "secretsmanager:"].iter().any(|scheme| args.to().starts_with(scheme));
-    let mut target = if is_reference {
-        let reference: SecretRef = args.to().parse().map_err(CommandError::usage)?;
-        let url = reference.resolve().await.map_err(CommandError::usage)?;
-        parse_url(url.expose_secret())?
-    } else if args.to().contains("://") {
-        let target = parse_url(args.to())?;
-        if target.password.is_some() {
-            return Err(CommandError::usage("a password in `--to` can be read by everyone on this host")
-                .hint("Give it by `--password env:NAME` or `--password file:/path`, or the whole URL by `--to env:NAME`."));
-        }
-        target
-    } else {
-        let name = args.to().strip_prefix("new-database:").unwrap_or(args.to());
-        let Some(login) = command.login() else {
-            return Err(CommandError::usage(format!(
-                "the policy does not say how to log in to a server of `{source}`, so it is not known"
-            ))
-            .hint("Say where to with `--to postgres://user@host/new_database`."));
+    let args = command.args;
+    let password = args.password.as_deref().map(str::parse::<SecretRef>).transpose();
+    let password = password.map_err(CommandError::usage)?;
+    let of_source = (command.source, command.login());
+    destination(args.to(), password.as_ref(), of_source).await.map_err(|error| {
+        let hint = match &error {
+            DestinationError::PasswordInUrl => Some(
+                "Give it by `--password env:NAME` or `--password file:/path`, or the whole URL by `--to env:NAME`.",
+            ),
+            DestinationError::NoServer(_) => Some("Say where to with `--to postgres://user@host/new_database`."),
+            _ => None,
         };
-        let server = ConnectionParameters::resolve(login).await.map_err(CommandError::usage)?;
-        server.with_database(name)
-    };
-    if let Some(reference) = &args.password {
-        let reference: SecretRef = reference.parse().map_err(CommandError::usage)?;
-        let password = reference.resolve().await.map_err(CommandError::usage)?;
-        target.password = Some(Password::Known(password));
-    }
-    target.application_name = "drctl restore".to_owned();
-    Ok(target)
-}
-
-fn parse_url(text: &str) -> Result<ConnectionParameters, CommandError> {
-    ConnectionParameters::from_text(text).map_err(CommandError::usage)
+        let refused = CommandError::usage(error);
+        hint.into_iter().fold(refused, CommandError::hint)
+    })
 }
 
 /// Returns the catalog's facts: damaged copies, and the speed of earlier restores. They are optional: a
 /// restore continues without them.
-async fn known(catalog: &Catalog, context: &Context, run: &RunContext, source: &SourceName) -> CatalogHints {
-    let entries = catalog.backups(&Filter { source: Some(source.clone()), vanished: false }).await;
+pub(super) async fn known(
+    catalog: &Catalog,
+    context: &Context,
+    run: &RunContext,
+    source: Option<&SourceName>,
+) -> CatalogHints {
+    let entries = catalog.backups(&Filter { source: source.cloned(), vanished: false }).await;
     let since = context.clock.now().checked_sub_days(MEASURED_WITHIN);
     let (entries, records) = match (entries, catalog.runs(since).await) {
         (Ok(entries), Ok(records)) => (entries, records),

@@ -1,6 +1,7 @@
 //! `drctl restore`: a dump into a database, a base backup and its WAL into a directory, what RDS keeps into a
 //! new instance, a recovery point of AWS Backup into a new resource, or what an application has beside its database.
 
+mod application;
 mod aws_backup;
 mod content;
 mod logical;
@@ -38,7 +39,8 @@ use crate::text::format_duration;
 /// Shows the plan first, or every failed precondition at once. A dump is loaded under another name, compared with
 /// what was recorded when it was dumped, and gets its name only then. With a point in time (`--point-in-time`,
 /// `--latest`, …) a base backup and the WAL after it are restored into a new data directory. For an RDS source
-/// `--to-instance` creates a new instance or cluster; recovery points of AWS Backup go to `--to-resource`.
+/// `--to-instance` creates a new instance or cluster; recovery points of AWS Backup go to `--to-resource`. `--all` restores
+/// the whole application: every source of the policy's recovery point.
 #[derive(Debug, Args)]
 #[command(after_help = super::exit::HELP)]
 pub struct RestoreArgs {
@@ -50,8 +52,9 @@ pub struct RestoreArgs {
     backup: Option<String>,
     /// Where to. A dump: `postgres://user@host/new_database`, a reference to such a URL (`env:NAME`,
     /// `file:/path`), or just the name of a new database on the source's own server. With a point in time: a
-    /// directory that does not exist or is empty
-    #[arg(long, value_name = "URL|NAME|DIRECTORY", required_unless_present_any = ["to_instance", "to_resource"])]
+    /// directory that does not exist or is empty. With `--all`: a directory for everything, or a plan file that says it for
+    /// each source
+    #[arg(long, value_name = "URL|NAME|DIRECTORY|PLAN.toml", required_unless_present_any = ["to_instance", "to_resource"])]
     to: Option<String>,
     /// The password for `--to`, by reference: `env:NAME`, `file:/path`, `command:program arg`
     #[arg(long, value_name = "REFERENCE")]
@@ -59,7 +62,8 @@ pub struct RestoreArgs {
     /// Read from this repository only [default: the primary, then the copies]; of what AWS keeps, from this region
     #[arg(long, value_name = "REPOSITORY|REGION")]
     from: Option<RepositoryName>,
-    /// Connections that load at a time; with 1 no scratch disk is needed [default: one a processor, up to 4]
+    /// Connections that load at a time; with 1 no scratch disk is needed [default: one a processor, up to 4]. With `--all`:
+    /// sources that are restored at a time [default: 2]
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
     jobs: Option<u32>,
     /// Only this table, with what belongs to it and what it needs; may be given more than once
@@ -114,6 +118,8 @@ pub struct RestoreArgs {
     #[arg(long)]
     drop_leftovers: bool,
     #[command(flatten)]
+    application: application::ApplicationArgs,
+    #[command(flatten)]
     resource: aws_backup::ResourceArgs,
     #[command(flatten)]
     content: content::ContentArgs,
@@ -125,6 +131,9 @@ pub struct RestoreArgs {
 
 pub(super) async fn run(args: RestoreArgs, context: &Context) -> Result<Exit, CommandError> {
     let policy = context.policy()?;
+    if args.application.is_given() {
+        return application::run(&args, &policy, context).await;
+    }
     let source = match &args.source {
         Some(source) => source.clone(),
         None => {
@@ -203,30 +212,11 @@ impl RestoreCommand<'_> {
 
     /// Opens the repositories to read, and creates the context of the run.
     async fn open(&self, identities: Identities) -> Result<RunContext, CommandError> {
-        let context = self.context;
-        let from = self.args.from.as_ref();
-        if let Some(name) = from.filter(|name| self.policy.repository(name).is_none()) {
-            return Err(CommandError::usage(format!("the policy has no repository `{name}`")));
-        }
-        let (catalog, repositories) = context.recall(self.policy).await;
-        let repositories = match from {
-            Some(name) => repositories.only(name),
-            None => repositories,
-        };
-        let repositories = repositories.open_for_restore(&self.policy.system, None).await;
-        Ok(self.run(repositories, catalog).with_identities(identities))
+        open(self.args, self.policy, self.context, identities).await
     }
 
     fn run(&self, repositories: Repositories, catalog: Option<Catalog>) -> RunContext {
-        let context = self.context;
-        RunContext::begin(
-            self.policy.system.clone(),
-            repositories,
-            catalog,
-            context.clock.clone(),
-            context.output.events(),
-            context.cancel.clone(),
-        )
+        begin(self.policy, self.context, repositories, catalog)
     }
 
     /// Returns the policy's settings of the source, which must be of this kind.
@@ -244,6 +234,42 @@ impl RestoreCommand<'_> {
     fn login(&self) -> Option<&PostgresSource> {
         self.policy.source(self.source)?.login()
     }
+}
+
+/// Opens the repositories to read, and creates the context of the run.
+async fn open(
+    args: &RestoreArgs,
+    policy: &Policy,
+    context: &Context,
+    identities: Identities,
+) -> Result<RunContext, CommandError> {
+    let from = args.from.as_ref();
+    if let Some(name) = from.filter(|name| policy.repository(name).is_none()) {
+        return Err(CommandError::usage(format!("the policy has no repository `{name}`")));
+    }
+    let (catalog, repositories) = context.recall(policy).await;
+    let repositories = match from {
+        Some(name) => repositories.only(name),
+        None => repositories,
+    };
+    let repositories = repositories.open_for_restore(&policy.system, None).await;
+    Ok(begin(policy, context, repositories, catalog).with_identities(identities))
+}
+
+fn begin(
+    policy: &Policy,
+    context: &Context,
+    repositories: Repositories,
+    catalog: Option<Catalog>,
+) -> RunContext {
+    RunContext::begin(
+        policy.system.clone(),
+        repositories,
+        catalog,
+        context.clock.clone(),
+        context.output.events(),
+        context.cancel.clone(),
+    )
 }
 
 /// The options for a recovery target, for messages.

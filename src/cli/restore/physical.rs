@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use clap::Args;
 
+use super::super::Context;
 use super::super::context::no_identity;
 use super::super::error::CommandError;
-use super::RestoreCommand;
+use super::{RestoreArgs, RestoreCommand};
 use crate::catalog::Filter;
 use crate::model::{Lsn, RepositoryName, Timeline};
 use crate::pipeline::Identities;
@@ -151,10 +152,6 @@ pub(super) async fn begin(
 async fn request(command: &RestoreCommand<'_>) -> Result<PhysicalRestoreRequest, CommandError> {
     let RestoreCommand { args, source, policy, context } = command;
     let moment = &args.moment;
-    let absolute = |path: &Path| {
-        let path = expand_home(path).map_err(CommandError::usage)?;
-        std::path::absolute(path).map_err(CommandError::usage)
-    };
     let owner = match &moment.owner {
         Some(name) => {
             let unknown = || CommandError::usage(format!("there is no user `{name}` on this host"));
@@ -183,21 +180,34 @@ async fn request(command: &RestoreCommand<'_>) -> Result<PhysicalRestoreRequest,
         delta: moment.delta,
         preload: moment.preload_libraries.clone(),
         drop_leftovers: args.drop_leftovers,
-        command: WalCommand {
-            drctl: std::env::current_exe().map_err(|error| {
-                CommandError::failed(error).context("failed to find this drctl's own path")
-            })?,
-            policy: absolute(&context.policy_path()?)?,
-            identities: args.identity.iter().map(|path| absolute(path)).collect::<Result<_, _>>()?,
-            environment: environment(policy),
-            relay: None,
-        },
+        command: wal_command(args, policy, context)?,
         tools: command.login().and_then(|login| login.tools.clone()),
         login: command.login().cloned().map(Box::new),
     })
 }
 
-fn directories(policy: &Policy) -> Vec<(RepositoryName, PathBuf)> {
+fn absolute(path: &Path) -> Result<PathBuf, CommandError> {
+    let path = expand_home(path).map_err(CommandError::usage)?;
+    std::path::absolute(path).map_err(CommandError::usage)
+}
+
+/// Returns what a restored server runs to fetch its WAL.
+pub(super) fn wal_command(
+    args: &RestoreArgs,
+    policy: &Policy,
+    context: &Context,
+) -> Result<WalCommand, CommandError> {
+    Ok(WalCommand {
+        drctl: std::env::current_exe()
+            .map_err(|error| CommandError::failed(error).context("failed to find this drctl's own path"))?,
+        policy: absolute(&context.policy_path()?)?,
+        identities: args.identity.iter().map(|path| absolute(path)).collect::<Result<_, _>>()?,
+        environment: environment(policy),
+        relay: None,
+    })
+}
+
+pub(super) fn directories(policy: &Policy) -> Vec<(RepositoryName, PathBuf)> {
     let repositories = policy.repositories.iter();
     repositories
         .filter_map(|repository| match &repository.place {

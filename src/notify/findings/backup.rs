@@ -7,11 +7,33 @@ use crate::model::BackupKind;
 use crate::policy::{Job, Severity};
 use crate::text::{format_duration, format_time};
 
+const PAUSE_KEY: &str = "backup/pause";
+
 /// Returns what a backup run tells. `newest`: what was stored before and by it.
 pub fn backup(report: &BackupReport, newest: &NewestData, occasion: Occasion<'_>) -> Findings {
-    report.sources.iter().fold(Findings::default().concluded(Job::Backup), |findings, source| {
-        of_source(findings, source, newest, occasion)
-    })
+    let findings =
+        report.sources.iter().fold(Findings::default().concluded(Job::Backup), |findings, source| {
+            of_source(findings, source, newest, occasion)
+        });
+    match report.still_paused() {
+        Some(reason) => findings.firing(still_paused(reason, occasion)),
+        None => findings.over(PAUSE_KEY.to_owned(), "the application is no longer paused for a backup"),
+    }
+}
+
+/// Returns the notice of an application that could not be resumed: everybody who uses it is affected.
+fn still_paused(reason: &str, occasion: Occasion<'_>) -> Notice {
+    Notice {
+        key: PAUSE_KEY.to_owned(),
+        event: "backup.still-paused".to_owned(),
+        severity: Severity::P1,
+        source: None,
+        headline: format!("{} IS STILL PAUSED for a backup: {reason}", occasion.policy.system),
+        impact: "The application does not write: for its users it is down.".to_owned(),
+        action: "resume it by hand, by the program that `recovery_point.resume` names; the next `drctl backup` or `drctl run-due` on that host runs it again"
+            .to_owned(),
+        run: Some(occasion.run.clone()),
+    }
 }
 
 fn of_source(
@@ -135,6 +157,8 @@ mod tests {
             ended: now,
             outcome: Outcome::Failed,
             sources,
+            point: None,
+            leftover_pause: None,
             lost: vec![],
         };
         let newest = minutes.map(|minutes| (source, now - TimeDelta::minutes(minutes)));

@@ -5,6 +5,7 @@ use super::{ResolveBase, repository, source};
 use crate::model::BackupKind;
 use crate::policy::automation::{BackupTimes, Check, CronLine, Drill, Expectation, Pick, Probe, Schedule};
 use crate::policy::decode::{Diagnostics, OneOrMany, Spanned};
+use crate::policy::recovery_point::PointPolicy;
 use crate::policy::schema::{CheckTable, DrillTable, ScheduleEntry, ScheduleTable};
 use crate::policy::settings::{Objectives, RepositoryConfig};
 use crate::policy::source::Source;
@@ -15,6 +16,7 @@ pub(super) struct ResolveContext<'p> {
     pub(super) sources: &'p [Source],
     pub(super) repositories: &'p [RepositoryConfig],
     pub(super) objectives: Option<Objectives>,
+    pub(super) point: Option<&'p PointPolicy>,
 }
 
 pub(super) fn schedule(
@@ -52,7 +54,22 @@ pub(super) fn schedule(
             }
         }
     }
+    let point = lines(&table.recovery_point);
+    match (&table.recovery_point, context.point) {
+        (Some(times), None) => {
+            log.fault(
+                &times.spot,
+                "has no sources that belong together",
+                "add `[recovery_point]`, or remove it",
+            );
+        }
+        (Some(_), Some(members)) if !point.is_empty() => {
+            backups.extend(point_times(members, context.sources, &point));
+        }
+        _ => {}
+    }
     Schedule {
+        point,
         timezone: table.timezone.as_ref().map_or(chrono_tz::Tz::UTC, |zone| zone.0),
         backups,
         verify: lines(&table.verify),
@@ -62,7 +79,18 @@ pub(super) fn schedule(
 
 fn backup_times(source: &Source, kind: BackupKind, times: &OneOrMany<CronLine>) -> Option<BackupTimes> {
     let lines: Vec<CronLine> = times.0.iter().map(|line| line.value.clone()).collect();
-    (!lines.is_empty()).then(|| BackupTimes { source: source.name.clone(), kind, lines })
+    (!lines.is_empty()).then(|| BackupTimes { source: source.name.clone(), kind, lines, in_point: false })
+}
+
+/// Returns what is taken as the recovery point: of each member its dump, where it has one.
+fn point_times(point: &PointPolicy, sources: &[Source], lines: &[CronLine]) -> Vec<BackupTimes> {
+    let members = point.members.iter().filter_map(|name| sources.iter().find(|source| source.name == *name));
+    let times = members.filter_map(|source| {
+        let dump = source.kinds.iter().find(|kind| **kind == BackupKind::Logical);
+        let kind = *dump.or_else(|| source.kinds.first())?;
+        Some(BackupTimes { source: source.name.clone(), kind, lines: lines.to_vec(), in_point: true })
+    });
+    times.collect()
 }
 
 fn lines(times: &Option<Spanned<OneOrMany<CronLine>>>) -> Vec<CronLine> {

@@ -9,6 +9,7 @@ mod login;
 mod methods;
 mod notify;
 mod postgres;
+mod recovery_point;
 mod repository;
 mod retention;
 mod source;
@@ -42,10 +43,15 @@ pub(super) fn policy(table: PolicyTable, path: &Path, log: &mut Diagnostics<'_>)
     let transfer = transfer(table.transfer.as_deref(), log);
     let places = repositories.as_deref().unwrap_or_default();
     let sources = table.sources.as_ref().map(|table| source::sources(table, places, base, log));
+    let point = table
+        .recovery_point
+        .as_ref()
+        .map(|table| recovery_point::recovery_point(table, sources.as_deref().unwrap_or_default(), log));
     let context = automation::ResolveContext {
         sources: sources.as_deref().unwrap_or_default(),
         repositories: repositories.as_deref().unwrap_or_default(),
         objectives,
+        point: point.as_ref(),
     };
     let retention = table.retention.as_ref().map(|table| retention::retention(table, &context, log));
     if let (Some(repositories), Some(table)) = (&repositories, &table.repository) {
@@ -81,6 +87,7 @@ pub(super) fn policy(table: PolicyTable, path: &Path, log: &mut Diagnostics<'_>)
         catalog: catalog.and_then(|table| table.url.as_ref()).map(|url| base.catalog(&url.0)),
         catalog_password: catalog.and_then(|table| base.secret(&table.password)),
         sources: sources?,
+        recovery_point: point,
         retention,
         schedule: schedule.unwrap_or_default(),
         drill: drill.flatten(),

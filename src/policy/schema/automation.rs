@@ -109,6 +109,8 @@ table! {
             /// When each source is backed up: cron lines, or cron lines for each of its methods, like
             /// `{ logical = "15 * * * *", base = "0 2 * * *" }`.
             sources: KeyedTable<SourceName, ScheduleEntry>,
+            /// When the sources of `recovery_point` are backed up as one; those with several methods by their dump.
+            recovery_point: OneOrMany<CronLine>,
             /// When the newest backup of each source and kind is read again and compared.
             verify: OneOrMany<CronLine>,
             /// When `retention` is applied.

@@ -7,6 +7,7 @@
 
 mod automation;
 mod notify;
+mod recovery_point;
 mod repository;
 mod source;
 
@@ -14,6 +15,7 @@ pub(super) use automation::{
     CheckTable, DrillTable, RetentionTable, RulesTable, ScheduleEntry, ScheduleTable, SourceRulesTable,
 };
 pub(super) use notify::{ChannelTable, HeartbeatEntry, NotifyTable};
+pub(super) use recovery_point::{RecoveryPointTable, ReferenceTable};
 pub(super) use repository::{
     CredentialsTable, EncryptionTable, RecipientEntry, RepositoriesTable, RepositoryTable, SseWord,
 };
@@ -55,6 +57,8 @@ table! {
             /// The database of what is in the repositories and of every run. It can always be rebuilt
             /// from the repositories.
             catalog: CatalogTable,
+            /// Which sources belong together, and what keeps them from changing apart while they are backed up.
+            recovery_point: RecoveryPointTable,
             /// How long backups are kept. Nothing is ever removed without this table, and nothing but by
             /// `drctl retention apply`.
             retention: RetentionTable,

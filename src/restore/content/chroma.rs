@@ -39,7 +39,10 @@ impl ContentMethod for ChromaDirectory {
     ) -> Result<TargetSurvey, ContentRestoreError> {
         let bytes = chain.iter().map(|link| link.manifest.plain_size()).sum();
         let (path, refusals) = new_path(Path::new(&request.target.to), bytes);
-        let notes = vec!["only the user who restores it may enter the directory: `chown -R` it to the application's user".to_owned()];
+        let notes = vec![
+            "only the user who restores it may enter the directory: `chown -R` it to the application's user"
+                .to_owned(),
+        ];
         Ok(TargetSurvey { to: path.display().to_string(), refusals, notes })
     }
 
@@ -69,8 +72,7 @@ impl ContentMethod for ChromaDirectory {
         checks.push(check_indexes(directory.part(), recorded, &collections));
         created.push(directory.publish(&fetch.run.id)?);
         let embeddings = collections.iter().map(|collection| collection.embeddings).sum();
-        let counts =
-            vec![count(collections.len() as u64, "collection"), count(embeddings, "embedding")];
+        let counts = vec![count(collections.len() as u64, "collection"), count(embeddings, "embedding")];
         Ok(RestoredContent { counts, checks, notes: inspection.notices, ..RestoredContent::default() })
     }
 
@@ -152,12 +154,21 @@ fn compare_collections(recorded: Option<&ChromaFacts>, found: &[ChromaCollection
         [] if recorded.collections.len() == found.len() => {
             CheckResult::passed(COLLECTIONS, count(found.len() as u64, "collection"))
         }
-        [] => CheckResult::failed(COLLECTIONS, Cause::Backup, "other-counts", "there are more collections than were recorded"),
+        [] => CheckResult::failed(
+            COLLECTIONS,
+            Cause::Backup,
+            "other-counts",
+            "there are more collections than were recorded",
+        ),
         [first, ..] => CheckResult::failed(
             COLLECTIONS,
             Cause::Backup,
             "other-counts",
-            format!("collection `{}` is not there with its {}", first.name, count(first.embeddings, "embedding")),
+            format!(
+                "collection `{}` is not there with its {}",
+                first.name,
+                count(first.embeddings, "embedding")
+            ),
         ),
     }
 }
@@ -181,10 +192,16 @@ fn check_indexes(
         let Some(segment) = &collection.segment else { continue };
         let index = directory.join(segment);
         if !index.is_dir() {
-            return failed(format!("the index of collection `{}` is not there: its vectors are lost", collection.name));
+            return failed(format!(
+                "the index of collection `{}` is not there: its vectors are lost",
+                collection.name
+            ));
         }
         if size(&index.join(PICKLE)) == Some(0) {
-            return failed(format!("`{PICKLE}` of collection `{}` is empty: its index cannot be opened", collection.name));
+            return failed(format!(
+                "`{PICKLE}` of collection `{}` is empty: its index cannot be opened",
+                collection.name
+            ));
         }
         written += 1;
     }

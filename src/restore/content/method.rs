@@ -6,11 +6,11 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::bucket::BucketObjects;
+use super::chroma::ChromaDirectory;
 use super::command::CommandOutput;
 use super::fetch::ArtifactFetch;
 use super::files::FilesTree;
 use super::git::GitRepository;
-use super::chroma::ChromaDirectory;
 use super::redis::RedisDump;
 use super::sqlite::SqliteDatabase;
 use super::survey::ChainLink;

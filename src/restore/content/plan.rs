@@ -4,7 +4,7 @@ use serde::Serialize;
 use super::survey::ChainLink;
 use super::{ContentRestoreRequest, ContentSurvey};
 use crate::event::Phase;
-use crate::model::{BackupId, BackupKind, SourceName};
+use crate::model::{BackupId, BackupKind, RepositoryName, SourceName};
 use crate::restore::{PlanSummary, Refusal, RestorePlan};
 
 /// What a restore will do.
@@ -27,6 +27,13 @@ pub struct ContentRestorePlan {
     pub(super) chain: Vec<ChainLink>,
     #[serde(skip)]
     pub(super) request: ContentRestoreRequest,
+}
+
+impl ContentRestorePlan {
+    /// Returns the repositories of the backup, in the order they are read.
+    pub fn repositories(&self) -> &[RepositoryName] {
+        self.chain.last().map(|link| link.holders.as_slice()).unwrap_or_default()
+    }
 }
 
 impl RestorePlan for ContentRestorePlan {

@@ -29,6 +29,7 @@ mod archive_toc;
 mod compare;
 mod contents;
 mod database;
+mod destination;
 mod error;
 mod error_cause;
 mod estimate;
@@ -74,6 +75,7 @@ use crate::run::RunContext;
 
 pub use compare::{Compared, Difference, OTHER_CONTENTS};
 pub use contents::ArchiveSummary;
+pub use destination::{DestinationError, destination};
 pub use error::DumpRestoreError;
 pub use estimate::{LoadCost, Rates};
 pub use exclusion::Exclusion;
@@ -237,6 +239,7 @@ mod tests {
             server: None,
             physical: None,
             parent: None,
+            point: None,
             managed: None,
             protection: Protection::None,
             artifacts: vec![Artifact {

@@ -237,6 +237,7 @@ mod tests {
             server: None,
             physical: Some(physical.clone()),
             parent: None,
+            point: None,
             managed: None,
             protection: Protection::None,
             artifacts: vec![],

@@ -36,7 +36,9 @@ pub(super) fn survey(
     }
     let mut notes = vec![];
     if server_program().is_none() {
-        notes.push("there is no `redis-server` on this host: what is restored is not loaded to prove it".to_owned());
+        notes.push(
+            "there is no `redis-server` on this host: what is restored is not loaded to prove it".to_owned(),
+        );
     }
     TargetSurvey { to: shown, refusals, notes }
 }
@@ -63,7 +65,9 @@ pub(super) async fn restore(
             restored.checks.push(compare(recorded, &keys));
             let gone = expired(recorded, &keys);
             if gone > 0 {
-                restored.notes.push(format!("the time to live of {} has ended since the backup", count(gone, "key")));
+                restored
+                    .notes
+                    .push(format!("the time to live of {} has ended since the backup", count(gone, "key")));
             }
         }
         Err(undetermined) => restored.checks.push(undetermined),
