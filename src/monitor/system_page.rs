@@ -13,7 +13,7 @@ use crate::report::{
 };
 use crate::schedule::{TaskState, Turn};
 use crate::status::{LocationStatus, ObjectiveVerdict};
-use crate::text::{approximate_duration, count, format_size};
+use crate::text::{count, format_size};
 
 /// Returns the page of a system, as it is read at `now`.
 pub fn system_page(watched: &Watched, now: DateTime<Utc>) -> Page {
@@ -115,7 +115,7 @@ pub(super) fn loss(seconds: Option<u64>, is_everything: bool, rpo: Duration) -> 
         _ if is_everything => ("everything".to_owned(), Tone::Bad),
         None => ("not known".to_owned(), Tone::Warning),
         Some(seconds) => {
-            let text = approximate_duration(Duration::from_secs(seconds));
+            let text = lasting(seconds as f64);
             (text, against(seconds as f64, rpo.as_secs_f64()))
         }
     }

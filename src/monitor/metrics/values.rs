@@ -100,8 +100,10 @@ fn of_place(labels: &[(&'static str, &str); 3], place: &LocationStatus, samples:
         None => Some(0.0),
     };
     samples.set("drctl_recovery_point_timestamp_seconds", labels, point);
-    let verdict = place.verdict.as_str().replace(' ', "-");
-    let with_verdict: Vec<_> = labels.iter().copied().chain([("verdict", verdict.as_str())]).collect();
+    // As `drctl status --output json` has it.
+    let verdict = serde_json::to_value(place.verdict).ok();
+    let verdict = verdict.as_ref().and_then(|verdict| verdict.as_str()).unwrap_or("unknown");
+    let with_verdict: Vec<_> = labels.iter().copied().chain([("verdict", verdict)]).collect();
     samples.set("drctl_copy_verdict", &with_verdict, Some(1.0));
     samples.set("drctl_copy_behind", labels, flag(place.behind));
     samples.set("drctl_copy_bad_backups", labels, Some(place.bad as f64));
