@@ -350,7 +350,7 @@ fn what_wakes_drctl_in_deploy_is_what_it_exports() {
         system: "my-application".parse().unwrap(),
         program: "/usr/local/bin/drctl".into(),
         policy: "/etc/drctl/policies/my-application.toml".into(),
-        user: None,
+        user: Some("drctl".to_owned()),
         writes: vec![],
         image: Some("drctl".to_owned()),
         namespace: None,

@@ -11,7 +11,7 @@ use crate::report::{
     Block, Cell, Column, Figure, Headline, Page, Section, Table, Tone, against, forecast_sentence,
     forecast_tone, lasting, outcome_tone, outcome_word, recovery_time, utc,
 };
-use crate::schedule::{TaskState, Turn};
+use crate::schedule::{Task, TaskState, Turn};
 use crate::status::{LocationStatus, ObjectiveVerdict};
 use crate::text::{count, format_size};
 
@@ -31,7 +31,8 @@ pub fn system_page(watched: &Watched, now: DateTime<Utc>) -> Page {
     sections.extend(channels(snapshot));
     sections.extend(warnings(snapshot));
     let about = [snapshot.description.clone(), snapshot.owner.as_ref().map(|owner| format!("owner {owner}"))];
-    let about: Vec<String> = about.into_iter().flatten().chain([age(snapshot.collected, now)]).collect();
+    let about: Vec<String> =
+        about.into_iter().flatten().chain([format!("collected {}", age(snapshot.collected, now))]).collect();
     Page {
         title: watched.name.clone(),
         subtitle: about.join(" · "),
@@ -99,10 +100,17 @@ pub(super) fn capitalised(text: &str) -> String {
     rest.next().map(|first| first.to_uppercase().chain(rest).collect()).unwrap_or_default()
 }
 
-/// Returns `3m 20s ago`, or `in 5h`.
+/// Returns `3m 20s ago`, `in 5h`, or `just now`.
 pub(super) fn age(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
-    let lasts = |span: chrono::TimeDelta| lasting(span.num_seconds().max(0) as f64);
-    if at > now { format!("in {}", lasts(at - now)) } else { format!("{} ago", lasts(now - at)) }
+    let lasts = |seconds: i64| match seconds {
+        0..10 => format!("{seconds}s"),
+        _ => lasting(seconds as f64),
+    };
+    match (now - at).num_seconds() {
+        0 => "just now".to_owned(),
+        seconds @ 1.. => format!("{} ago", lasts(seconds)),
+        seconds => format!("in {}", lasts(seconds.saturating_neg())),
+    }
 }
 
 pub(super) fn age_or(at: Option<DateTime<Utc>>, now: DateTime<Utc>, without: &str) -> String {
@@ -205,7 +213,7 @@ fn place_name(location: &Location) -> String {
 fn if_lost(snapshot: &SystemSnapshot) -> Section {
     let head = vec![
         Column::text("Source"),
-        Column::text("If this place burned now, with the source"),
+        Column::text("Place"),
         Column::text("You would lose"),
         Column::text("Restored from"),
         Column::text("Target"),
@@ -234,7 +242,7 @@ fn if_lost(snapshot: &SystemSnapshot) -> Section {
             ]);
         }
     }
-    Section::new("If this place burned now", vec![Block::Table(Table { head, rows })])
+    Section::new("If this place burned now, and the source with it", vec![Block::Table(Table { head, rows })])
 }
 
 fn verdict_cell(verdict: ObjectiveVerdict, behind: bool) -> Cell {
@@ -359,6 +367,7 @@ fn schedule(tasks: &[TaskState], now: DateTime<Utc>) -> Section {
     let head = ["Task", "Cron", "Last success", "State", "Next"].map(Column::text).into();
     let row = |task: &TaskState| {
         let (word, tone) = turn(task);
+        let without = if task.task == Task::Copies { "not needed yet" } else { "never" };
         let cron = match task.schedule.is_empty() {
             true => Cell::text("when a copy is missing"),
             false => Cell::code(task.schedule.join(", ")),
@@ -366,7 +375,7 @@ fn schedule(tasks: &[TaskState], now: DateTime<Utc>) -> Section {
         vec![
             Cell::text(task.task.to_string()),
             cron,
-            Cell::text(age_or(task.succeeded, now, "never")),
+            Cell::text(age_or(task.succeeded, now, without)),
             Cell::text(word).tone(tone),
             Cell::text(age_or(task.next, now, "")),
         ]
@@ -402,11 +411,13 @@ fn retention(snapshot: &SystemSnapshot, now: DateTime<Utc>) -> Section {
             };
             let applied = Cell::text(applied);
             let is_concern = retention.concern.is_some();
-            let mut facts = vec![
-                ("Last applied".to_owned(), if is_concern { applied.tone(Tone::Warning) } else { applied }),
-                ("Removed then".to_owned(), Cell::text(count(retention.removed as u64, "backup"))),
-            ];
-            let scheduled = snapshot.tasks.iter().find(|task| task.task == crate::schedule::Task::Retention);
+            let applied = if is_concern { applied.tone(Tone::Warning) } else { applied };
+            let mut facts = vec![("Last applied".to_owned(), applied)];
+            if retention.applied.is_some() {
+                let removed = count(retention.removed as u64, "backup");
+                facts.push(("Removed by the last run".to_owned(), Cell::text(removed)));
+            }
+            let scheduled = snapshot.tasks.iter().find(|task| task.task == Task::Retention);
             if let Some(next) = scheduled.and_then(|task| task.next) {
                 facts.push(("Next".to_owned(), Cell::text(format!("{} ({})", utc(next), age(next, now)))));
             }

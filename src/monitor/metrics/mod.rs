@@ -5,6 +5,7 @@
 //! number of series does not grow. No line has a timestamp.
 
 mod family;
+mod samples;
 mod text;
 mod values;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::text::Samples;
+use super::samples::Samples;
 use crate::drill::forecast::{Forecast, Standing};
 use crate::model::{Location, Outcome};
 use crate::monitor::{BackupStock, DrillSnapshot, SourceSnapshot, SystemSnapshot, Watched};
