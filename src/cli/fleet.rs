@@ -97,6 +97,16 @@ fn rank(exit: Exit) -> u8 {
     }
 }
 
+/// Returns the worst problem, and how many more there are.
+fn problem(line: &FleetLine) -> String {
+    let Some(first) = line.problems.first() else { return String::new() };
+    let first = first.replace('\n', " ");
+    match line.problems.len() - 1 {
+        0 => first,
+        more => format!("{first} (and {more} more)"),
+    }
+}
+
 fn show(context: &Context, lines: &[FleetLine]) {
     let head = ["SYSTEM", "STATE", "LOSES", "LAST BACKUP", "DRILL PASSED", "RETENTION", "LATE", "PROBLEM"];
     let mut table = TextTable::head(head.map(Cell::new));
@@ -123,7 +133,7 @@ fn show(context: &Context, lines: &[FleetLine]) {
             known(at(line.retention_applied)),
             known(line.late.to_string()),
             // A table has one line a system.
-            Cell::new(line.problems.first().map(|text| text.replace('\n', " ")).unwrap_or_default()),
+            Cell::new(problem(line)),
         ]);
     }
     table.lines().iter().for_each(|line| context.output.line(line.trim_end()));

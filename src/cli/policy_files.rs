@@ -10,7 +10,8 @@ use super::error::CommandError;
 use super::rto_forecast::DrillRecords;
 use super::system_status::collect;
 use crate::monitor::{FailedCollection, Watched};
-use crate::policy;
+use crate::policy::{self, PolicyFaults};
+use crate::text::count;
 
 /// Systems that are queried at once.
 pub(super) const AT_ONCE: usize = 8;
@@ -53,6 +54,16 @@ pub(super) fn file_name(path: &Path) -> String {
     path.file_stem().map_or_else(|| path.display().to_string(), |stem| stem.to_string_lossy().into_owned())
 }
 
+/// Returns the first fault, and how many more there are: a system has one line.
+fn wrong(faults: &PolicyFaults) -> String {
+    let text = faults.to_string();
+    let first = text.lines().next().unwrap_or_default();
+    match faults.faults.len().saturating_sub(1) {
+        0 => format!("the policy is wrong: {first}"),
+        more => format!("the policy is wrong: {first}, and {} more", count(more as u64, "fault")),
+    }
+}
+
 /// Collects the snapshot of a policy's system. A policy that cannot be read, and a system that cannot be queried, has
 /// its reason instead.
 pub(super) async fn watch(
@@ -68,7 +79,7 @@ pub(super) async fn watch(
     let policy = match policy::load(path) {
         Ok(policy) => policy,
         Err(faults) => {
-            return fail(file_name(path), format!("the policy is wrong: {}", CommandError::usage(faults)));
+            return fail(file_name(path), wrong(&faults));
         }
     };
     let name = policy.system.to_string();

@@ -22,7 +22,7 @@ const MISSED: u32 = 5;
 /// Show the status page and the metrics over HTTP
 ///
 /// `/` is the status page, `/metrics` is for Prometheus, `/healthz` answers while the server runs. It reads and changes
-/// nothing, and shows no secret; whoever reaches it sees the names of systems and how they stand.
+/// nothing, and shows no secret; anyone who reaches it sees the names of systems and their state.
 #[derive(Debug, clap::Args)]
 #[command(after_help = super::exit::HELP)]
 pub struct ServeArgs {
@@ -58,7 +58,7 @@ pub(super) async fn run(args: ServeArgs, context: &Context) -> Result<Exit, Comm
     })?;
     if !address.ip().is_loopback() {
         context.output.warn(format!(
-            "{address} is not a loopback address: whoever reaches it sees the names of systems and how they stand"
+            "{address} is not a loopback address: anyone who reaches it sees the names of systems and their state"
         ));
     }
     context.output.note(format!(

@@ -10,7 +10,7 @@ use crate::monitor::{Watched, metrics_text, overview_page, system_page};
 use crate::platform::Clock;
 use crate::report::{content_policy, html_page};
 
-/// A page is written anew when it is older: its ages are those of when it was written.
+/// A page is rendered again when it is older: its ages are those of when it was rendered.
 const WRITTEN_FOR: TimeDelta = TimeDelta::seconds(5);
 
 /// What the server shows: the snapshots that were collected last, and the pages that were written of them.
