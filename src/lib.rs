@@ -16,7 +16,9 @@
 //! | module | owns |
 //! |---|---|
 //! | [`cli`] | arguments, one file a verb, output, error → exit code and hint; the only module that prints |
+//! | [`serve`] | the status page and the metrics over HTTP |
 //! | [`notify`] | tells people what happened, by severity: routing, channels, heartbeats |
+//! | [`monitor`] | the snapshot of a system, as metrics, as a page, and as a line of a fleet |
 //! | [`report`] | JSON, Markdown and HTML pages of what drills found, and of what retention comes to |
 //! | [`schedule`] | what is due, who does it, and the files that wake drctl for it |
 //! | [`drill`] | restores for real, in a sandbox, checked, timed and recorded |
@@ -56,6 +58,7 @@ pub mod event;
 pub mod iam;
 pub mod init;
 pub mod model;
+pub mod monitor;
 pub mod notify;
 pub mod pipeline;
 pub mod platform;
@@ -71,6 +74,7 @@ pub mod retention;
 pub mod run;
 pub mod runbook;
 pub mod schedule;
+pub mod serve;
 pub mod source;
 pub mod sqlite;
 pub mod status;

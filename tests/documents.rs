@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use clap::{CommandFactory as _, Parser as _};
 use drctl::cli::Cli;
+use drctl::monitor::FAMILIES;
 use drctl::policy::{self, Policy};
+use drctl::schedule::{ExportFormat, ExportRequest, export};
 
 const POLICIES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/policies");
 
@@ -284,4 +286,86 @@ fn links_between_documents_lead_somewhere() {
             }
         }
     }
+}
+
+#[test]
+fn the_readme_has_every_metric() {
+    let (_, readme) = documents().unwrap().into_iter().find(|(path, _)| path.ends_with("README.md")).unwrap();
+    let row = |family: &drctl::monitor::Family| {
+        format!("| `{}` | {} | {} |", family.name, family.labels.join(", "), family.help)
+    };
+    let missing: Vec<String> = FAMILIES.iter().map(row).filter(|row| !readme.contains(row)).collect();
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+    let rows = readme.lines().filter(|line| line.starts_with("| `drctl_")).count();
+    assert_eq!(rows, FAMILIES.len(), "no other is named");
+}
+
+/// The names of metrics in an expression or a rule.
+fn metrics(text: &str) -> Vec<&str> {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    text.split(|c| !is_word(c)).filter(|word| word.starts_with("drctl_")).collect()
+}
+
+fn deployed(file: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(file)).unwrap()
+}
+
+#[test]
+fn rules_and_the_dashboard_name_metrics_that_exist_and_each_rule_has_a_test() {
+    let is_known = |name: &&str| FAMILIES.iter().any(|family| family.name == *name);
+    let rules = deployed("prometheus/drctl-alerts.yml");
+    let tests = deployed("prometheus/drctl-alerts-test.yml");
+    let (mut alerts, mut seen) = (0, 0);
+    for line in rules.lines().map(str::trim) {
+        if let Some(alert) = line.strip_prefix("- alert: ") {
+            assert!(tests.contains(&format!("alertname: {alert}\n")), "{alert} has no test");
+            alerts += 1;
+        } else if let Some(expression) = line.strip_prefix("expr: ") {
+            let unknown: Vec<_> = metrics(expression).into_iter().filter(|name| !is_known(name)).collect();
+            assert!(unknown.is_empty() && !metrics(expression).is_empty(), "{expression}: {unknown:?}");
+            seen += 1;
+        }
+    }
+    assert!(alerts == seen && alerts > 15, "{alerts} alerts, {seen} expressions");
+    let dashboard: serde_json::Value = serde_json::from_str(&deployed("grafana/drctl.json")).unwrap();
+    let mut expressions = Vec::new();
+    for panel in dashboard["panels"].as_array().unwrap() {
+        for target in panel["targets"].as_array().into_iter().flatten() {
+            expressions.push(target["expr"].as_str().unwrap());
+        }
+    }
+    expressions.push(dashboard["templating"]["list"][1]["query"].as_str().unwrap());
+    assert!(expressions.len() > 20, "{expressions:?}");
+    for expression in expressions {
+        let unknown: Vec<_> = metrics(expression).into_iter().filter(|name| !is_known(name)).collect();
+        assert!(unknown.is_empty() && !metrics(expression).is_empty(), "{expression}: {unknown:?}");
+    }
+}
+
+/// `DRCTL_UPDATE=1` writes them.
+#[test]
+fn what_wakes_drctl_in_deploy_is_what_it_exports() {
+    let request = |format| ExportRequest {
+        format,
+        system: "my-application".parse().unwrap(),
+        program: "/usr/local/bin/drctl".into(),
+        policy: "/etc/drctl/policies/my-application.toml".into(),
+        user: Some("drctl".to_owned()),
+        writes: vec![],
+        image: Some("drctl".to_owned()),
+        namespace: None,
+    };
+    let mut files = 0;
+    for (folder, format) in [("systemd", ExportFormat::Systemd), ("kubernetes", ExportFormat::Kubernetes)] {
+        for file in export(&request(format)).unwrap() {
+            let name = format!("{folder}/{}", file.name);
+            if std::env::var_os("DRCTL_UPDATE").is_some() {
+                let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(&name);
+                std::fs::write(path, &file.contents).unwrap();
+            }
+            assert_eq!(deployed(&name), file.contents, "{name}");
+            files += 1;
+        }
+    }
+    assert_eq!(files, 5);
 }

@@ -48,7 +48,15 @@ impl CatalogView {
     /// Opens the policy's catalog and updates it to the contents of the repositories. Repositories that could
     /// not be queried are reported on stderr.
     pub(super) async fn open(context: &Context, offline: bool) -> Result<Self, CommandError> {
-        let policy = context.policy()?;
+        Self::open_policy(context, context.policy()?, offline).await
+    }
+
+    /// Opens it for a policy that was read.
+    pub(super) async fn open_policy(
+        context: &Context,
+        policy: Policy,
+        offline: bool,
+    ) -> Result<Self, CommandError> {
         if !offline {
             return Self::open_known(context, policy, Known::First).await;
         }

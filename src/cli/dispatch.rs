@@ -8,6 +8,11 @@ use super::exit::Exit;
 
 /// Runs the verb that was typed.
 pub(super) async fn dispatch(command: Command, context: &Context) -> Result<Exit, CommandError> {
+    if context.output.is_html() && !matches!(command, Command::Status(_)) {
+        return Err(CommandError::usage("`--output html` is of `drctl status` alone").hint(
+            "`drctl drill report --format html` and `drctl runbook report --html FILE` write other pages.",
+        ));
+    }
     match command {
         Command::Init(args) => super::init::run(*args, context).await,
         Command::Doctor(args) => super::doctor::run(args, context).await,
@@ -26,6 +31,9 @@ pub(super) async fn dispatch(command: Command, context: &Context) -> Result<Exit
         Command::Runbook(args) => super::runbook::run(args, context).await,
         Command::Schedule(args) => super::schedule::run(args, context).await,
         Command::RunDue(args) => super::run_due::run(args, context, run_typed).await,
+        Command::Fleet(args) => super::fleet::run(args, context).await,
+        Command::Metrics(args) => super::metrics::run(args, context).await,
+        Command::Serve(args) => super::serve::run(args, context).await,
         Command::Repository(args) => super::repository::run(args, context).await,
         Command::Catalog(args) => super::catalog::run(args, context).await,
         Command::Keys(args) => super::keys::run(&args, context).await,

@@ -26,4 +26,6 @@ pub enum Format {
     Human,
     /// One versioned document, or one object a line for long runs
     Json,
+    /// One page that needs nothing else; of `drctl status`
+    Html,
 }

@@ -20,6 +20,8 @@ pub struct Output {
     format: Format,
     quiet: bool,
     heard: Arc<Mutex<CountedWarnings>>,
+    /// Where warnings go instead of stderr, and nothing else goes anywhere.
+    collected: Option<Arc<Mutex<Vec<String>>>>,
 }
 
 /// The state of the output.
@@ -38,16 +40,43 @@ impl Output {
 
     /// Creates the output for a command line that cannot be parsed, in the format of its error.
     pub fn with(format: Format, quiet: bool) -> Self {
-        Self { format, quiet, heard: Arc::default() }
+        Self { format, quiet, heard: Arc::default(), collected: None }
+    }
+
+    /// Creates an output that writes nothing and keeps the warnings, for work that a program of its own shows.
+    pub(super) fn collecting() -> Self {
+        Self { collected: Some(Arc::default()), ..Self::with(Format::Human, true) }
+    }
+
+    /// Returns the warnings that were kept, each once.
+    pub(super) fn collected(&self) -> Vec<String> {
+        let Some(collected) = &self.collected else { return vec![] };
+        let mut all = collected.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut seen = std::collections::BTreeSet::new();
+        all.retain(|text| seen.insert(text.clone()));
+        all
+    }
+
+    fn keep(&self, text: &str) -> bool {
+        let Some(collected) = &self.collected else { return false };
+        collected.lock().unwrap_or_else(PoisonError::into_inner).push(text.to_owned());
+        true
     }
 
     pub fn is_json(&self) -> bool {
         self.format == Format::Json
     }
 
+    pub(super) fn is_html(&self) -> bool {
+        self.format == Format::Html
+    }
+
     /// Writes a line of the result. A closed pipe (`| head`) is not an error; any other failure to write is
     /// reported by `Output::end`.
     pub fn line(&self, text: impl AsRef<str>) {
+        if self.collected.is_some() {
+            return;
+        }
         let written = writeln!(anstream::stdout(), "{}", text.as_ref());
         let Err(error) = written else { return };
         if error.kind() != io::ErrorKind::BrokenPipe {
@@ -59,7 +88,7 @@ impl Output {
     /// `--quiet` and for people, the events or the result have shown it.
     pub fn reason(&self, text: impl AsRef<str>) {
         self.heard().reason = true;
-        if self.quiet || self.is_json() {
+        if self.collected.is_none() && (self.quiet || self.is_json()) {
             let (bad, text) = (style::BAD, text.as_ref().replace('\n', "\n  "));
             let _gone = writeln!(anstream::stderr(), "{bad}error:{bad:#} {text}");
         }
@@ -99,6 +128,9 @@ impl Output {
     }
 
     pub fn warn(&self, text: impl AsRef<str>) {
+        if self.keep(text.as_ref()) {
+            return;
+        }
         let _gone =
             writeln!(anstream::stderr(), "{}warning:{:#} {}", style::WARN, style::WARN, text.as_ref());
     }
@@ -137,7 +169,9 @@ impl Output {
     /// line on stdout.
     pub fn events(&self) -> Events {
         let mut observers: Vec<Box<dyn Observer>> = Vec::new();
-        if self.is_json() {
+        if self.collected.is_some() {
+            observers.push(Box::new(WarningObserver(self.clone())));
+        } else if self.is_json() {
             observers.push(Box::new(LineObserver(self.clone())));
         } else if !self.quiet {
             observers.push(Box::new(ProgressTerminal::new(std::io::stderr().is_terminal())));
@@ -156,6 +190,17 @@ pub(super) fn document_text(kind: &str, data: &impl Serialize) -> serde_json::Re
         data: &'a T,
     }
     serde_json::to_string(&Document { drctl: DOCUMENT_VERSION, kind, data })
+}
+
+/// Keeps the warnings among the events.
+struct WarningObserver(Output);
+
+impl Observer for WarningObserver {
+    fn observe(&self, event: &Event) {
+        if let Event::Warning { message } = event {
+            self.0.warn(message);
+        }
+    }
 }
 
 /// Writes events as JSON, one per line.

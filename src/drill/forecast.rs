@@ -65,6 +65,21 @@ pub enum Forecast {
     Forecast(RtoForecast),
 }
 
+/// A forecast, and the path it is of.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PathForecast {
+    #[serde(flatten)]
+    pub path: DrillPath,
+    pub forecast: Forecast,
+}
+
+impl PathForecast {
+    /// Returns whether it would take more than 80 % of its objective today, or soon more than all of it.
+    pub fn is_pressing(&self) -> bool {
+        self.forecast.standing() >= Some(Standing::Near)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RtoForecast {
     pub samples: usize,

@@ -26,7 +26,7 @@ pub(super) fn percent(part: f64, whole: f64) -> String {
 }
 
 /// Returns how good a measured time is against its objective.
-pub(super) fn against(seconds: f64, objective: f64) -> Tone {
+pub fn against(seconds: f64, objective: f64) -> Tone {
     if seconds > objective {
         Tone::Bad
     } else if seconds > 0.8 * objective {

@@ -18,15 +18,15 @@ mod page_tests;
 mod population;
 mod retention;
 
-pub use drill::{DrillReport, drill_page, repeat_command};
-pub use figures::{lasting, outcome_tone, outcome_word};
+pub use drill::{DrillReport, drill_page, recovery_time, repeat_command};
+pub use figures::{against, lasting, outcome_tone, outcome_word};
 pub use forecast::{forecast_sentence, forecast_tone};
-pub use html::html_page;
+pub use html::{content_policy, html_page};
 pub use incident::{Achieved, achieved, incident_page};
 pub use markdown::markdown;
 pub use page::{
     Block, Calendar, CalendarDay, CalendarMonth, Cell, Chart, Column, Figure, Headline, Page, PhaseBar,
-    Section, Table, Tone, plain,
+    Section, Table, Tone, plain, utc,
 };
 pub use population::{SystemDrills, population_page};
 pub use retention::{SimulatedSource, simulation_page};

@@ -173,6 +173,8 @@ pub struct Cell {
     pub is_code: bool,
     /// A bar below the text, as a fraction of the row's scale.
     pub bar: Option<f64>,
+    /// Another page of the same site; pages that are files have none.
+    pub link: Option<String>,
 }
 
 impl Cell {
@@ -186,6 +188,11 @@ impl Cell {
 
     pub fn tone(mut self, tone: Tone) -> Self {
         self.tone = tone;
+        self
+    }
+
+    pub fn link(mut self, to: impl Into<String>) -> Self {
+        self.link = Some(to.into());
         self
     }
 
@@ -205,7 +212,7 @@ pub struct Mark {
 }
 
 /// Returns `2026-11-01 05:00:00 UTC`, as spreadsheets take it.
-pub(super) fn utc(time: DateTime<Utc>) -> String {
+pub fn utc(time: DateTime<Utc>) -> String {
     time.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 

@@ -52,6 +52,8 @@ pub struct TaskState {
     /// It should have been performed by now.
     pub is_late: bool,
     pub next: Option<DateTime<Utc>>,
+    /// From when on it is late unless it is performed before; in the past where it is late now.
+    pub late_after: Option<DateTime<Utc>>,
 }
 
 /// Decides for every task, at `now`.
@@ -101,8 +103,13 @@ pub fn task_state(task: &ScheduledTask, history: &TaskHistory, now: DateTime<Utc
         }
         _ => 0,
     };
-    let grace_is_over =
-        occurrence.is_some_and(|occurrence| drill_grace_ends(&task.lines, task.zone, occurrence) <= now);
+    let next = next_firing(&task.lines, task.zone, now);
+    let grace_ends = |at| drill_grace_ends(&task.lines, task.zone, at);
+    let late_after = match occurrence.filter(|_| is_open) {
+        Some(occurrence) if missed > 0 => Some(occurrence),
+        Some(occurrence) => Some(grace_ends(occurrence)),
+        None => next.map(grace_ends),
+    };
     TaskState {
         task: task.task.clone(),
         schedule: task.lines.iter().map(|line| line.as_str().to_owned()).collect(),
@@ -110,8 +117,9 @@ pub fn task_state(task: &ScheduledTask, history: &TaskHistory, now: DateTime<Utc
         occurrence,
         succeeded,
         missed,
-        is_late: is_open && (missed > 0 || grace_is_over),
-        next: next_firing(&task.lines, task.zone, now),
+        is_late: is_open && late_after.is_some_and(|late_after| late_after <= now),
+        next,
+        late_after,
     }
 }
 
@@ -136,6 +144,7 @@ fn copies_state(missing: usize, performances: &[Performance], now: DateTime<Utc>
         missed: 0,
         is_late: false,
         next: None,
+        late_after: None,
     }
 }
 
@@ -247,8 +256,12 @@ pub(super) mod tests {
         assert_eq!(state.next, Some(at("2026-11-30T10:15:00Z")));
         let state = task_state(&hourly(), &history, at("2026-11-30T03:20:00Z"));
         assert_eq!((state.turn, state.missed, state.is_late), (Turn::Due, 0, false));
+        assert_eq!(state.late_after, Some(at("2026-11-30T03:45:00Z")));
         // Half of an hour late.
         assert!(task_state(&hourly(), &history, at("2026-11-30T03:50:00Z")).is_late);
+        // What was performed is late when its next time, and half of the hour after it, has passed.
+        let state = task_state(&hourly(), &history, at("2026-11-30T02:20:00Z"));
+        assert_eq!((state.is_late, state.late_after), (false, Some(at("2026-11-30T03:45:00Z"))));
     }
 
     #[test]

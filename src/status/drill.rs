@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use crate::model::Outcome;
-use crate::policy::{Policy, drill_grace_ends, last_firing};
+use crate::policy::{Drill, Policy, drill_grace_ends, last_firing};
 use crate::repository::journal::{DRILL, JournalRecord};
 use crate::text::format_time;
 
@@ -18,6 +18,18 @@ pub struct DrillConcern {
     pub message: String,
 }
 
+/// Returns the runs of the policy's drill, oldest first. An interrupted one tells nothing, and one of another source is
+/// none of these.
+pub fn drill_runs<'r>(drill: &Drill, runs: &'r [JournalRecord]) -> Vec<&'r JournalRecord> {
+    let is_own = |run: &&JournalRecord| {
+        let is_of_source = run.detail.backups.iter().all(|backup| *backup.source() == drill.source);
+        run.verb == DRILL && run.outcome != Outcome::Interrupted && is_of_source
+    };
+    let mut own: Vec<&JournalRecord> = runs.iter().filter(is_own).collect();
+    own.sort_by_key(|run| run.begun);
+    own
+}
+
 /// Returns what is wrong; `None`: nothing, or the policy schedules no drills. `oldest`: when the oldest backup was taken;
 /// before it there was nothing to drill.
 pub fn drill_concern(
@@ -28,13 +40,7 @@ pub fn drill_concern(
 ) -> Option<DrillConcern> {
     let drill = policy.drill.as_ref().filter(|drill| !drill.schedule.is_empty())?;
     let zone = policy.schedule.timezone;
-    // An interrupted one tells nothing, and one of another source is none of these.
-    let is_own = |run: &&JournalRecord| {
-        let is_of_source = run.detail.backups.iter().all(|backup| *backup.source() == drill.source);
-        run.verb == DRILL && run.outcome != Outcome::Interrupted && is_of_source
-    };
-    let mut own: Vec<&JournalRecord> = runs.iter().filter(is_own).collect();
-    own.sort_by_key(|run| run.begun);
+    let own = drill_runs(drill, runs);
     let passed = own.iter().rev().find(|run| run.outcome == Outcome::Succeeded).map(|run| run.ended);
     let due = last_firing(&drill.schedule, zone, now).and_then(|due| {
         match drill_grace_ends(&drill.schedule, zone, due) <= now {

@@ -52,6 +52,8 @@ pub struct LocationStatus {
     /// WAL files that were damaged when they were last read.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub bad_log: BTreeSet<String>,
+    /// The time of the newest data that can be restored from this location alone.
+    pub restorable_until: Option<DateTime<Utc>>,
     /// Seconds of data that would be lost by a restore from this location alone, now.
     pub loses_seconds: Option<u64>,
     /// A newer backup exists elsewhere.
@@ -103,6 +105,7 @@ impl LocationStatus {
             replaced: None,
             beside: None,
             bad_log: BTreeSet::new(),
+            restorable_until: recoverable.newest(),
             loses_seconds: recoverable.age(objective.now).map(|age| age.as_secs()),
             behind: false,
             bad: 0,

@@ -15,7 +15,7 @@ mod undelivered;
 mod verdict;
 
 pub use assess::{LossImpact, SourceStatus, assess};
-pub use drill::{DrillConcern, drill_concern};
+pub use drill::{DrillConcern, drill_concern, drill_runs};
 pub use location::{LocationStatus, Newest, ReplacedCluster};
 pub use retention::{RetentionConcern, retention_concern};
 pub use survey::StatusSurvey;

@@ -10,6 +10,7 @@ mod iam;
 mod init;
 mod keys;
 mod list;
+mod monitor;
 mod output;
 mod policy;
 mod repositories;

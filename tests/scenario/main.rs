@@ -103,3 +103,4 @@ mod wal_lost;
 mod wal_stream;
 mod wal_stream_pace;
 mod wal_stream_rewound;
+mod watch;

@@ -165,6 +165,11 @@ async fn the_first_day_runs_as_it_is_typed_in_every_shell() -> Outcome<()> {
         assert_eq!(rows, "100", "{}", shell.0);
         if shell.0 == "bash" {
             every_hour(&machine).await?;
+            for line in typed(section("Day two")) {
+                let here = machine.here(&line);
+                let output = machine.typed(shell, &before, &here).await?;
+                assert!(output.status.success(), "`{here}`:\n{}", told(&output));
+            }
         }
         cluster.execute("postgres", &["DROP DATABASE shop_restored"]).await?;
         cluster.execute("shop", &["DROP OWNED BY drctl"]).await?;

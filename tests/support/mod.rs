@@ -20,6 +20,7 @@ pub(crate) mod mail;
 pub(crate) mod moto;
 pub(crate) mod pooler;
 pub(crate) mod postgres;
+pub(crate) mod prometheus;
 pub(crate) mod r2;
 pub(crate) mod radosgw;
 pub(crate) mod rds;

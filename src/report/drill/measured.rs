@@ -6,7 +6,8 @@ use crate::report::figures::{against, lasting, lasting_or, outcome_tone, outcome
 use crate::report::page::{Block, Budget, BudgetPart, Cell, Column, PhaseBar, Section, Table, Tone, utc};
 use crate::text::format_size;
 
-pub(super) fn recovery_time(record: &DrillRecord) -> Section {
+/// Returns how long the recovery of a drill took, against the objective and by phase.
+pub fn recovery_time(record: &DrillRecord) -> Section {
     let mut blocks = Vec::new();
     let objective = record.criteria.rto_seconds;
     match record.results.rto_seconds {

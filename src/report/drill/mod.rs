@@ -15,6 +15,7 @@ use crate::drill::forecast::Forecast;
 use crate::model::{Judgement, RepositoryName};
 use crate::text::format_size;
 
+pub use measured::recovery_time;
 pub use record::repeat_command;
 
 /// A drill, and what is known beside its record.
