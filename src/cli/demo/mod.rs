@@ -1,4 +1,4 @@
-//! `drctl demo`: a database is backed up, lost, and restored, twice, while the user watches.
+//! `drctl demo`: an application is backed up, lost, and restored, twice, while the user watches.
 //!
 //! *Invariants.* Nothing is simulated: each command it shows is parsed and run as if it had been typed, and
 //! whether the data came back is verified in the databases themselves. Everything is in one temporary folder,
@@ -9,6 +9,7 @@
 
 mod database;
 mod drop_privileges;
+mod files;
 mod sandbox;
 mod script;
 mod server;
@@ -22,7 +23,7 @@ use super::exit::Exit;
 
 use sandbox::DemoSandbox;
 
-/// Back up a throw-away database, lose it, and get it back
+/// Back up a throw-away application, lose it, and get it back
 ///
 /// Starts its own PostgreSQL server in a temporary folder; needs only PostgreSQL's programs.
 #[derive(Debug, clap::Args)]

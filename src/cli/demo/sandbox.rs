@@ -4,6 +4,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use super::RunTyped;
+use super::files::DemoFiles;
 use super::server::{DemoServer, stop_command};
 use crate::cli::error::CommandError;
 use crate::cli::exit::Exit;
@@ -84,6 +85,15 @@ impl DemoSandbox {
         self.folder.path.join("us-east-1")
     }
 
+    pub(super) fn files(&self) -> DemoFiles {
+        DemoFiles::below(&self.folder.path)
+    }
+
+    /// Returns the directory that the whole application is restored to.
+    pub(super) fn restored(&self) -> PathBuf {
+        self.folder.path.join("restored")
+    }
+
     pub(super) fn operational(&self) -> PathBuf {
         self.folder.path.join("keys/operational.key")
     }
@@ -121,13 +131,17 @@ impl DemoSandbox {
         Ok(())
     }
 
-    /// Puts the catalog into the sandbox rather than this host's state directory.
-    pub(super) fn keep_catalog_here(&self) -> Result<(), CommandError> {
+    /// Adds the application's other sources to the policy, and puts the catalog into the sandbox rather than this host's
+    /// state directory.
+    pub(super) fn complete_policy(&self) -> Result<(), CommandError> {
         let catalog = self.folder.path.join("catalog.db");
+        let sources = self.files().policy();
         OpenOptions::new()
             .append(true)
             .open(self.policy())
-            .and_then(|mut file| write!(file, "\n[catalog]\nurl = \"sqlite:{}\"\n{CHECK}", catalog.display()))
+            .and_then(|mut file| {
+                write!(file, "{sources}\n[catalog]\nurl = \"sqlite:{}\"\n{CHECK}", catalog.display())
+            })
             .map_err(CommandError::failed)
     }
 
@@ -199,7 +213,7 @@ impl DemoSandbox {
             format!("  alias drctl={}", program.display()),
             format!("  export DRCTL_POLICY={}", folder.join("drctl.toml").display()),
             "  drctl list".to_owned(),
-            format!("  psql '{}'", self.server.url("shop_from_the_copy")),
+            format!("  psql '{}'", self.server.url("shop_restored")),
             "To clean up:".to_owned(),
             format!("  {}", self.server.stop_command()),
         ] {

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::database;
 use super::database::DemoTable;
+use super::files::sessions_in;
 use super::sandbox::DemoSandbox;
 use crate::cli::error::CommandError;
 use crate::cli::exit::Exit;
@@ -11,8 +12,8 @@ use crate::text::count;
 const DATABASE: &str = "shop";
 /// The name that `drctl init` gives the source.
 const SOURCE: &str = "database";
-/// The name of the restored database.
-const FROM_COPY: &str = "shop_from_the_copy";
+/// The name that a restore of the whole application gives the database.
+const RESTORED: &str = "shop_restored";
 const ARCHIVED_WITHIN: Duration = Duration::from_secs(60);
 const STEP: Duration = Duration::from_millis(100);
 
@@ -24,9 +25,9 @@ pub(super) async fn tell(stage: &mut DemoSandbox) -> Result<(), CommandError> {
     // It rightly warns: two directories on one disk are no disaster recovery.
     stage.drctl_ending(&["doctor"], &[Exit::Done, Exit::Partly]).await?;
 
-    stage.heading("4. A dump and a base backup of the cluster, to both regions at once");
+    stage.heading("4. The database, the files and the sessions, to both regions at once");
     stage.drctl(&["backup"]).await?;
-    stage.drctl(&["list"]).await?;
+    stage.drctl(&["list", "--points"]).await?;
 
     let (before, moment) = disaster(stage).await?;
 
@@ -35,23 +36,42 @@ pub(super) async fn tell(stage: &mut DemoSandbox) -> Result<(), CommandError> {
 
     recover(stage, &before, &moment).await?;
 
-    stage.heading("8. The region is lost, and the operational key with it");
-    stage.show(&format!("rm -r {} {}", stage.primary().display(), stage.operational().display()));
+    stage.heading("8. The region is lost, with the application's files and the operational key");
+    let files = stage.files();
+    let original = files.contents()?;
+    let sessions = sessions_in(&files.sessions())?;
+    let (primary, key, root) = (stage.primary(), stage.operational(), files.root());
+    stage.show(&format!("rm -r {} {} {}", primary.display(), key.display(), root.display()));
     stage.lose_region()?;
-    stage.say("Remaining: the copy in us-west-2, and the key in the safe.");
-    let escrow = stage.escrow();
-    let escrow = escrow.to_string_lossy();
-    stage.drctl(&["restore", SOURCE, "--to", FROM_COPY, "--identity", &escrow]).await?;
-    compare(stage, &stage.server.url(FROM_COPY), FROM_COPY, &dumped, "when it was dumped").await?;
+    files.lose()?;
+    stage.say("Remaining: the copy in us-west-2, and the key in the safe. One command restores the whole application:");
+    let (escrow, restored) = (stage.escrow(), stage.restored());
+    let (escrow, to) = (escrow.to_string_lossy(), restored.to_string_lossy());
+    stage.drctl(&["restore", "--all", "--to", &to, "--identity", &escrow]).await?;
+    compare(stage, &stage.server.url(RESTORED), RESTORED, &dumped, "when it was dumped").await?;
+    if files.restored_contents(&restored.join("files"))? != original {
+        return Err(CommandError::failed("the restored files are not what they were"));
+    }
+    let found = sessions_in(&restored.join("sessions"))?;
+    if found != sessions {
+        return Err(CommandError::failed(format!("{found} sessions were restored instead of {sessions}")));
+    }
+    stage.say(format!(
+        "Every one of {} is what it was, secrets among them, and so are {}.",
+        count(original.len() as u64, "file"),
+        count(sessions, "session")
+    ));
     drill(stage, &escrow).await
 }
 
 /// The same once more, as cron does it every month.
 async fn drill(stage: &DemoSandbox, escrow: &str) -> Result<(), CommandError> {
-    stage.heading("9. The drill of every month: the same once more, in a sandbox without a network");
+    stage.heading(
+        "9. The drill of every month: the whole application once more, in a sandbox without a network",
+    );
     let (directory, page) = (stage.folder().join("drills"), stage.folder().join("drill.html"));
     let (directory, page) = (directory.to_string_lossy(), page.to_string_lossy());
-    let run = ["drill", "run", "--scenario", "region-loss", "--identity", escrow, "--directory", &directory];
+    let run = ["drill", "run", "--scenario", "application", "--identity", escrow, "--directory", &directory];
     // A container may not let anyone make a network namespace, and a drill without one is none.
     let exit = stage.drctl_ending(&run, &[Exit::Done, Exit::Undetermined]).await?;
     // The primary is lost for the report, too.
@@ -65,7 +85,7 @@ async fn drill(stage: &DemoSandbox, escrow: &str) -> Result<(), CommandError> {
 }
 
 async fn application(stage: &DemoSandbox) -> Result<Vec<DemoTable>, CommandError> {
-    stage.heading("1. An application's database");
+    stage.heading("1. An application: a database, uploads, secrets and sessions");
     let mut server = database::connect(&stage.server.url("postgres")).await?;
     database::run(&mut server, &format!("CREATE DATABASE {DATABASE}")).await?;
     let mut shop = database::connect(&stage.server.url(DATABASE)).await?;
@@ -76,6 +96,9 @@ async fn application(stage: &DemoSandbox) -> Result<Vec<DemoTable>, CommandError
         stage.server.major(),
         rows(&tables)
     ));
+    let files = stage.files();
+    files.create()?;
+    stage.say("Beside it: 200 uploads, a `.env` with secrets, and sessions in SQLite.");
     stage.say(format!("Everything is in {}.", stage.folder().display()));
     Ok(tables)
 }
@@ -107,7 +130,7 @@ async fn policy(stage: &DemoSandbox) -> Result<(), CommandError> {
         "--point-in-time",
     ];
     stage.drctl(&arguments).await?;
-    stage.keep_catalog_here()?;
+    stage.complete_policy()?;
     stage.say("The server archives each WAL segment when it is full; here, at least every second:");
     stage.drctl_ending(&["wal", "configure", "--apply"], &[Exit::Done, Exit::Partly]).await?;
     let mut server = database::connect(&stage.server.url("postgres")).await?;

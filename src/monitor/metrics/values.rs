@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::samples::Samples;
 use crate::drill::forecast::{Forecast, Standing};
-use crate::model::{Location, Outcome};
+use crate::model::{BackupKind, Location, Outcome};
 use crate::monitor::{BackupStock, DrillSnapshot, SourceSnapshot, SystemSnapshot, Watched};
 use crate::recoverability::immutability::ImmutabilityState;
 use crate::schedule::{Task, TaskState, Turn};
@@ -134,6 +134,9 @@ fn of_stock(system: &str, stock: &BackupStock, samples: &mut Samples) {
 fn of_task(system: &str, state: &TaskState, samples: &mut Samples) {
     let (task, source, kind) = match &state.task {
         Task::Backup { source, kind } => ("backup", source.as_str(), kind.as_str()),
+        Task::Point { first, kind } => {
+            ("recovery-point", first.as_str(), kind.map(BackupKind::as_str).unwrap_or_default())
+        }
         Task::Copies => ("copies", "", ""),
         Task::Verify => ("verify", "", ""),
         Task::Retention => ("retention", "", ""),
