@@ -184,9 +184,9 @@ impl Run<'_> {
         for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
             let name = entry.file_name();
             // Others are for the operator.
-            let is_list = [LIST, INDEX, "unfinished"].iter().any(|ending| {
-                Path::new(&name).extension().is_some_and(|extension| extension == *ending)
-            });
+            let is_list = [LIST, INDEX, "unfinished"]
+                .iter()
+                .any(|ending| Path::new(&name).extension().is_some_and(|extension| extension == *ending));
             if is_list
                 && !needed.contains(&entry.path())
                 && let Err(error) = std::fs::remove_file(entry.path())
@@ -216,23 +216,20 @@ async fn candidate(
         None => chain(&base.manifest, whole).map_err(|broken| broken.to_string()),
     };
     let built = match built {
-        Ok(chain) => against_list(&base.manifest, &list, support).await.map(|()| chain.into_iter().cloned().collect()),
+        Ok(chain) => {
+            against_list(&base.manifest, &list, support).await.map(|()| chain.into_iter().cloned().collect())
+        }
         Err(why) => Err(why),
     };
     Candidate { manifest: base.manifest.clone(), chain: built, list }
 }
 
 /// Returns why the kept list cannot be used. It is needed, and this host cannot decrypt the stored one.
-async fn against_list(
-    manifest: &Manifest,
-    list: &Path,
-    support: &IncrementalSupport,
-) -> Result<(), String> {
+async fn against_list(manifest: &Manifest, list: &Path, support: &IncrementalSupport) -> Result<(), String> {
     if let IncrementalSupport::Content(content) = support {
         let (path, backup, content) = (list.to_owned(), manifest.id.clone(), content.clone());
-        let checked = tokio::task::spawn_blocking(move || {
-            (content.check)(&path, &backup, &content.fingerprint)
-        });
+        let checked =
+            tokio::task::spawn_blocking(move || (content.check)(&path, &backup, &content.fingerprint));
         return checked.await.unwrap_or_else(|error| Err(error.to_string()));
     }
     let Some(physical) = &manifest.physical else { return Err("it is no base backup".to_owned()) };

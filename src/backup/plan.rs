@@ -76,8 +76,7 @@ pub fn plan(
         let of_kind = |kind| PlannedSource { source: (*source).clone(), opened: Arc::clone(&opened), kind };
         match opened.kinds() {
             Ok(kinds) => {
-                let kinds: Vec<_> =
-                    kinds.iter().filter(|kind| is_wanted(**kind)).collect();
+                let kinds: Vec<_> = kinds.iter().filter(|kind| is_wanted(**kind)).collect();
                 if kinds.is_empty() {
                     without.push(source.name.clone());
                 }

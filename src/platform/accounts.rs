@@ -61,7 +61,8 @@ mod tests {
 
     #[test]
     fn a_name_has_its_number_here_and_an_unknown_one_keeps_its_own() {
-        let names = Names::parse("root:x:0:0::/root:/bin/sh\nbroken\ntoor:x:0:0\napp:x:990:990::/:/bin/false\n");
+        let names =
+            Names::parse("root:x:0:0::/root:/bin/sh\nbroken\ntoor:x:0:0\napp:x:990:990::/:/bin/false\n");
         let accounts = Accounts { users: names.clone(), groups: names };
         assert_eq!((accounts.user(0), accounts.group(990), accounts.user(7)), ("root", "app", ""));
         assert_eq!((accounts.user_number("app", 33), accounts.group_number("gone", 33)), (990, 33));

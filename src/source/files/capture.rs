@@ -14,8 +14,7 @@ use super::patterns::Patterns;
 use super::read_entry::Reading;
 use super::roots::Roots;
 use super::scanned::{Scan, Scanned, archive_limit, scan};
-use super::source::private;
-use super::state::{self, IndexWriter};
+use super::state::{self, IndexWriter, private};
 use super::{DELETED, archive_name, is_archive};
 use crate::event::{Events, Phase, PhaseTimer};
 use crate::model::{Artifact, BackupKind, Details, FilesDetails, Manifest};
@@ -87,6 +86,7 @@ async fn capture(
     let (scanned, roots) = {
         let (folder, cancel, one_file_system) =
             (folder.clone(), context.cancel.clone(), config.one_file_system);
+        let is_own = context.base.keep.is_some();
         let scanning = tokio::task::spawn_blocking(move || {
             let (roots, patterns) = (roots, patterns);
             let scanned = scan(&Scan {
@@ -95,13 +95,14 @@ async fn capture(
                 one_file_system,
                 since,
                 folder: &folder,
+                is_own,
                 cancel: &cancel,
             });
             scanned.map(|scanned| (scanned, roots))
         });
         scanning.await.map_err(|_| FilesError::Thread)??
     };
-    let Scanned { list, deleted, mut tally, planned } = scanned;
+    let Scanned { list, deleted, mut tally, planned, touched } = scanned;
     phases.begin(Phase::Capture);
     tally.details = FilesDetails {
         roots: root_names,
@@ -124,6 +125,7 @@ async fn capture(
         tally,
         backup: u32::try_from(before.len()).unwrap_or(u32::MAX),
         limit,
+        touched,
         folder: folder.clone(),
     });
     let shared = Arc::new(Mutex::new((session, false)));
@@ -143,29 +145,27 @@ async fn capture(
             break;
         }
     }
-    let (session, _) = Arc::into_inner(shared)
-        .and_then(|shared| shared.into_inner().ok())
-        .ok_or(FilesError::Thread)?;
+    let (session, _) =
+        Arc::into_inner(shared).and_then(|shared| shared.into_inner().ok()).ok_or(FilesError::Thread)?;
     let Session { index, deleted, tally, .. } = session;
     let begun_nanos = begun.timestamp_nanos_opt().unwrap_or(i64::MIN);
-    let (index, index_bytes) =
-        index.end(context.naming.backup, &fingerprint, begun_nanos).map_err(failed)?;
+    let (index, index_bytes) = index.end(context.naming.backup, &fingerprint, begun_nanos).map_err(failed)?;
     let (deleted_count, deleted_bytes) = (deleted.count, deleted.bytes);
     let deleted = deleted.end().map_err(failed)?;
     if !before.is_empty() && deleted_count > 0 {
         let file = FileProducer::new(deleted, deleted_bytes).map_err(failed)?;
-        artifacts.push(
-            sink.store(DELETED, Box::new(file), Some(deleted_bytes)).await.map_err(FilesError::Store)?,
-        );
+        artifacts
+            .push(sink.store(DELETED, Box::new(file), Some(deleted_bytes)).await.map_err(FilesError::Store)?);
     }
     phases.begin(Phase::Details);
     if index_bytes > 0 {
         let file = FileProducer::new(index, index_bytes).map_err(failed)?;
-        artifacts.push(
-            sink.store(INDEX, Box::new(file), Some(index_bytes)).await.map_err(FilesError::Store)?,
-        );
+        artifacts
+            .push(sink.store(INDEX, Box::new(file), Some(index_bytes)).await.map_err(FilesError::Store)?);
     }
-    let problems = match tally.write_problems(&folder) {
+    // Only a directory that others may not enter gets a file with names.
+    let written = context.base.keep.as_ref().map_or(Ok(None), |_| tally.write_problems(&folder));
+    let problems = match written {
         Ok(problems) => problems,
         Err(error) => {
             context.events.warning(format!(
@@ -188,10 +188,7 @@ async fn capture(
     Ok(Captured { parent, warnings, excluded, manual_restore, ..captured })
 }
 
-async fn store_details(
-    files: FilesDetails,
-    sink: &mut dyn ArtifactSink,
-) -> Result<Artifact, FilesError> {
+async fn store_details(files: FilesDetails, sink: &mut dyn ArtifactSink) -> Result<Artifact, FilesError> {
     let details = Details { files: Some(files), ..Details::default() };
     let text = serde_json::to_vec_pretty(&details).map_err(FilesError::Details)?;
     sink.store(DETAILS, Box::new(MemoryProducer::new(text)), None).await.map_err(FilesError::Store)
@@ -213,7 +210,10 @@ fn report_scope(plan: &BasePlan, events: &Events) {
             events.notice(format!("taking a full backup: {}", error_chain(why)));
         }
         BaseScope::Full(Some(why)) => {
-            events.warning(format!("taking a full backup in place of an incremental one: {}", error_chain(why)));
+            events.warning(format!(
+                "taking a full backup in place of an incremental one: {}",
+                error_chain(why)
+            ));
         }
         BaseScope::Incremental { since, passed_over } => {
             if let Some(passed_over) = passed_over {

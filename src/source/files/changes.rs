@@ -156,12 +156,7 @@ impl<R: Read> Merge<R> {
         }
     }
 
-    fn decide(
-        &self,
-        listed: Listed,
-        earlier: Option<IndexEntry>,
-        deleted: &mut Vec<PathBytes>,
-    ) -> Listed {
+    fn decide(&self, listed: Listed, earlier: Option<IndexEntry>, deleted: &mut Vec<PathBytes>) -> Listed {
         let Some(earlier) = earlier else { return listed };
         if !earlier.kind.is_like(listed.entry.kind) {
             deleted.push(listed.entry.path.clone());
@@ -254,7 +249,9 @@ mod tests {
     /// Within one tick of the clock a file may be written to after it was read, and look as it did.
     #[test]
     fn what_was_written_to_when_the_earlier_one_began_is_read_again() {
-        for (mtime, is_read) in [(BEGUN - 3_000_000_000, false), (BEGUN - 1_000_000_000, true), (BEGUN + 5, true)] {
+        for (mtime, is_read) in
+            [(BEGUN - 3_000_000_000, false), (BEGUN - 1_000_000_000, true), (BEGUN + 5, true)]
+        {
             let file = entry("a", EntryKind::File, mtime);
             let changes = merged(std::slice::from_ref(&file), vec![found(file.clone())]);
             assert_eq!(read(&changes).len(), usize::from(is_read), "{mtime}");
@@ -282,7 +279,10 @@ mod tests {
         assert_eq!(unread.len(), 2);
         // And is read once it can be.
         let again: Vec<_> = changes.listed.iter().map(|listed| listed.entry.clone()).collect();
-        let changes = merged(&again, again.iter().map(|entry| found(IndexEntry { unread: false, ..entry.clone() })).collect());
+        let changes = merged(
+            &again,
+            again.iter().map(|entry| found(IndexEntry { unread: false, ..entry.clone() })).collect(),
+        );
         assert_eq!(read(&changes), ["a/x", "a/x/y"]);
     }
 

@@ -29,7 +29,9 @@ pub(super) fn commands(before: &[Manifest], backup: &BackupId, artifacts: &[Arti
         }
     }
     if let Some(index) = artifacts.iter().find(|artifact| artifact.name.starts_with(INDEX)) {
-        commands.push("# what there is, a line of JSON each; what is not in it is no part of the backup".to_owned());
+        commands.push(
+            "# what there is, a line of JSON each; what is not in it is no part of the backup".to_owned(),
+        );
         commands.push(plain_in(index, ""));
     }
     commands

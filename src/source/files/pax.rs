@@ -172,7 +172,8 @@ mod tests {
         for value in 0..200 {
             let mut records = Vec::new();
             record(&mut records, b"k", &vec![b'x'; value]);
-            let digits: String = String::from_utf8(records.clone()).unwrap().split(' ').next().unwrap().to_owned();
+            let digits: String =
+                String::from_utf8(records.clone()).unwrap().split(' ').next().unwrap().to_owned();
             assert_eq!(digits.parse::<usize>().unwrap(), records.len());
         }
         assert_eq!(time(-500_000_000), "-0.500000000");

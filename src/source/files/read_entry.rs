@@ -40,7 +40,9 @@ pub(super) enum Outcome {
     /// It is in an earlier backup.
     Kept(IndexEntry),
     /// It was removed, or replaced by something of another kind, since the walk.
-    Vanished { replaced: bool },
+    Vanished {
+        replaced: bool,
+    },
     Unreadable(io::Error),
     /// It is large, or has several names: it is written on the thread that writes the archive.
     InTurn,
@@ -98,7 +100,9 @@ impl Reading {
         let mut bytes = Vec::new();
         for attempt in 1..=ATTEMPTS {
             let before = fstat(&file)?;
-            let Some(mut found) = regular(path, &before) else { return Ok(Outcome::Vanished { replaced: true }) };
+            let Some(mut found) = regular(path, &before) else {
+                return Ok(Outcome::Vanished { replaced: true });
+            };
             if found.size > SMALL * 4 {
                 return Ok(Outcome::InTurn);
             }
@@ -123,7 +127,11 @@ impl Reading {
     }
 
     fn directory(&self, entry: &IndexEntry, out: &mut Vec<u8>) -> io::Result<Outcome> {
-        let directory = self.roots.open_to_read(&entry.path.0, OFlags::DIRECTORY)?;
+        let directory = match self.roots.open_to_read(&entry.path.0, OFlags::DIRECTORY) {
+            // What is in it is not known, and the walk has said so; that it is there is.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => return self.device(entry, out),
+            opened => opened?,
+        };
         let Some(found) = IndexEntry::of(entry.path.0.clone(), &fstat(&directory)?) else {
             return Ok(Outcome::Vanished { replaced: true });
         };
@@ -142,6 +150,7 @@ impl Reading {
         Ok(Outcome::Written(found))
     }
 
+    /// Reads what is not opened, but in the directory that it is in.
     fn device(&self, entry: &IndexEntry, out: &mut Vec<u8>) -> io::Result<Outcome> {
         let (parent, name) = self.roots.open_parent(&entry.path.0)?;
         let stat = statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
@@ -149,7 +158,7 @@ impl Reading {
             return Ok(Outcome::Vanished { replaced: true });
         };
         let device = match found.kind {
-            EntryKind::Fifo => (0, 0),
+            EntryKind::Fifo | EntryKind::Directory => (0, 0),
             _ => (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)),
         };
         // Opened without reading it.
@@ -265,9 +274,8 @@ fn regular(path: &[u8], stat: &Stat) -> Option<IndexEntry> {
 }
 
 fn is_unchanged(before: &Stat, after: &Stat) -> bool {
-    let facts = |stat: &Stat| {
-        (stat.st_size, stat.st_mtime, stat.st_mtime_nsec, stat.st_ctime, stat.st_ctime_nsec)
-    };
+    let facts =
+        |stat: &Stat| (stat.st_size, stat.st_mtime, stat.st_mtime_nsec, stat.st_ctime, stat.st_ctime_nsec);
     facts(before) == facts(after)
 }
 

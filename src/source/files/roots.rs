@@ -97,9 +97,8 @@ impl Root {
         let directory = directory.unwrap_or(Path::new("/"));
         let flags = i32::try_from(OFlags::DIRECTORY.bits()).unwrap_or_default();
         let directory = OpenOptions::new().read(true).custom_flags(flags).open(directory).map_err(failed)?;
-        let name = (!metadata.is_dir())
-            .then(|| real.file_name().map(|name| name.as_bytes().to_vec()))
-            .flatten();
+        let name =
+            (!metadata.is_dir()).then(|| real.file_name().map(|name| name.as_bytes().to_vec())).flatten();
         Ok(Self { path, directory, name, device: metadata.dev() })
     }
 

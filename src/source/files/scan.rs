@@ -16,9 +16,17 @@ use crate::platform::CancellationToken;
 /// Something that the walk came upon.
 #[derive(Debug)]
 pub(super) enum Found {
-    Entry { entry: IndexEntry, links: u64, device: u64, allocated: u64 },
+    Entry {
+        entry: IndexEntry,
+        links: u64,
+        device: u64,
+        allocated: u64,
+    },
     /// It is there, and cannot be inspected; of a directory also what is in it.
-    Unreadable { path: Vec<u8>, error: io::Error },
+    Unreadable {
+        path: Vec<u8>,
+        error: io::Error,
+    },
     /// A socket: it has no bytes, and is there only while its program runs.
     Socket(Vec<u8>),
     /// A directory of another file system, whose contents are left out.
@@ -131,9 +139,7 @@ impl Walk<'_> {
             Ok(stat) => stat,
             // It was removed since the directory was read.
             Err(Errno::NOENT) => return Ok(()),
-            Err(error) => {
-                return (self.found)(Found::Unreadable { path: path.clone(), error: error.into() });
-            }
+            Err(error) => return self.unreadable(path, error.into(), waiting),
         };
         let kind = EntryKind::of(&stat);
         let is_named = self.roots.nested.iter().any(|nested| nested == path);
@@ -160,24 +166,34 @@ impl Walk<'_> {
             Ok(opened) => opened,
             // Removed, or something else is there now: that is in the next backup.
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
-            Err(error) => {
-                return (self.found)(Found::Unreadable { path: path.clone(), error: error.into() });
-            }
+            Err(error) => return self.unreadable(path, error.into(), waiting),
         };
         let names = match self::names(opened.as_fd()) {
             Ok(names) => names,
-            Err(error) => return (self.found)(Found::Unreadable { path: path.clone(), error }),
+            Err(error) => return self.unreadable(path, error, waiting),
         };
         if !included {
             waiting.push((path.clone(), stat));
         }
-        let inner = Level { root: level.root, device: if is_named { stat.st_dev } else { level.device }, included };
+        let inner =
+            Level { root: level.root, device: if is_named { stat.st_dev } else { level.device }, included };
         self.names(opened.as_fd(), &names, path, &inner, waiting, reached)?;
         if !included {
             // Nothing in it was included, unless it was reported by now.
             waiting.retain(|(waiting, _)| waiting != path);
         }
         Ok(())
+    }
+
+    /// Reports it in its place: after the directories that it is in.
+    fn unreadable(
+        &mut self,
+        path: &[u8],
+        error: io::Error,
+        waiting: &mut Vec<(Vec<u8>, Stat)>,
+    ) -> Result<(), FilesError> {
+        self.report(waiting)?;
+        (self.found)(Found::Unreadable { path: path.to_vec(), error })
     }
 
     fn report(&mut self, waiting: &mut Vec<(Vec<u8>, Stat)>) -> Result<(), FilesError> {

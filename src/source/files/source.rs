@@ -1,4 +1,3 @@
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -28,8 +27,7 @@ impl Source for FilesBackups {
     async fn prepare(&self, _kind: BackupKind) -> Result<Box<dyn Capture + '_>, SourceError> {
         let prepared = || -> Result<FilesCapture<'_>, FilesError> {
             let config = &self.config;
-            let patterns =
-                Patterns::new(&config.include, &config.exclude).map_err(FilesError::Glob)?;
+            let patterns = Patterns::new(&config.include, &config.exclude).map_err(FilesError::Glob)?;
             let roots = Roots::open(&config.paths)?;
             Ok(FilesCapture { roots, patterns: Arc::new(patterns), fingerprint: fingerprint(config), config })
         };
@@ -48,11 +46,4 @@ fn fingerprint(config: &FilesSource) -> String {
 fn bytes(path: &PathBuf) -> &[u8] {
     use std::os::unix::ffi::OsStrExt as _;
     path.as_os_str().as_bytes()
-}
-
-/// Opens a new file that only its owner may read.
-pub(super) fn private(path: &std::path::Path) -> std::io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let mut options = File::options();
-    options.read(true).write(true).create(true).truncate(true).mode(0o600).open(path)
 }

@@ -101,7 +101,8 @@ mod tests {
         let map = extents.map(size);
         assert_eq!(map.len() % 512, 0);
         let text = String::from_utf8(map).unwrap();
-        let numbers: Vec<u64> = text.trim_end_matches('\0').lines().map(|line| line.parse().unwrap()).collect();
+        let numbers: Vec<u64> =
+            text.trim_end_matches('\0').lines().map(|line| line.parse().unwrap()).collect();
         assert_eq!(numbers.len() as u64, 1 + numbers[0] * 2);
         assert_eq!(numbers[numbers.len() - 2] + numbers[numbers.len() - 1], size);
         let dense = tempfile::tempfile().unwrap();

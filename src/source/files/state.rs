@@ -62,6 +62,13 @@ impl IndexWriter {
     }
 }
 
+/// Opens a new file that only its owner may read.
+pub(super) fn private(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut options = File::options();
+    options.read(true).write(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
 /// Opens a kept index, without reading what is in it.
 pub(super) fn open(path: &Path) -> io::Result<(KeptEnd, Lines<Take<File>>)> {
     let mut file = File::open(path)?;
@@ -142,7 +149,9 @@ mod tests {
         assert_eq!(check(&path, &id(1), "f"), Ok(()));
         let (end, mut lines) = open(&path).unwrap();
         assert_eq!((end.begun, end.entries), (5, 2));
-        assert!(lines.next::<IndexEntry>().unwrap().is_some() && lines.next::<IndexEntry>().unwrap().is_some());
+        assert!(
+            lines.next::<IndexEntry>().unwrap().is_some() && lines.next::<IndexEntry>().unwrap().is_some()
+        );
         assert_eq!(lines.next::<IndexEntry>().unwrap(), None);
         assert!(check(&path, &id(2), "f").is_err(), "of another backup");
         assert!(check(&path, &id(1), "g").unwrap_err().contains("other files"), "of another policy");
@@ -156,7 +165,9 @@ mod tests {
             flipped[at] ^= 1;
             std::fs::write(&path, &flipped).unwrap();
             // What a bit of `begun` says is not in the digest: it may only make it read more, or be caught.
-            if flipped[..usize::try_from(end.lines.size).unwrap()] != whole[..usize::try_from(end.lines.size).unwrap()] {
+            if flipped[..usize::try_from(end.lines.size).unwrap()]
+                != whole[..usize::try_from(end.lines.size).unwrap()]
+            {
                 assert!(check(&path, &id(1), "f").is_err(), "flipped at {at}");
             }
         }

@@ -8,7 +8,6 @@ use tokio::sync::oneshot;
 
 use super::backup_manifest::RangeError;
 use super::checkpoint;
-use crate::source::thread_producer::{Chunks, ThreadProducer};
 use super::completeness::{Completeness, mapped};
 use super::copied::{BASE, BaseBackupCopy};
 use super::error::BaseError;
@@ -24,6 +23,7 @@ use crate::event::Events;
 use crate::model::{Checkpoint, Tablespace};
 use crate::platform::CancellationToken;
 use crate::source::capture::ArtifactSink;
+use crate::source::thread_producer::{Chunks, ThreadProducer};
 
 type CopyDirectoryFault = Box<dyn std::error::Error + Send + Sync>;
 

@@ -8,7 +8,6 @@ use chrono::{DateTime, Utc};
 use crc_fast::{CrcAlgorithm, Digest};
 use thiserror::Error;
 
-use crate::source::thread_producer::Chunks;
 use super::completeness::Completeness;
 use super::exclusions::{
     RelationFile, is_emptied, is_followed, is_left_out, is_of_a_socket, is_temporary_relation,
@@ -16,6 +15,7 @@ use super::exclusions::{
 use super::file_list::FileList;
 use super::page_checksum::is_sound;
 use crate::model::{DamagedPage, Excluded, Lsn};
+use crate::source::thread_producer::Chunks;
 
 const BLOCK: u64 = 512;
 /// Bytes per read: a multiple of every page size.

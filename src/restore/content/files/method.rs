@@ -75,7 +75,9 @@ impl ContentMethod for FilesTree {
             ));
         }
         if request.target.owners && !rustix::process::geteuid().is_root() {
-            survey.notes.push("owners come back only where root restores: all will be this user's".to_owned());
+            survey
+                .notes
+                .push("owners come back only where root restores: all will be this user's".to_owned());
         }
         Ok(survey)
     }
@@ -331,7 +333,10 @@ fn left_out(lost: &Lost) -> Vec<String> {
     let told = |count: u64, what: &str| (count > 0).then(|| format!("{count} {what}"));
     [
         told(lost.devices, "device nodes: only root may make them"),
-        told(lost.setuid, "setuid and setgid bits: they come back only with their owners, where root restores"),
+        told(
+            lost.setuid,
+            "setuid and setgid bits: they come back only with their owners, where root restores",
+        ),
         told(lost.attributes, "extended attributes that this file system or user may not set"),
     ]
     .into_iter()

@@ -39,7 +39,8 @@ pub(super) fn sweep(
     details: &FilesDetails,
 ) -> io::Result<Swept> {
     if details.unreadable_count > details.unreadable.len() as u64 {
-        let refused = "the backup could not read more files than it names: what it does not have is not removed";
+        let refused =
+            "the backup could not read more files than it names: what it does not have is not removed";
         return Ok(Swept { removed: 0, refused: Some(refused.to_owned()) });
     }
     let patterns = Patterns::new(&details.include, &details.exclude).map_err(io::Error::other)?;
@@ -108,8 +109,9 @@ impl<I: Iterator<Item = io::Result<IndexEntry>>> Sweep<'_, I> {
         if kind.is_none() || stat.st_dev != device || self.patterns.excludes(&at) {
             return Ok(());
         }
-        let is_unreadable =
-            |unreadable: &String| is_within(path, unreadable.as_bytes()) || is_within(unreadable.as_bytes(), path);
+        let is_unreadable = |unreadable: &String| {
+            is_within(path, unreadable.as_bytes()) || is_within(unreadable.as_bytes(), path)
+        };
         if self.unreadable.iter().any(is_unreadable) {
             return Ok(());
         }

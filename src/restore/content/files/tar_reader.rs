@@ -217,7 +217,8 @@ impl Records {
         while !text.is_empty() {
             let space = text.iter().position(|byte| *byte == b' ').ok_or_else(wrong)?;
             let length = number(&text[..space]).and_then(|length| usize::try_from(length).ok());
-            let length = length.filter(|length| *length > space + 1 && *length <= text.len()).ok_or_else(wrong)?;
+            let length =
+                length.filter(|length| *length > space + 1 && *length <= text.len()).ok_or_else(wrong)?;
             let record = text[space + 1..length].strip_suffix(b"\n").ok_or_else(wrong)?;
             let equals = record.iter().position(|byte| *byte == b'=').ok_or_else(wrong)?;
             records.set(&record[..equals], &record[equals + 1..]).ok_or_else(wrong)?;

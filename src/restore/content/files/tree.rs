@@ -113,8 +113,7 @@ impl Tree {
     /// Creates a file in the place of whatever has its name.
     pub(super) fn create(&mut self, path: &[u8]) -> io::Result<File> {
         self.replace(path, |parent, name| {
-            let flags =
-                OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             openat(parent, name, flags, Mode::from_raw_mode(0o600)).map(File::from)
         })
     }
@@ -189,7 +188,9 @@ impl Tree {
     /// Makes what has no bytes.
     pub(super) fn make(&mut self, path: &[u8], member: &Member) -> io::Result<()> {
         match member.kind {
-            EntryKind::Symlink => self.replace(path, |parent, name| symlinkat(&member.link[..], parent, name))?,
+            EntryKind::Symlink => {
+                self.replace(path, |parent, name| symlinkat(&member.link[..], parent, name))?
+            }
             EntryKind::Fifo => self.replace(path, |parent, name| {
                 mknodat(parent, name, FileType::Fifo, Mode::from_raw_mode(0o600), 0)
             })?,

@@ -42,7 +42,12 @@ pub(super) struct Unpacked {
 
 impl Unpack {
     /// Reads archive `number` of the chain's backup `backup` to its end.
-    pub(super) fn archive(&self, plain: &mut dyn Read, backup: u32, number: u32) -> Result<Unpacked, ConsumeError> {
+    pub(super) fn archive(
+        &self,
+        plain: &mut dyn Read,
+        backup: u32,
+        number: u32,
+    ) -> Result<Unpacked, ConsumeError> {
         let mut tree = Tree::new(Arc::clone(&self.root), self.rights.clone());
         let mut unpacked = Unpacked::default();
         let mut reader = TarReader::new(BufReader::with_capacity(BUFFER, plain));
@@ -53,7 +58,8 @@ impl Unpack {
             if self.cancel.is_cancelled() {
                 return Err(ConsumeError::Target(ContentRestoreError::Interrupted));
             }
-            member.path = inside(&member.path).ok_or_else(|| self.refused("a path outside of the target"))?.to_vec();
+            member.path =
+                inside(&member.path).ok_or_else(|| self.refused("a path outside of the target"))?.to_vec();
             let path = member.path.clone();
             while next.as_ref().is_some_and(|(_, entry)| compare_paths(&entry.path.0, &path).is_lt()) {
                 next = entries.next().transpose().map_err(|error| self.failed(&path, error))?;
@@ -79,7 +85,8 @@ impl Unpack {
                     unpacked.directories.push(member);
                 }
                 EntryKind::HardLink => {
-                    let to = inside(&member.link).ok_or_else(|| self.refused("a link outside of the target"))?;
+                    let to =
+                        inside(&member.link).ok_or_else(|| self.refused("a link outside of the target"))?;
                     match self.wanted.donors.get(&(backup, to.to_vec())) {
                         // It was written in the place of its first name.
                         Some(first) if *first == place => {}
@@ -185,6 +192,10 @@ mod tests {
     }
 
     fn unpack(root: &Path, entries: &[IndexEntry], members: &[Vec<u8>]) -> Result<Unpacked, ConsumeError> {
+        unpack_bytes(root, entries, &[members.concat(), vec![0; 1024]].concat())
+    }
+
+    fn unpack_bytes(root: &Path, entries: &[IndexEntry], bytes: &[u8]) -> Result<Unpacked, ConsumeError> {
         let mut index = tempfile::tempfile().unwrap();
         for entry in entries {
             serde_json::to_writer(&mut index, entry).unwrap();
@@ -200,8 +211,7 @@ mod tests {
             writes: Arc::default(),
             cancel: CancellationToken::new(),
         };
-        let bytes = [members.concat(), vec![0; 1024]].concat();
-        unpack.archive(&mut &bytes[..], 0, 1)
+        unpack.archive(&mut &*bytes, 0, 1)
     }
 
     #[test]
@@ -225,13 +235,13 @@ mod tests {
             ),
             (
                 vec![entry("a", EntryKind::Symlink, ""), entry("a/b", EntryKind::Directory, "")],
-                vec![member("a", Symlink, "../outside", b""), member("a/b/", tar::EntryType::Directory, "", b"")],
+                vec![
+                    member("a", Symlink, "../outside", b""),
+                    member("a/b/", tar::EntryType::Directory, "", b""),
+                ],
             ),
             // A second name for what is outside.
-            (
-                vec![entry("a", EntryKind::HardLink, "b")],
-                vec![member("a", Link, "../outside/secret", b"")],
-            ),
+            (vec![entry("a", EntryKind::HardLink, "b")], vec![member("a", Link, "../outside/secret", b"")]),
             (
                 vec![entry("a", EntryKind::Symlink, ""), entry("b", EntryKind::HardLink, "a/secret")],
                 vec![member("a", Symlink, "../outside", b""), member("b", Link, "a/secret", b"")],
@@ -245,7 +255,8 @@ mod tests {
             std::fs::create_dir(&root).unwrap();
             let unpacked = unpack(&root, &entries, &members);
             assert!(matches!(unpacked, Err(ConsumeError::Target(_))), "{entries:?}: {unpacked:?}");
-            let names: Vec<_> = std::fs::read_dir(&outside).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            let names: Vec<_> =
+                std::fs::read_dir(&outside).unwrap().map(|entry| entry.unwrap().file_name()).collect();
             assert_eq!(names, ["secret"], "{entries:?}");
             assert_eq!(std::fs::read_to_string(outside.join("secret")).unwrap(), "secret");
             std::fs::remove_dir_all(&root).unwrap();
@@ -278,8 +289,8 @@ mod tests {
     fn an_archive_that_is_cut_or_flipped_in_a_header_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let whole = file("a", b"data");
-        for cut in [1, 511, 513, 600] {
-            let cut = unpack(folder.path(), &[entry("a", EntryKind::File, "")], &[whole[..cut].to_vec()]);
+        for cut in [0, 1, 511, 512, 513, 600, 1024] {
+            let cut = unpack_bytes(folder.path(), &[entry("a", EntryKind::File, "")], &whole[..cut]);
             assert!(matches!(cut, Err(ConsumeError::Read(_))), "{cut:?}");
         }
         for at in [0, 124, 156, 200] {
