@@ -11,6 +11,7 @@ use super::compare::{Compared, compare, differing};
 use super::directories;
 use super::index_file::{IndexFile, Selection, Wanted};
 use super::sweep::{Swept, sweep};
+use super::tar_reader::Member;
 use super::tree::{Lost, Rights};
 use super::unpack::Unpack;
 use crate::model::{Artifact, FilesDetails, Manifest};
@@ -163,7 +164,7 @@ async fn restore(
             (Arc::clone(&root), rights.clone(), index.clone(), selection.clone());
         blocking(&part, move || directories::make(&root, &rights, &index, &selection)).await?;
     }
-    let lost = archives(fetch, plan, &unpack).await?;
+    let (directories, mut lost) = archives(fetch, plan, &unpack).await?;
     let compared = {
         let (root, rights, index, selection, wanted) =
             (Arc::clone(&root), rights.clone(), index.clone(), selection.clone(), Arc::clone(&wanted));
@@ -181,6 +182,9 @@ async fn restore(
     } else {
         Swept::default()
     };
+    // Last of all: then even its owner may not be able to enter one.
+    let finished = tokio::task::spawn_blocking(move || unpack.finish(directories)).await;
+    lost.add(&finished.map_err(|error| ContentRestoreError::Target(error.to_string()))??);
     let failed = |source| ContentRestoreError::Write { path: part.clone(), source };
     rustix::fs::syncfs(&*root).map_err(|error| failed(error.into()))?;
     if !target.delta {
@@ -198,12 +202,12 @@ async fn restore(
     })
 }
 
-/// Unpacks each archive that has something wanted, the full backup's first.
+/// Unpacks each archive that has something wanted, the full backup's first. Returns the directories, without their rights.
 async fn archives(
     fetch: &ArtifactFetch<'_>,
     plan: &ContentRestorePlan,
     unpack: &Arc<Unpack>,
-) -> Result<Lost, ContentRestoreError> {
+) -> Result<(Vec<Member>, Lost), ContentRestoreError> {
     let (mut directories, mut lost) = (Vec::new(), Lost::default());
     let mut needed: Vec<(u32, u32)> = unpack.wanted.archives.keys().copied().collect();
     // The first name of a link stands in the same archive, or in one before it.
@@ -223,10 +227,7 @@ async fn archives(
         directories.extend(unpacked.directories);
         lost.add(&unpacked.lost);
     }
-    let unpack = Arc::clone(unpack);
-    let finished = tokio::task::spawn_blocking(move || unpack.finish(directories)).await;
-    lost.add(&finished.map_err(|error| ContentRestoreError::Target(error.to_string()))??);
-    Ok(lost)
+    Ok((directories, lost))
 }
 
 fn archive(manifest: &Manifest, number: u32) -> Result<&Artifact, ContentRestoreError> {
