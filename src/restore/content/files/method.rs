@@ -197,7 +197,7 @@ async fn restore(
     Ok(RestoredContent {
         counts: counts(&compared, &wanted, &swept),
         left_out: left_out(&lost),
-        notes: notes(&wanted, &swept, &details),
+        notes: notes(&compared, &wanted, &swept, &details),
         ..RestoredContent::default()
     })
 }
@@ -345,8 +345,18 @@ fn left_out(lost: &Lost) -> Vec<String> {
     .collect()
 }
 
-fn notes(wanted: &Wanted, swept: &Swept, details: &FilesDetails) -> Vec<String> {
+fn notes(compared: &Compared, wanted: &Wanted, swept: &Swept, details: &FilesDetails) -> Vec<String> {
     let mut notes: Vec<String> = swept.refused.iter().cloned().collect();
+    if compared.other_times > 0 {
+        notes.push(format!(
+            "{} another time than recorded: the file system of the target does not keep it",
+            if compared.other_times == 1 {
+                "1 file has".to_owned()
+            } else {
+                format!("{} files have", compared.other_times)
+            }
+        ));
+    }
     if wanted.unread > 0 {
         notes.push(format!(
             "{} of an earlier backup: the last one could not read them",
