@@ -46,8 +46,8 @@ pub(crate) fn fill(folder: &Path, divisor: u64) -> Outcome<()> {
 /// Writes some of them again.
 pub(crate) fn change(folder: &Path, divisor: u64) -> Outcome<()> {
     let seed = fastrand::u64(1_000_000..);
-    let changed = (0..count(divisor)).step_by(usize::try_from(CHANGED)?);
-    changed.into_iter().try_for_each(|n| write(folder, n, seed.wrapping_add(n), divisor))
+    let mut changed = (0..count(divisor)).step_by(usize::try_from(CHANGED)?);
+    changed.try_for_each(|n| write(folder, n, seed.wrapping_add(n), divisor))
 }
 
 /// Returns how many files are below a folder.

@@ -153,7 +153,7 @@ impl Session {
         while listed.len() < BATCH_ENTRIES && reads < BATCH_FILES && bytes < BATCH_BYTES {
             let next = match self.next.take() {
                 Some(next) => Some(next),
-                None => self.list.next().map_err(|source| self.failed(source))?,
+                None => self.list.next_line().map_err(|source| self.failed(source))?,
             };
             let Some(mut next) = next else { return Ok((listed, BatchEnd::ListEnded)) };
             let is_directory = next.entry.kind == EntryKind::Directory && !next.entry.unread;
@@ -213,7 +213,7 @@ impl Session {
             return Ok(Outcome::Written(entry));
         }
         let outcome = self.reading.large_file(path, &file, out)?;
-        let links = u64::from(stat.st_nlink);
+        let links = names_of(stat.st_nlink);
         if let Outcome::Written(entry) = &outcome
             && links > 1
             && !entry.changed
@@ -264,6 +264,11 @@ enum BatchEnd {
     BatchFull,
     ArchiveFull,
     ListEnded,
+}
+
+/// The type depends on the platform.
+fn names_of(links: impl Into<u64>) -> u64 {
+    links.into()
 }
 
 fn read_batches(reading: &Reading, queue: &Mutex<Receiver<Job>>) {

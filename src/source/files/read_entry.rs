@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt as _;
 
 use rustix::fs::{AtFlags, Mode, OFlags, Stat, fstat, openat, readlinkat, statat};
 
-use super::attributes;
+use super::attributes::{self, Attributes};
 use super::changes::Listed;
 use super::index::{EntryKind, IndexEntry};
 use super::pax::{self, BLOCK, Member};
@@ -234,8 +234,7 @@ impl Reading {
         Ok(changed.map_or(Outcome::Vanished { replaced: true }, Outcome::Written))
     }
 
-    #[expect(clippy::type_complexity, reason = "the facts of one file, used in one place")]
-    fn facts(&self, file: &File) -> io::Result<(Stat, Vec<(Vec<u8>, Vec<u8>)>, Option<Extents>)> {
+    fn facts(&self, file: &File) -> io::Result<(Stat, Attributes, Option<Extents>)> {
         let stat = fstat(file)?;
         let size = u64::try_from(stat.st_size).unwrap_or_default();
         let allocated = u64::try_from(stat.st_blocks).unwrap_or_default().saturating_mul(512);

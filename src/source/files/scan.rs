@@ -86,7 +86,7 @@ impl Walk<'_> {
         match IndexEntry::of(path.clone(), stat) {
             Some(entry) => (self.found)(Found::Entry {
                 entry,
-                links: u64::from(stat.st_nlink),
+                links: names_of(stat.st_nlink),
                 device: stat.st_dev,
                 allocated: u64::try_from(stat.st_blocks).unwrap_or_default().saturating_mul(512),
             }),
@@ -198,9 +198,8 @@ impl Walk<'_> {
 
     fn report(&mut self, waiting: &mut Vec<(Vec<u8>, Stat)>) -> Result<(), FilesError> {
         for (path, stat) in waiting.drain(..) {
-            match IndexEntry::of(path, &stat) {
-                Some(entry) => (self.found)(Found::Entry { entry, links: 1, device: 0, allocated: 0 })?,
-                None => continue,
+            if let Some(entry) = IndexEntry::of(path, &stat) {
+                (self.found)(Found::Entry { entry, links: 1, device: 0, allocated: 0 })?;
             }
         }
         Ok(())
@@ -238,6 +237,11 @@ fn names(directory: BorrowedFd<'_>) -> io::Result<Names> {
     let name = |(from, to): &(u32, u32)| &bytes[*from as usize..*to as usize];
     ends.sort_unstable_by(|one, other| name(one).cmp(name(other)));
     Ok(names)
+}
+
+/// The type depends on the platform.
+fn names_of(links: impl Into<u64>) -> u64 {
+    links.into()
 }
 
 fn shown(path: &[u8]) -> PathBuf {

@@ -150,9 +150,10 @@ mod tests {
         let (end, mut lines) = open(&path).unwrap();
         assert_eq!((end.begun, end.entries), (5, 2));
         assert!(
-            lines.next::<IndexEntry>().unwrap().is_some() && lines.next::<IndexEntry>().unwrap().is_some()
+            lines.next_line::<IndexEntry>().unwrap().is_some()
+                && lines.next_line::<IndexEntry>().unwrap().is_some()
         );
-        assert_eq!(lines.next::<IndexEntry>().unwrap(), None);
+        assert_eq!(lines.next_line::<IndexEntry>().unwrap(), None);
         assert!(check(&path, &id(2), "f").is_err(), "of another backup");
         assert!(check(&path, &id(1), "g").unwrap_err().contains("other files"), "of another policy");
         let whole = std::fs::read(&path).unwrap();

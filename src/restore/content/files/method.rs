@@ -141,6 +141,11 @@ async fn restore(
     };
     refuse(&wanted, &plan.chain, &to)?;
 
+    let above = {
+        let (index, selection) = (index.clone(), selection.clone());
+        blocking(&to, move || directories::above(&index, &selection)).await?
+    };
+
     let part = if target.delta { to.clone() } else { partial(&to, fetch.run) };
     if !target.delta {
         let made = DirBuilder::new().mode(0o700).create(&part);
@@ -164,7 +169,7 @@ async fn restore(
             (Arc::clone(&root), rights.clone(), index.clone(), selection.clone());
         blocking(&part, move || directories::make(&root, &rights, &index, &selection)).await?;
     }
-    let (directories, mut lost) = archives(fetch, plan, &unpack).await?;
+    let (mut directories, mut lost) = archives(fetch, plan, &unpack).await?;
     let compared = {
         let (root, rights, index, selection, wanted) =
             (Arc::clone(&root), rights.clone(), index.clone(), selection.clone(), Arc::clone(&wanted));
@@ -182,6 +187,9 @@ async fn restore(
     } else {
         Swept::default()
     };
+    if !target.delta {
+        directories.extend(above);
+    }
     // Last of all: then even its owner may not be able to enter one.
     let finished = tokio::task::spawn_blocking(move || unpack.finish(directories)).await;
     lost.add(&finished.map_err(|error| ContentRestoreError::Target(error.to_string()))??);

@@ -69,6 +69,7 @@ impl Unpack {
                     && (entry.backup, entry.archive) == (backup, number)
                     && entry.kind == member.kind
                     && self.selection.has(entry)
+                    && !self.selection.is_above(entry)
                     && self.writes.get(*at).copied().unwrap_or(true)
             });
             let donated = self.wanted.donors.get(&(backup, path.clone()));
