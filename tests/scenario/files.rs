@@ -382,8 +382,8 @@ async fn a_kill_a_full_disk_and_a_damaged_copy_leave_nothing_that_looks_whole() 
     until("the files are read", || fs::read_dir(&lists).is_ok_and(|found| found.count() > 0)).await?;
     backup.kill()?;
     assert!(ids(&system, "primary").is_empty() && ids(&system, "west").is_empty());
-    System::expire_leases(&system.repository("primary"));
-    System::expire_leases(&system.repository("west"));
+    System::expire_leases(&system.repository("primary"))?;
+    System::expire_leases(&system.repository("west"))?;
     system.expect(0, &["backup"]).await?;
     assert_eq!(ids(&system, "primary").len(), 1);
 
