@@ -31,7 +31,7 @@ test: deps fmt clippy lint unit doc deny stores scenarios ## Everything CI runs
 check: compiler fmt clippy unit ## What needs no server: formatting, lints, unit tests, the layout of the code
 
 .PHONY: bench
-bench: ## Measure against pipes and scripts, and plan a large retention (QUICK=1: small; GROUP=dump|base|wal|drill|retention: only that)
+bench: ## Measure against pipes and scripts, and plan a large retention (QUICK=1: small; GROUP=dump|base|wal|drill|files|retention: only that)
 	@.ci/install build $(if $(filter retention,$(GROUP)),,bench)
 	$(if $(filter-out retention,$(GROUP)),,$(CARGO) bench --locked --bench retention -- $(if $(QUICK),--quick))
 	$(if $(filter retention,$(GROUP)),,DRCTL_TEST_SCRATCH=/tmp $(CARGO) bench --locked --bench against-pipes -- $(if $(QUICK),--quick) $(GROUP))

@@ -30,6 +30,14 @@ pub(crate) enum Contender {
     LogDrainedPipe,
     LogDrainedWalRus,
     LogDrainedPgBackRest,
+    Files,
+    FilesRestic,
+    FilesPipe,
+    FilesAgain,
+    FilesAgainRestic,
+    FilesRestore,
+    FilesRestoreRestic,
+    FilesRestorePipe,
 }
 
 /// What is measured together.
@@ -41,12 +49,14 @@ pub(crate) enum Group {
     Base,
     /// Segments of write-ahead log.
     Wal,
+    /// Files, a second backup after 1 % of them changed, and their restore.
+    Files,
     /// A drill, and a restore of the same dump with the same checks.
     Drill,
 }
 
 impl Group {
-    pub(crate) const ALL: [Self; 4] = [Self::Dump, Self::Base, Self::Wal, Self::Drill];
+    pub(crate) const ALL: [Self; 5] = [Self::Dump, Self::Base, Self::Wal, Self::Drill, Self::Files];
 
     pub(crate) fn named(word: &str) -> Option<Self> {
         match word {
@@ -54,6 +64,7 @@ impl Group {
             "base" => Some(Self::Base),
             "wal" => Some(Self::Wal),
             "drill" => Some(Self::Drill),
+            "files" => Some(Self::Files),
             _ => None,
         }
     }
@@ -75,6 +86,17 @@ impl Group {
                 BaseRestorePgBackRest,
             ],
             Self::Drill => &[Dump, CheckedRestore, Drill],
+            // What was restored is of the first backup of the pipe, and of the second of the others.
+            Self::Files => &[
+                Files,
+                FilesRestic,
+                FilesPipe,
+                FilesAgain,
+                FilesAgainRestic,
+                FilesRestore,
+                FilesRestoreRestic,
+                FilesRestorePipe,
+            ],
             Self::Wal => &[
                 LogSegment,
                 LogPipe,
@@ -112,6 +134,13 @@ impl Group {
                 aim(BaseRestore, BaseRestorePgBackRest, 0.9),
             ],
             Self::Drill => vec![aim(Drill, CheckedRestore, 1.1)],
+            Self::Files => vec![
+                aim(Files, FilesRestic, 0.8),
+                compare(Files, FilesPipe),
+                aim(FilesAgain, FilesAgainRestic, 1.2),
+                aim(FilesRestore, FilesRestoreRestic, 0.8),
+                compare(FilesRestore, FilesRestorePipe),
+            ],
             Self::Wal => vec![
                 compare(LogSegment, LogPipe),
                 aim(LogSegment, LogWalRus, 1.0),
@@ -152,6 +181,14 @@ impl Contender {
             Self::LogDrainedPipe => "zstd | age | aws, one of many",
             Self::LogDrainedWalRus => "wal-rus wal-push, one of many",
             Self::LogDrainedPgBackRest => "pgBackRest to a directory, one of many",
+            Self::Files => "drctl backup, of files",
+            Self::FilesRestic => "restic backup",
+            Self::FilesPipe => "tar | zstd | age | aws",
+            Self::FilesAgain => "drctl backup, 1 % changed",
+            Self::FilesAgainRestic => "restic backup, 1 % changed",
+            Self::FilesRestore => "drctl restore, of files",
+            Self::FilesRestoreRestic => "restic restore, sync",
+            Self::FilesRestorePipe => "aws | age | zstd | tar, sync",
         }
     }
 
@@ -163,6 +200,7 @@ impl Contender {
             BasePgBackRest | BaseRestorePgBackRest | LogPgBackRest | LogDrainedPgBackRest => {
                 Some(Peer::PgBackRest)
             }
+            FilesRestic | FilesAgainRestic | FilesRestoreRestic => Some(Peer::Restic),
             _ => None,
         }
     }
@@ -191,7 +229,20 @@ impl Contender {
                 | BaseReplication
                 | BaseFiles
                 | BaseRestore
+                | Files
+                | FilesAgain
+                | FilesRestore
         )
+    }
+
+    /// Whether files are written again before it.
+    pub(crate) fn follows_changes(self) -> bool {
+        self == Self::FilesAgain
+    }
+
+    /// Whether it restores files.
+    pub(crate) fn restores_files(self) -> bool {
+        matches!(self, Self::FilesRestore | Self::FilesRestoreRestic | Self::FilesRestorePipe)
     }
 
     /// Whether its memory counts. What else is in the tree of a loop is smaller.

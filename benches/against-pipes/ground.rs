@@ -51,6 +51,11 @@ impl Ground {
         self.scratch().join("restored")
     }
 
+    /// The files that are backed up.
+    pub(crate) fn files(&self) -> PathBuf {
+        self.directory.join("files")
+    }
+
     fn identity(&self) -> PathBuf {
         self.directory.join("operational.key")
     }
@@ -101,6 +106,9 @@ impl Ground {
         self.write_policy("base-files", &repository("primary", "base"), &physical(&files))?;
         self.write_policy("wal", &repository("primary", "wal"), &physical(""))?;
 
+        let files = format!("[sources.files]\nkind = \"files\"\npaths = [\"{}\"]\n", self.files().display());
+        self.write_policy_of("files", &repository("primary", "files"), &files)?;
+
         let settings = peers::pgbackrest_settings(
             &self.home().to_string_lossy(),
             &self.cluster.data().to_string_lossy(),
@@ -132,15 +140,21 @@ impl Ground {
     }
 
     fn write_policy(&self, name: &str, repositories: &str, source: &str) -> Outcome<()> {
+        let source = format!(
+            "[sources.{DATABASE}]\nkind = \"postgres\"\nurl = \"{}\"\ntools = \"{}\"\n{source}\n",
+            self.cluster.url(DATABASE),
+            self.cluster.programs().display(),
+        );
+        self.write_policy_of(name, repositories, &source)
+    }
+
+    fn write_policy_of(&self, name: &str, repositories: &str, sources: &str) -> Outcome<()> {
         let text = format!(
             "[system]\nname = \"bench\"\n\n[objectives]\nrto = \"4h\"\nrpo = \"1h\"\n\n{repositories}\
-             [encryption]\nrecipients = [\"{}\", \"{}\"]\n\n\
-             [sources.{DATABASE}]\nkind = \"postgres\"\nurl = \"{}\"\ntools = \"{}\"\n{source}\n\
+             [encryption]\nrecipients = [\"{}\", \"{}\"]\n\n{sources}\n\
              [catalog]\nurl = \"sqlite:{}\"\n",
             self.recipients[0],
             self.recipients[1],
-            self.cluster.url(DATABASE),
-            self.cluster.programs().display(),
             self.home().join(format!("{name}.db")).display(),
         );
         Ok(std::fs::write(self.policy(name), text)?)
@@ -216,6 +230,26 @@ impl Ground {
             Contender::BaseRestorePgBackRest => {
                 self.bash(&format!("mkdir {into} && {} --pg1-path={into} restore", self.pgbackrest()))
             }
+            Contender::Files | Contender::FilesAgain => self.drctl("files", &["backup"]),
+            Contender::FilesRestic | Contender::FilesAgainRestic => {
+                self.bash(&format!("{} backup {}", self.restic(), self.files().display()))
+            }
+            Contender::FilesPipe => self.bash(&format!(
+                "tar -cf - -C / {} | {sealed} {PIPED}/files.tar.zst.age",
+                self.files().display().to_string().trim_start_matches('/')
+            )),
+            Contender::FilesRestore => {
+                let mut command = self.drctl("files", &["restore", "files", "--to"]);
+                command.arg(self.restored()).arg("--identity").arg(self.identity());
+                command
+            }
+            Contender::FilesRestoreRestic => {
+                self.bash(&format!("{} restore latest --target {into} && sync -f {into}", self.restic()))
+            }
+            Contender::FilesRestorePipe => self.bash(&format!(
+                "mkdir {into} && {} | tar -xf - -C {into} && sync -f {into}",
+                opened("files.tar.zst.age")
+            )),
             Contender::LogSegment | Contender::LogDrained => {
                 let policy = self.policy("wal");
                 let program = self.program();
@@ -243,6 +277,9 @@ impl Ground {
             }
             commands.push(self.bash(&format!("{} stanza-create", self.pgbackrest())));
         }
+        if group == Group::Files && self.peers.program(Peer::Restic).is_some() {
+            commands.push(self.bash(&format!("{} init", self.restic())));
+        }
         if group == Group::Wal {
             let first = self.counts.first();
             // It lies beside a server's notes, and none says that it waits: it is one that was archived.
@@ -259,6 +296,16 @@ impl Ground {
         let settings = settings.iter().map(|(name, value)| format!("{name}={value} ")).collect::<String>();
         let program = self.peers.program(Peer::WalRus).map(|program| program.display().to_string());
         format!("env {settings}{}", program.unwrap_or_default())
+    }
+
+    fn restic(&self) -> String {
+        let program = self.peers.program(Peer::Restic).map(|program| program.display().to_string());
+        let repository = format!("s3:{}/bench/restic", self.endpoint);
+        format!(
+            "env RESTIC_PASSWORD='{}' {} -q -r {repository}",
+            peers::PASSWORD,
+            program.unwrap_or_default()
+        )
     }
 
     fn pgbackrest(&self) -> String {

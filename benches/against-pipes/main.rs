@@ -8,6 +8,7 @@
 
 mod contender;
 mod database;
+mod files;
 mod ground;
 mod log;
 mod peers;
@@ -95,7 +96,7 @@ impl Choice {
                 "--bench" => {}
                 word => choice.groups.push(
                     Group::named(word)
-                        .ok_or_else(|| format!("`{word}` is not one of dump, base, wal, drill"))?,
+                        .ok_or_else(|| format!("`{word}` is not one of dump, base, wal, drill, files"))?,
                 ),
             }
         }
@@ -110,6 +111,11 @@ impl Choice {
 async fn turns(ground: &Ground, group: Group, divisor: u64, runs: usize) -> Outcome<Vec<Series>> {
     match group {
         Group::Dump | Group::Drill => {}
+        Group::Files => {
+            files::fill(&ground.files(), divisor)?;
+            // What is younger than two seconds is read again by the next backup.
+            tokio::time::sleep(Duration::from_secs(3)).await;
+        }
         Group::Base => begin_to_archive(ground).await?,
         Group::Wal => log::write(&ground.cluster.data().join("pg_wal"), &ground.log(), ground.counts)?,
     }
@@ -174,6 +180,9 @@ async fn measure(ground: &Ground, contender: Contender, divisor: u64) -> Outcome
     if contender.drains() {
         ground.note_what_waits()?;
     }
+    if contender.follows_changes() {
+        files::change(&ground.files(), divisor)?;
+    }
     ground.cluster.execute("postgres", &["CHECKPOINT"]).await?;
     let postmaster = ground.cluster.postmaster()?;
     let before = server_time(postmaster);
@@ -183,6 +192,11 @@ async fn measure(ground: &Ground, contender: Contender, divisor: u64) -> Outcome
     let server = server_time(postmaster).saturating_sub(before);
     if contender.restores_cluster() {
         prove_cluster(ground)?;
+    } else if contender.restores_files() {
+        let (wanted, found) = (files::count(divisor), files::below(&ground.restored())?);
+        if found != wanted {
+            return Err(format!("{found} files came back of {wanted}").into());
+        }
     } else if contender.restores_database() {
         prove(ground, restored, divisor).await?;
         ground.cluster.execute("postgres", &[&format!("DROP DATABASE {restored}")]).await?;

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use crate::contender::Contender;
 
-/// Of pgBackRest's repository: it encrypts with a password.
-const PASSWORD: &str = "only of a benchmark";
+/// Of pgBackRest's and restic's repositories: they encrypt with a password.
+pub(crate) const PASSWORD: &str = "only of a benchmark";
 /// Of wal-rus: libsodium's secret stream, since it has nothing that only a private key opens.
 const KEY: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
@@ -13,16 +13,18 @@ const KEY: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abc
 pub(crate) enum Peer {
     WalRus,
     PgBackRest,
+    Restic,
 }
 
 impl Peer {
-    const ALL: [Self; 2] = [Self::WalRus, Self::PgBackRest];
+    const ALL: [Self; 3] = [Self::WalRus, Self::PgBackRest, Self::Restic];
 
     /// The program, and the variable that says where it is if not in `PATH`.
     fn program(self) -> (&'static str, &'static str) {
         match self {
             Self::WalRus => ("walrus", "WALRUS"),
             Self::PgBackRest => ("pgbackrest", "PGBACKREST"),
+            Self::Restic => ("restic", "RESTIC"),
         }
     }
 
@@ -30,6 +32,7 @@ impl Peer {
         match self {
             Self::WalRus => "cargo install wal-rus",
             Self::PgBackRest => "apt-get install pgbackrest",
+            Self::Restic => "apt-get install restic",
         }
     }
 }

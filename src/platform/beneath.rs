@@ -36,6 +36,7 @@ fn step(from: BorrowedFd<'_>, path: &[u8], flags: OFlags, mode: Mode) -> io::Res
 }
 
 fn each_name(from: BorrowedFd<'_>, path: &[u8], flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut within: Option<OwnedFd> = None;
     let mut names = path.split(|byte| *byte == b'/').peekable();
     while let Some(name) = names.next() {

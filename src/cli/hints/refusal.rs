@@ -101,11 +101,16 @@ const HINTS: &[(&str, &str)] = &[
         "no-server",
         "`apt-get install postgresql-{major}`, or restore without `--start` and start it elsewhere.",
     ),
+    (
+        "no-such-path",
+        "Name a path as it was on the host that was backed up, from `/` on: `--path /srv/app/.env`.",
+    ),
     ("no-tablespace", "`--globals` makes the missing tablespaces; `--no-tablespaces` does without them."),
     (
         "no-tablespace-directory",
         "Create an empty directory there that belongs to the server's user, create the tablespace elsewhere before the restore, or restore with `--no-tablespaces`.",
     ),
+    ("no-target-directory", "`--delta` changes a directory that exists; without it a new one is made."),
     ("no-target-server", "Check the URL in `--to`, and the password that `--password` names."),
     (
         "no-whole-point",

@@ -1,6 +1,6 @@
 //! Writes the archives of a backup: small files are read by several threads, and all is written in the order of the list.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::File;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,6 +38,8 @@ pub(super) struct Session {
     backup: u32,
     /// What an archive holds at most, unless it is a single file.
     limit: u64,
+    /// Directories that are stored although they are as they were.
+    touched: HashSet<Vec<u8>>,
     folder: std::path::PathBuf,
 }
 
@@ -68,12 +70,13 @@ pub(super) struct SessionParts {
     pub(super) tally: Tally,
     pub(super) backup: u32,
     pub(super) limit: u64,
+    pub(super) touched: HashSet<Vec<u8>>,
     pub(super) folder: std::path::PathBuf,
 }
 
 impl Session {
     pub(super) fn new(parts: SessionParts) -> Self {
-        let SessionParts { reading, list, index, deleted, tally, backup, limit, folder } = parts;
+        let SessionParts { reading, list, index, deleted, tally, backup, limit, touched, folder } = parts;
         Self {
             reading,
             list: Lines::new(list),
@@ -84,6 +87,7 @@ impl Session {
             names: HashMap::new(),
             backup,
             limit,
+            touched,
             folder,
         }
     }
@@ -149,9 +153,14 @@ impl Session {
         while listed.len() < BATCH_ENTRIES && reads < BATCH_FILES && bytes < BATCH_BYTES {
             let next = match self.next.take() {
                 Some(next) => Some(next),
-                None => self.list.next().map_err(|source| self.failed(source))?,
+                None => self.list.next_line().map_err(|source| self.failed(source))?,
             };
-            let Some(next) = next else { return Ok((listed, BatchEnd::ListEnded)) };
+            let Some(mut next) = next else { return Ok((listed, BatchEnd::ListEnded)) };
+            let is_directory = next.entry.kind == EntryKind::Directory && !next.entry.unread;
+            if !next.read && is_directory && self.touched.contains(&next.entry.path.0) {
+                next.read = true;
+                next.earlier = Some(next.entry.clone());
+            }
             let size = next.planned();
             if next.read && *planned > 0 && *planned + size > self.limit {
                 self.next = Some(next);
@@ -204,7 +213,7 @@ impl Session {
             return Ok(Outcome::Written(entry));
         }
         let outcome = self.reading.large_file(path, &file, out)?;
-        let links = u64::from(stat.st_nlink);
+        let links = names_of(stat.st_nlink);
         if let Outcome::Written(entry) = &outcome
             && links > 1
             && !entry.changed
@@ -255,6 +264,11 @@ enum BatchEnd {
     BatchFull,
     ArchiveFull,
     ListEnded,
+}
+
+/// The type depends on the platform.
+fn names_of(links: impl Into<u64>) -> u64 {
+    links.into()
 }
 
 fn read_batches(reading: &Reading, queue: &Mutex<Receiver<Job>>) {

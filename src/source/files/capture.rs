@@ -14,8 +14,7 @@ use super::patterns::Patterns;
 use super::read_entry::Reading;
 use super::roots::Roots;
 use super::scanned::{Scan, Scanned, archive_limit, scan};
-use super::source::private;
-use super::state::{self, IndexWriter};
+use super::state::{self, IndexWriter, private};
 use super::{DELETED, archive_name, is_archive};
 use crate::event::{Events, Phase, PhaseTimer};
 use crate::model::{Artifact, BackupKind, Details, FilesDetails, Manifest};
@@ -87,6 +86,7 @@ async fn capture(
     let (scanned, roots) = {
         let (folder, cancel, one_file_system) =
             (folder.clone(), context.cancel.clone(), config.one_file_system);
+        let is_own = context.base.keep.is_some();
         let scanning = tokio::task::spawn_blocking(move || {
             let (roots, patterns) = (roots, patterns);
             let scanned = scan(&Scan {
@@ -95,13 +95,14 @@ async fn capture(
                 one_file_system,
                 since,
                 folder: &folder,
+                is_own,
                 cancel: &cancel,
             });
             scanned.map(|scanned| (scanned, roots))
         });
         scanning.await.map_err(|_| FilesError::Thread)??
     };
-    let Scanned { list, deleted, mut tally, planned } = scanned;
+    let Scanned { list, deleted, mut tally, planned, touched } = scanned;
     phases.begin(Phase::Capture);
     tally.details = FilesDetails {
         roots: root_names,
@@ -124,6 +125,7 @@ async fn capture(
         tally,
         backup: u32::try_from(before.len()).unwrap_or(u32::MAX),
         limit,
+        touched,
         folder: folder.clone(),
     });
     let shared = Arc::new(Mutex::new((session, false)));
@@ -161,7 +163,9 @@ async fn capture(
         artifacts
             .push(sink.store(INDEX, Box::new(file), Some(index_bytes)).await.map_err(FilesError::Store)?);
     }
-    let problems = match tally.write_problems(&folder) {
+    // Only a directory that others may not enter gets a file with names.
+    let written = context.base.keep.as_ref().map_or(Ok(None), |_| tally.write_problems(&folder));
+    let problems = match written {
         Ok(problems) => problems,
         Err(error) => {
             context.events.warning(format!(

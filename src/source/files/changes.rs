@@ -64,12 +64,12 @@ pub(super) struct Earlier<R> {
 
 impl<R: Read> Earlier<R> {
     pub(super) fn new(mut lines: Lines<R>, begun: i64) -> io::Result<Self> {
-        let next = lines.next()?;
+        let next = lines.next_line()?;
         Ok(Self { lines, next, since: begun.saturating_sub(DOUBTFUL) })
     }
 
     fn take(&mut self) -> io::Result<Option<IndexEntry>> {
-        let next: Option<IndexEntry> = self.lines.next()?;
+        let next: Option<IndexEntry> = self.lines.next_line()?;
         if let (Some(before), Some(after)) = (&self.next, &next)
             && compare_paths(&before.path.0, &after.path.0).is_ge()
         {

@@ -164,7 +164,6 @@ pub struct IndexEntry {
     pub unread: bool,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
 fn is_false(value: &bool) -> bool {
     !value
 }
@@ -212,7 +211,7 @@ impl<R: Read> Lines<R> {
     }
 
     /// Returns the next one; `None` at the end.
-    pub fn next<T: de::DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
+    pub fn next_line<T: de::DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
         self.line.clear();
         let count = (&mut self.lines).take(LONGEST_LINE).read_until(b'\n', &mut self.line)?;
         if count == 0 {
@@ -253,8 +252,8 @@ mod tests {
             let mut line = serde_json::to_vec(&entry).unwrap();
             prop_assert!(!line.contains(&b'\n'));
             line.push(b'\n');
-            prop_assert_eq!(Lines::new(&line[..]).next().unwrap(), Some(entry));
-            let cut = Lines::new(&line[..line.len() - 1]).next::<IndexEntry>();
+            prop_assert_eq!(Lines::new(&line[..]).next_line().unwrap(), Some(entry));
+            let cut = Lines::new(&line[..line.len() - 1]).next_line::<IndexEntry>();
             prop_assert!(cut.is_err());
         }
     }

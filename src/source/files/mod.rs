@@ -18,7 +18,7 @@
 //! - The name of a file stands in encrypted artifacts only, and in files of the host that only its owner may read.
 //!
 //! *Memory.* Lists are on disk. In memory are the names of one directory at a time (about 40 bytes each), what the
-//! reading threads hold (8 batches of 1 MiB), and for every file with several names its first one, until the last was seen.
+//! reading threads hold (8 batches of 1 MiB), of an increment the paths of directories in which something changed, and for every file with several names its first one, until the last was seen.
 //!
 //! *Not here.* Whether a backup is full: [`super::incremental`]. Restoring: [`crate::restore`].
 

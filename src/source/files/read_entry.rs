@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt as _;
 
 use rustix::fs::{AtFlags, Mode, OFlags, Stat, fstat, openat, readlinkat, statat};
 
-use super::attributes;
+use super::attributes::{self, Attributes};
 use super::changes::Listed;
 use super::index::{EntryKind, IndexEntry};
 use super::pax::{self, BLOCK, Member};
@@ -127,7 +127,11 @@ impl Reading {
     }
 
     fn directory(&self, entry: &IndexEntry, out: &mut Vec<u8>) -> io::Result<Outcome> {
-        let directory = self.roots.open_to_read(&entry.path.0, OFlags::DIRECTORY)?;
+        let directory = match self.roots.open_to_read(&entry.path.0, OFlags::DIRECTORY) {
+            // What is in it is not known, and the walk has said so; that it is there is.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => return self.device(entry, out),
+            opened => opened?,
+        };
         let Some(found) = IndexEntry::of(entry.path.0.clone(), &fstat(&directory)?) else {
             return Ok(Outcome::Vanished { replaced: true });
         };
@@ -146,6 +150,7 @@ impl Reading {
         Ok(Outcome::Written(found))
     }
 
+    /// Reads what is not opened, but in the directory that it is in.
     fn device(&self, entry: &IndexEntry, out: &mut Vec<u8>) -> io::Result<Outcome> {
         let (parent, name) = self.roots.open_parent(&entry.path.0)?;
         let stat = statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
@@ -153,7 +158,7 @@ impl Reading {
             return Ok(Outcome::Vanished { replaced: true });
         };
         let device = match found.kind {
-            EntryKind::Fifo => (0, 0),
+            EntryKind::Fifo | EntryKind::Directory => (0, 0),
             _ => (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)),
         };
         // Opened without reading it.
@@ -229,8 +234,7 @@ impl Reading {
         Ok(changed.map_or(Outcome::Vanished { replaced: true }, Outcome::Written))
     }
 
-    #[expect(clippy::type_complexity, reason = "the facts of one file, used in one place")]
-    fn facts(&self, file: &File) -> io::Result<(Stat, Vec<(Vec<u8>, Vec<u8>)>, Option<Extents>)> {
+    fn facts(&self, file: &File) -> io::Result<(Stat, Attributes, Option<Extents>)> {
         let stat = fstat(file)?;
         let size = u64::try_from(stat.st_size).unwrap_or_default();
         let allocated = u64::try_from(stat.st_blocks).unwrap_or_default().saturating_mul(512);

@@ -86,7 +86,7 @@ impl Walk<'_> {
         match IndexEntry::of(path.clone(), stat) {
             Some(entry) => (self.found)(Found::Entry {
                 entry,
-                links: u64::from(stat.st_nlink),
+                links: names_of(stat.st_nlink),
                 device: stat.st_dev,
                 allocated: u64::try_from(stat.st_blocks).unwrap_or_default().saturating_mul(512),
             }),
@@ -139,9 +139,7 @@ impl Walk<'_> {
             Ok(stat) => stat,
             // It was removed since the directory was read.
             Err(Errno::NOENT) => return Ok(()),
-            Err(error) => {
-                return (self.found)(Found::Unreadable { path: path.clone(), error: error.into() });
-            }
+            Err(error) => return self.unreadable(path, error.into(), waiting),
         };
         let kind = EntryKind::of(&stat);
         let is_named = self.roots.nested.iter().any(|nested| nested == path);
@@ -168,13 +166,11 @@ impl Walk<'_> {
             Ok(opened) => opened,
             // Removed, or something else is there now: that is in the next backup.
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
-            Err(error) => {
-                return (self.found)(Found::Unreadable { path: path.clone(), error: error.into() });
-            }
+            Err(error) => return self.unreadable(path, error.into(), waiting),
         };
         let names = match self::names(opened.as_fd()) {
             Ok(names) => names,
-            Err(error) => return (self.found)(Found::Unreadable { path: path.clone(), error }),
+            Err(error) => return self.unreadable(path, error, waiting),
         };
         if !included {
             waiting.push((path.clone(), stat));
@@ -189,11 +185,21 @@ impl Walk<'_> {
         Ok(())
     }
 
+    /// Reports it in its place: after the directories that it is in.
+    fn unreadable(
+        &mut self,
+        path: &[u8],
+        error: io::Error,
+        waiting: &mut Vec<(Vec<u8>, Stat)>,
+    ) -> Result<(), FilesError> {
+        self.report(waiting)?;
+        (self.found)(Found::Unreadable { path: path.to_vec(), error })
+    }
+
     fn report(&mut self, waiting: &mut Vec<(Vec<u8>, Stat)>) -> Result<(), FilesError> {
         for (path, stat) in waiting.drain(..) {
-            match IndexEntry::of(path, &stat) {
-                Some(entry) => (self.found)(Found::Entry { entry, links: 1, device: 0, allocated: 0 })?,
-                None => continue,
+            if let Some(entry) = IndexEntry::of(path, &stat) {
+                (self.found)(Found::Entry { entry, links: 1, device: 0, allocated: 0 })?;
             }
         }
         Ok(())
@@ -231,6 +237,11 @@ fn names(directory: BorrowedFd<'_>) -> io::Result<Names> {
     let name = |(from, to): &(u32, u32)| &bytes[*from as usize..*to as usize];
     ends.sort_unstable_by(|one, other| name(one).cmp(name(other)));
     Ok(names)
+}
+
+/// The type depends on the platform.
+fn names_of(links: impl Into<u64>) -> u64 {
+    links.into()
 }
 
 fn shown(path: &[u8]) -> PathBuf {

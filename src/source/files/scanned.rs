@@ -1,6 +1,7 @@
 //! The first pass: walks the paths, and writes the list that the archives are written from. In memory is only what one
 //! directory has.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufWriter, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use super::roots::Roots;
 use super::scan::{Found, Walk};
 use super::state;
 use super::tally::{Deleted, Tally};
-use crate::platform::CancellationToken;
+use crate::platform::{CancellationToken, split_name};
 
 /// What an archive holds at most, and how many there are about at most.
 const ARCHIVE: u64 = 1 << 30;
@@ -25,6 +26,9 @@ pub(super) struct Scanned {
     pub(super) tally: Tally,
     /// How many bytes are to be read.
     pub(super) planned: u64,
+    /// Of an increment: the directories in which something is read. They are stored with it, since extracting it by hand
+    /// changes their times.
+    pub(super) touched: HashSet<Vec<u8>>,
 }
 
 /// What is scanned, and what it is compared with.
@@ -34,8 +38,9 @@ pub(super) struct Scan<'s> {
     pub(super) one_file_system: bool,
     /// The kept index of the parent, and its id.
     pub(super) since: Option<(PathBuf, String)>,
-    /// Where lists are written.
+    /// Where lists are written, and whether that is drctl's own directory.
     pub(super) folder: &'s Path,
+    pub(super) is_own: bool,
     pub(super) cancel: &'s CancellationToken,
 }
 
@@ -63,9 +68,14 @@ pub(super) fn scan(scan: &Scan<'_>) -> Result<Scanned, FilesError> {
     let mut merge = Merge::new(earlier);
     let mut list = BufWriter::with_capacity(128 << 10, temporary()?);
     let (mut deleted, mut tally, mut planned) = (Deleted::new(temporary()?), Tally::default(), 0_u64);
-    let mut changes = Changes::default();
+    let (mut changes, mut touched) = (Changes::default(), HashSet::new());
+    let is_increment = scan.since.is_some();
     let mut write = |changes: &mut Changes| -> Result<(), FilesError> {
         for listed in changes.listed.drain(..) {
+            let parent = split_name(&listed.entry.path.0).0;
+            if is_increment && listed.read && !touched.contains(parent) {
+                touched.insert(parent.to_vec());
+            }
             planned = planned.saturating_add(listed.planned());
             serde_json::to_writer(&mut list, &listed).map_err(|error| failed(error.into()))?;
             list.write_all(b"\n").map_err(failed)?;
@@ -80,7 +90,7 @@ pub(super) fn scan(scan: &Scan<'_>) -> Result<Scanned, FilesError> {
         roots: scan.roots,
         patterns: scan.patterns,
         one_file_system: scan.one_file_system,
-        own: Some((own.dev(), own.ino())),
+        own: scan.is_own.then(|| (own.dev(), own.ino())),
         cancel: scan.cancel,
         found: &mut |found: Found| {
             match &found {
@@ -98,5 +108,5 @@ pub(super) fn scan(scan: &Scan<'_>) -> Result<Scanned, FilesError> {
     write(&mut changes)?;
     let mut list = list.into_inner().map_err(|error| failed(error.into_error()))?;
     list.seek(SeekFrom::Start(0)).map_err(failed)?;
-    Ok(Scanned { list, deleted, tally, planned })
+    Ok(Scanned { list, deleted, tally, planned, touched })
 }

@@ -1,5 +1,4 @@
-use std::fs::File;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -44,14 +43,7 @@ fn fingerprint(config: &FilesSource) -> String {
     Sha256Hex::digest(said.to_string().as_bytes()).to_string()
 }
 
-fn bytes(path: &PathBuf) -> &[u8] {
+fn bytes(path: &Path) -> &[u8] {
     use std::os::unix::ffi::OsStrExt as _;
     path.as_os_str().as_bytes()
-}
-
-/// Opens a new file that only its owner may read.
-pub(super) fn private(path: &std::path::Path) -> std::io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let mut options = File::options();
-    options.read(true).write(true).create(true).truncate(true).mode(0o600).open(path)
 }

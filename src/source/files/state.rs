@@ -62,6 +62,13 @@ impl IndexWriter {
     }
 }
 
+/// Opens a new file that only its owner may read.
+pub(super) fn private(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut options = File::options();
+    options.read(true).write(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
 /// Opens a kept index, without reading what is in it.
 pub(super) fn open(path: &Path) -> io::Result<(KeptEnd, Lines<Take<File>>)> {
     let mut file = File::open(path)?;
@@ -143,9 +150,10 @@ mod tests {
         let (end, mut lines) = open(&path).unwrap();
         assert_eq!((end.begun, end.entries), (5, 2));
         assert!(
-            lines.next::<IndexEntry>().unwrap().is_some() && lines.next::<IndexEntry>().unwrap().is_some()
+            lines.next_line::<IndexEntry>().unwrap().is_some()
+                && lines.next_line::<IndexEntry>().unwrap().is_some()
         );
-        assert_eq!(lines.next::<IndexEntry>().unwrap(), None);
+        assert_eq!(lines.next_line::<IndexEntry>().unwrap(), None);
         assert!(check(&path, &id(2), "f").is_err(), "of another backup");
         assert!(check(&path, &id(1), "g").unwrap_err().contains("other files"), "of another policy");
         let whole = std::fs::read(&path).unwrap();

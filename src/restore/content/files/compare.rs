@@ -16,9 +16,12 @@ pub(super) struct Compared {
     /// How many differ, and the first of them.
     pub(super) different: u64,
     pub(super) first: Option<String>,
+    /// Files that have another time, as on a file system that keeps whole seconds only.
+    pub(super) other_times: u64,
 }
 
-/// Compares every chosen entry: its kind, the size and time of a file, and that a hard link is one.
+/// Compares every chosen entry: its kind, the size of a file, and that a hard link is one. Another time is no reason to
+/// throw a restore away.
 pub(super) fn compare(
     root: &Arc<std::fs::File>,
     rights: &Rights,
@@ -48,6 +51,11 @@ pub(super) fn compare(
             (Some(found), _) => is_as_recorded(&entry, found),
             (None, _) => false,
         };
+        let has_time =
+            |found: &Stat| IndexEntry::of(vec![], found).is_some_and(|found| found.mtime == entry.mtime);
+        if entry.kind == EntryKind::File && is_same && !found.as_ref().is_some_and(has_time) {
+            compared.other_times += 1;
+        }
         if !is_same {
             compared.different += 1;
             compared.first.get_or_insert_with(|| entry.path.text());
@@ -58,8 +66,7 @@ pub(super) fn compare(
 
 fn is_as_recorded(entry: &IndexEntry, found: &Stat) -> bool {
     let Some(found) = IndexEntry::of(vec![], found) else { return false };
-    let has_time = entry.kind == EntryKind::File;
-    found.kind == entry.kind && found.size == entry.size && (!has_time || found.mtime == entry.mtime)
+    found.kind == entry.kind && found.size == entry.size
 }
 
 /// Returns, for each entry of the index, whether it has to be written: unless the file system says that what is there is

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use rustix::fs::{Mode, OFlags, futimens};
 
 use super::index_file::{IndexFile, Selection};
+use super::tar_reader::Member;
 use super::tree::{Rights, Tree, times};
 use crate::platform::open_beneath;
-use crate::source::files::EntryKind;
+use crate::source::files::{EntryKind, IndexEntry};
 
 /// Makes those that are missing, and puts them in the place of what is none: an earlier backup of the chain may have a file
 /// in a directory of which a later one has the rights.
@@ -28,6 +29,19 @@ pub(super) fn make(
         }
     }
     Ok(())
+}
+
+/// Returns those that only something in them is restored of, with the rights that the index has.
+pub(super) fn above(index: &IndexFile, selection: &Selection) -> io::Result<Vec<Member>> {
+    let mut above = Vec::new();
+    for entry in index.entries() {
+        let (_, entry) = entry?;
+        if selection.has(&entry) && selection.is_above(&entry) {
+            let IndexEntry { path, kind, mode, uid, gid, mtime, .. } = entry;
+            above.push(Member { path: path.0, kind, mode, uid, gid, mtime, ..Member::default() });
+        }
+    }
+    Ok(above)
 }
 
 /// Sets their times: what was written in them, or removed, has changed them.

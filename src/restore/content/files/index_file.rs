@@ -44,6 +44,12 @@ impl Selection {
                 is_within(path, chosen) || (entry.kind == EntryKind::Directory && is_within(chosen, path))
             })
     }
+
+    /// Returns whether it is only selected because something in it is: its rights are those of the index, and no archive is
+    /// read for it.
+    pub(super) fn is_above(&self, entry: &IndexEntry) -> bool {
+        !self.paths.is_empty() && !self.paths.iter().any(|chosen| is_within(&entry.path.0, chosen))
+    }
 }
 
 /// What has to be read.
@@ -71,7 +77,7 @@ impl IndexFile {
         let mut before: Option<Vec<u8>> = None;
         let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("the index {what}"));
         (0..).map_while(move |number| {
-            let entry = match lines.next::<IndexEntry>().transpose()? {
+            let entry = match lines.next_line::<IndexEntry>().transpose()? {
                 Ok(entry) => entry,
                 Err(error) => return Some(Err(error)),
             };
@@ -103,7 +109,7 @@ impl IndexFile {
             wanted.files += u64::from(entry.kind.is_file());
             wanted.unread += u64::from(entry.unread);
             wanted.changed += u64::from(entry.changed);
-            if !writes.get(number).copied().unwrap_or(true) {
+            if !writes.get(number).copied().unwrap_or(true) || selection.is_above(&entry) {
                 continue;
             }
             if entry.kind == EntryKind::File {
@@ -167,7 +173,7 @@ mod tests {
         let all = index.wanted(&selection(&[]), &[]).unwrap();
         assert_eq!((all.entries, all.files, all.bytes, all.archives.len()), (5, 3, 15, 4));
         let one = index.wanted(&selection(&["b/y", "no"]), &[]).unwrap();
-        assert_eq!(one.archives.keys().copied().collect::<Vec<_>>(), [(0, 1), (0, 2)]);
+        assert_eq!(one.archives.keys().copied().collect::<Vec<_>>(), [(0, 2)]);
         assert_eq!((one.entries, one.missing), (2, vec![b"no".to_vec()]));
         let differing = index.wanted(&selection(&[]), &[false, true, false, false, false]).unwrap();
         assert_eq!(differing.archives.keys().copied().collect::<Vec<_>>(), [(1, 1)]);

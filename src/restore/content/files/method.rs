@@ -11,6 +11,7 @@ use super::compare::{Compared, compare, differing};
 use super::directories;
 use super::index_file::{IndexFile, Selection, Wanted};
 use super::sweep::{Swept, sweep};
+use super::tar_reader::Member;
 use super::tree::{Lost, Rights};
 use super::unpack::Unpack;
 use crate::model::{Artifact, FilesDetails, Manifest};
@@ -140,6 +141,11 @@ async fn restore(
     };
     refuse(&wanted, &plan.chain, &to)?;
 
+    let above = {
+        let (index, selection) = (index.clone(), selection.clone());
+        blocking(&to, move || directories::above(&index, &selection)).await?
+    };
+
     let part = if target.delta { to.clone() } else { partial(&to, fetch.run) };
     if !target.delta {
         let made = DirBuilder::new().mode(0o700).create(&part);
@@ -163,7 +169,7 @@ async fn restore(
             (Arc::clone(&root), rights.clone(), index.clone(), selection.clone());
         blocking(&part, move || directories::make(&root, &rights, &index, &selection)).await?;
     }
-    let lost = archives(fetch, plan, &unpack).await?;
+    let (mut directories, mut lost) = archives(fetch, plan, &unpack).await?;
     let compared = {
         let (root, rights, index, selection, wanted) =
             (Arc::clone(&root), rights.clone(), index.clone(), selection.clone(), Arc::clone(&wanted));
@@ -181,6 +187,12 @@ async fn restore(
     } else {
         Swept::default()
     };
+    if !target.delta {
+        directories.extend(above);
+    }
+    // Last of all: then even its owner may not be able to enter one.
+    let finished = tokio::task::spawn_blocking(move || unpack.finish(directories)).await;
+    lost.add(&finished.map_err(|error| ContentRestoreError::Target(error.to_string()))??);
     let failed = |source| ContentRestoreError::Write { path: part.clone(), source };
     rustix::fs::syncfs(&*root).map_err(|error| failed(error.into()))?;
     if !target.delta {
@@ -193,17 +205,17 @@ async fn restore(
     Ok(RestoredContent {
         counts: counts(&compared, &wanted, &swept),
         left_out: left_out(&lost),
-        notes: notes(&wanted, &swept, &details),
+        notes: notes(&compared, &wanted, &swept, &details),
         ..RestoredContent::default()
     })
 }
 
-/// Unpacks each archive that has something wanted, the full backup's first.
+/// Unpacks each archive that has something wanted, the full backup's first. Returns the directories, without their rights.
 async fn archives(
     fetch: &ArtifactFetch<'_>,
     plan: &ContentRestorePlan,
     unpack: &Arc<Unpack>,
-) -> Result<Lost, ContentRestoreError> {
+) -> Result<(Vec<Member>, Lost), ContentRestoreError> {
     let (mut directories, mut lost) = (Vec::new(), Lost::default());
     let mut needed: Vec<(u32, u32)> = unpack.wanted.archives.keys().copied().collect();
     // The first name of a link stands in the same archive, or in one before it.
@@ -223,10 +235,7 @@ async fn archives(
         directories.extend(unpacked.directories);
         lost.add(&unpacked.lost);
     }
-    let unpack = Arc::clone(unpack);
-    let finished = tokio::task::spawn_blocking(move || unpack.finish(directories)).await;
-    lost.add(&finished.map_err(|error| ContentRestoreError::Target(error.to_string()))??);
-    Ok(lost)
+    Ok((directories, lost))
 }
 
 fn archive(manifest: &Manifest, number: u32) -> Result<&Artifact, ContentRestoreError> {
@@ -344,8 +353,18 @@ fn left_out(lost: &Lost) -> Vec<String> {
     .collect()
 }
 
-fn notes(wanted: &Wanted, swept: &Swept, details: &FilesDetails) -> Vec<String> {
+fn notes(compared: &Compared, wanted: &Wanted, swept: &Swept, details: &FilesDetails) -> Vec<String> {
     let mut notes: Vec<String> = swept.refused.iter().cloned().collect();
+    if compared.other_times > 0 {
+        notes.push(format!(
+            "{} another time than recorded: the file system of the target does not keep it",
+            if compared.other_times == 1 {
+                "1 file has".to_owned()
+            } else {
+                format!("{} files have", compared.other_times)
+            }
+        ));
+    }
     if wanted.unread > 0 {
         notes.push(format!(
             "{} of an earlier backup: the last one could not read them",

@@ -10,7 +10,7 @@
 //! - What the backup does not have is removed only by `--delta`, below the paths that were backed up, and only when all
 //!   else is restored ([`sweep`]).
 //!
-//! *Memory.* For each directory its rights, and for each hard link whose first name is not restored a path.
+//! *Memory.* For each directory its rights, and for each file with several names a path.
 
 mod compare;
 mod directories;

@@ -69,6 +69,7 @@ impl Unpack {
                     && (entry.backup, entry.archive) == (backup, number)
                     && entry.kind == member.kind
                     && self.selection.has(entry)
+                    && !self.selection.is_above(entry)
                     && self.writes.get(*at).copied().unwrap_or(true)
             });
             let donated = self.wanted.donors.get(&(backup, path.clone()));
@@ -192,6 +193,10 @@ mod tests {
     }
 
     fn unpack(root: &Path, entries: &[IndexEntry], members: &[Vec<u8>]) -> Result<Unpacked, ConsumeError> {
+        unpack_bytes(root, entries, &[members.concat(), vec![0; 1024]].concat())
+    }
+
+    fn unpack_bytes(root: &Path, entries: &[IndexEntry], bytes: &[u8]) -> Result<Unpacked, ConsumeError> {
         let mut index = tempfile::tempfile().unwrap();
         for entry in entries {
             serde_json::to_writer(&mut index, entry).unwrap();
@@ -207,8 +212,7 @@ mod tests {
             writes: Arc::default(),
             cancel: CancellationToken::new(),
         };
-        let bytes = [members.concat(), vec![0; 1024]].concat();
-        unpack.archive(&mut &bytes[..], 0, 1)
+        unpack.archive(&mut &*bytes, 0, 1)
     }
 
     #[test]
@@ -286,8 +290,8 @@ mod tests {
     fn an_archive_that_is_cut_or_flipped_in_a_header_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let whole = file("a", b"data");
-        for cut in [1, 511, 513, 600] {
-            let cut = unpack(folder.path(), &[entry("a", EntryKind::File, "")], &[whole[..cut].to_vec()]);
+        for cut in [0, 1, 511, 512, 513, 600, 1024] {
+            let cut = unpack_bytes(folder.path(), &[entry("a", EntryKind::File, "")], &whole[..cut]);
             assert!(matches!(cut, Err(ConsumeError::Read(_))), "{cut:?}");
         }
         for at in [0, 124, 156, 200] {
