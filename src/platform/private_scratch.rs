@@ -55,9 +55,9 @@ fn lock(directory: &Path) -> Option<File> {
 
 fn remove_orphans(root: &Path) {
     for entry in fs::read_dir(root).into_iter().flatten().flatten() {
-        let is_ours = entry.metadata().is_ok_and(|metadata| {
-            metadata.is_dir() && metadata.uid() == rustix::process::geteuid().as_raw()
-        });
+        let is_ours = entry
+            .metadata()
+            .is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == rustix::process::geteuid().as_raw());
         if is_ours
             && entry.file_name().to_string_lossy().starts_with(PREFIX)
             && let Some(_locked) = lock(&entry.path())

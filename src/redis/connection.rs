@@ -47,10 +47,8 @@ impl RedisConnection {
             Err(RedisError::NoPassword { .. }) if target.password.is_some() => at_sentinel(true).await,
             found => found,
         };
-        let none = || RedisError::NoSuchMaster {
-            address: target.endpoint.to_string(),
-            master: master.clone(),
-        };
+        let none =
+            || RedisError::NoSuchMaster { address: target.endpoint.to_string(), master: master.clone() };
         let Reply::Array(found) = found? else { return Err(none()) };
         let [host, port] = &found[..] else { return Err(none()) };
         let port = port.text().and_then(|port| port.parse().ok()).ok_or_else(none)?;

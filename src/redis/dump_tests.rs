@@ -82,7 +82,12 @@ async fn a_dump_comes_with_its_length_or_with_a_mark_at_its_end() {
         pieces(&[b"\n", b"\n\n", length.as_bytes(), half, rest]),
         pieces(&[b"\n", &marked, half, rest, mark]),
         // The mark in two pieces, the first with data, the second with what comes after it.
-        pieces(&[&marked, half, &[rest, &mark[..7]].concat(), &[&mark[7..], b"*1\r\n$4\r\nPING\r\n"].concat()]),
+        pieces(&[
+            &marked,
+            half,
+            &[rest, &mark[..7]].concat(),
+            &[&mark[7..], b"*1\r\n$4\r\nPING\r\n"].concat(),
+        ]),
         pieces(&[&[&length.as_bytes()[..], &whole].concat()]),
     ];
     for answer in answers {

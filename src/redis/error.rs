@@ -22,7 +22,9 @@ pub enum RedisError {
     TlsSetup(#[source] rustls::Error),
     #[error("failed to connect to {address}")]
     Connect { address: String, source: io::Error },
-    #[error("failed to set up TLS with {address}: is its port one with TLS, and its certificate one for that name and of a known authority?")]
+    #[error(
+        "failed to set up TLS with {address}: is its port one with TLS, and its certificate one for that name and of a known authority?"
+    )]
     Tls { address: String, source: io::Error },
     #[error("{address} did not answer in {}", format_duration(*.within))]
     Silent { address: String, within: Duration },
@@ -42,7 +44,9 @@ pub enum RedisError {
     PasswordNotSet { address: String },
     #[error("{address} is loading its data: try again when it has ended")]
     Loading { address: String },
-    #[error("{address} is a replica without a connection to its master: its data may be old; name the master, or repair the replication")]
+    #[error(
+        "{address} is a replica without a connection to its master: its data may be old; name the master, or repair the replication"
+    )]
     MasterDown { address: String },
     #[error("the user may not run {command} on {address}: grant it (`ACL SETUSER name +{}`)", .command.to_lowercase().replace(' ', "|"))]
     NoPermission { address: String, command: String },
@@ -52,7 +56,9 @@ pub enum RedisError {
     Unknown { address: String, command: String },
     #[error("{address} answered {command} with an error: {}", visible(.text))]
     Refused { address: String, command: String, text: String },
-    #[error("{address} is a node of a Redis Cluster, and has only its part of the keys: drctl backs up single servers, and those that Sentinel names")]
+    #[error(
+        "{address} is a node of a Redis Cluster, and has only its part of the keys: drctl backs up single servers, and those that Sentinel names"
+    )]
     Cluster { address: String },
     #[error("Sentinel {address} does not know a master `{master}`")]
     NoSuchMaster { address: String, master: String },
@@ -108,14 +114,18 @@ mod tests {
             let said = RedisError::of_answer("redis://h:1", "AUTH", text).to_string();
             assert!(!said.contains("hush"), "{said}");
         }
-        let said = RedisError::of_answer("redis://h:1", "RESTORE", "ERR no, with args beginning with: 'hush'");
+        let said =
+            RedisError::of_answer("redis://h:1", "RESTORE", "ERR no, with args beginning with: 'hush'");
         assert!(!said.to_string().contains("hush"), "{said}");
     }
 
     #[test]
     fn answers_are_told_apart_by_what_to_do() {
-        let said = |command: &str, text: &str| RedisError::of_answer("redis://h:1", command, text).to_string();
-        assert!(said("SYNC", "ERR unknown command 'SYNC', with args beginning with:").contains("ElastiCache"));
+        let said =
+            |command: &str, text: &str| RedisError::of_answer("redis://h:1", command, text).to_string();
+        assert!(
+            said("SYNC", "ERR unknown command 'SYNC', with args beginning with:").contains("ElastiCache")
+        );
         assert!(said("SYNC", "NOPERM this user has no permissions").contains("ACL SETUSER name +sync"));
         assert!(said("SYNC", "LOADING Redis is loading the dataset in memory").contains("loading"));
         assert!(said("SYNC", "NOMASTERLINK Can't SYNC while not connected").contains("replica"));

@@ -38,7 +38,8 @@ impl RedisInfo {
     pub fn databases(&self) -> Vec<RedisDatabase> {
         let databases = self.0.iter().filter_map(|(name, value)| {
             let number = name.strip_prefix("db")?.parse().ok()?;
-            let field = |name: &str| value.split(',').find_map(|field| field.strip_prefix(name)?.parse().ok());
+            let field =
+                |name: &str| value.split(',').find_map(|field| field.strip_prefix(name)?.parse().ok());
             Some(RedisDatabase {
                 number,
                 keys: field("keys=")?,

@@ -84,7 +84,11 @@ impl RdbCheck {
         let version = version(&self.header).ok_or(RdbFault::NoDump)?;
         if version < WITH_CHECKSUM {
             let is_ended = self.last.last() == Some(&END);
-            return if is_ended { Ok(RdbFooter { version, is_checksummed: false }) } else { Err(RdbFault::NoEnd) };
+            return if is_ended {
+                Ok(RdbFooter { version, is_checksummed: false })
+            } else {
+                Err(RdbFault::NoEnd)
+            };
         }
         let stored: [u8; CHECKSUM] = self.last.as_slice().try_into().map_err(|_| RdbFault::NoEnd)?;
         if self.before != Some(END) {
@@ -92,14 +96,17 @@ impl RdbCheck {
         }
         match u64::from_le_bytes(stored) {
             0 => Ok(RdbFooter { version, is_checksummed: false }),
-            stored if stored == self.digest.finalize_reset() => Ok(RdbFooter { version, is_checksummed: true }),
+            stored if stored == self.digest.finalize_reset() => {
+                Ok(RdbFooter { version, is_checksummed: true })
+            }
             _ => Err(RdbFault::Checksum),
         }
     }
 }
 
 fn version(header: &[u8]) -> Option<u32> {
-    let digits = MAGIC.iter().find_map(|magic| header.strip_prefix(*magic)).filter(|_| header.len() == HEADER)?;
+    let digits =
+        MAGIC.iter().find_map(|magic| header.strip_prefix(*magic)).filter(|_| header.len() == HEADER)?;
     std::str::from_utf8(digits).ok()?.parse().ok().filter(|version| *version > 0)
 }
 

@@ -58,7 +58,11 @@ pub(super) async fn line<R: AsyncBufRead + Unpin>(reader: &mut R) -> Result<Stri
         return Err(RespError::Closed);
     }
     if bytes.pop() != Some(b'\n') {
-        return Err(if read as u64 == LINE { RespError::Protocol("a line is too long") } else { RespError::Closed });
+        return Err(if read as u64 == LINE {
+            RespError::Protocol("a line is too long")
+        } else {
+            RespError::Closed
+        });
     }
     if bytes.last() == Some(&b'\r') {
         bytes.pop();
@@ -134,7 +138,8 @@ mod tests {
         for cut in [&b"$4\r\nab"[..], b"+OK", b"", b"*2\r\n:1\r\n", b"$2\r\nabc"] {
             assert!(matches!(read(cut).await, Err(RespError::Closed)), "{cut:?}");
         }
-        for bad in [&b"$4\r\nabcdef"[..], b"?\r\n", b"$99999999999\r\n", b"*99999999\r\n", b":x\r\n", b"\r\n"] {
+        for bad in [&b"$4\r\nabcdef"[..], b"?\r\n", b"$99999999999\r\n", b"*99999999\r\n", b":x\r\n", b"\r\n"]
+        {
             assert!(matches!(read(bad).await, Err(RespError::Protocol(_))), "{bad:?}");
         }
         assert!(matches!(read(&b"*1\r\n".repeat(100)).await, Err(RespError::Protocol(_))));

@@ -136,6 +136,7 @@ impl ScratchServer {
 fn last_lines(log: &Path) -> String {
     let text = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
-    let lines: Vec<&str> = text.lines().rev().filter(|line| !line.trim().is_empty()).take(LOG_LINES).collect();
+    let lines: Vec<&str> =
+        text.lines().rev().filter(|line| !line.trim().is_empty()).take(LOG_LINES).collect();
     lines.into_iter().rev().collect::<Vec<_>>().join("; ")
 }

@@ -1,8 +1,7 @@
 use crate::model::{Artifact, Encoding};
 
 /// The first line of commands that read the objects of one backup.
-pub(super) const IN_DIRECTORY: &str =
-    "# in a directory with this backup's objects; each command must end with exit status 0 (bash: set -o pipefail)";
+pub(super) const IN_DIRECTORY: &str = "# in a directory with this backup's objects; each command must end with exit status 0 (bash: set -o pipefail)";
 
 /// Returns a shell pipeline that outputs an artifact's plain bytes.
 pub(super) fn plain(artifact: &Artifact) -> String {

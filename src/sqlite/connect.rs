@@ -54,13 +54,17 @@ mod tests {
         assert!(refused(folder.path()).contains("is a directory"));
         let path = folder.path().join("shop.db");
         assert!(refused(&path).contains("failed to read"));
-        for (bytes, words) in [(&b""[..], "is empty"), (b"SQLite format 3", "no SQLite"), (&[7; 4096], "encrypted")] {
+        for (bytes, words) in
+            [(&b""[..], "is empty"), (b"SQLite format 3", "no SQLite"), (&[7; 4096], "encrypted")]
+        {
             fs::write(&path, bytes).unwrap();
             assert!(refused(&path).contains(words), "{}", refused(&path));
         }
         fs::remove_file(&path).unwrap();
         let connection = rusqlite::Connection::open(&path).unwrap();
-        connection.execute_batch("PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; CREATE TABLE t (a)").unwrap();
+        connection
+            .execute_batch("PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; CREATE TABLE t (a)")
+            .unwrap();
         drop(connection);
         assert_eq!(check_file(&path).unwrap(), SqliteHeader { page_size: 8192, is_wal: true });
     }

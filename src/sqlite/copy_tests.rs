@@ -142,7 +142,10 @@ async fn a_damaged_database_is_no_backup() {
     std::fs::write(&path, &bytes).unwrap();
     let to = folder.path().join("copy");
     let refused = copied(&path, &to, 1000).await.unwrap_err();
-    assert!(refused.to_string().contains("is damaged") && !refused.to_string().contains("debit"), "{refused}");
+    assert!(
+        refused.to_string().contains("is damaged") && !refused.to_string().contains("debit"),
+        "{refused}"
+    );
     // Half of it is gone.
     std::fs::write(&path, &bytes[..at]).unwrap();
     let refused = copied(&path, &folder.path().join("cut"), 1000).await.unwrap_err();

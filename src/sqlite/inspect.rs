@@ -51,9 +51,7 @@ pub fn open_copy(path: &Path) -> Result<Connection, SqliteError> {
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     let connection =
         Connection::open_with_flags(format!("file:{escaped}?immutable=1"), flags).map_err(opened)?;
-    connection
-        .execute_batch("PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON")
-        .map_err(opened)?;
+    connection.execute_batch("PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON").map_err(opened)?;
     Ok(connection)
 }
 
@@ -95,7 +93,8 @@ fn inspect_open(connection: &Connection, path: &Path) -> Result<Inspection, Sqli
                 Err(_) => {}
             }
             found.notices.push(
-                "the indexes were not checked: they need a function or collation of the application".to_owned(),
+                "the indexes were not checked: they need a function or collation of the application"
+                    .to_owned(),
             );
         }
         Err(source) => return Err(SqliteError::of("check", path, source)),
@@ -205,12 +204,10 @@ mod tests {
         );
         let found = inspected(&path);
         let rows = |name: &str| found.facts.tables.iter().find(|table| table.name == name).unwrap().rows;
-        assert_eq!((rows("or\"der s"), rows("k"), rows("f_content"), rows("sqlite_sequence")), (
-            Some(2),
-            Some(0),
-            Some(1),
-            Some(1)
-        ));
+        assert_eq!(
+            (rows("or\"der s"), rows("k"), rows("f_content"), rows("sqlite_sequence")),
+            (Some(2), Some(0), Some(1), Some(1))
+        );
         assert_eq!((found.facts.user_version, found.facts.foreign_key_violations), (7, Some(0)));
         assert!(found.damage.is_empty() && found.notices.is_empty(), "{found:?}");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);

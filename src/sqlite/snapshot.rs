@@ -45,9 +45,7 @@ impl Snapshot {
             Ok((number("PRAGMA page_size")?, number("PRAGMA page_count")?))
         })();
         match counted {
-            Ok((page_size, pages)) => {
-                Ok(Some(Self { connection, path: path.to_owned(), page_size, pages }))
-            }
+            Ok((page_size, pages)) => Ok(Some(Self { connection, path: path.to_owned(), page_size, pages })),
             Err(error) if is_busy(&error) => Ok(None),
             Err(error) => Err(failed(error)),
         }

@@ -125,7 +125,8 @@ async fn everything_comes_back_into_a_directory_and_into_a_server() -> Outcome<(
 /// What the manifest says to do without drctl does it, up to the server that is started.
 fn without_drctl(system: &System, digest: &str) -> Outcome<()> {
     let backups = std::fs::read_dir(system.repository("primary").join("shop/sessions/backups"))?;
-    let mut folders: Vec<_> = backups.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
+    let mut folders: Vec<_> =
+        backups.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
     folders.sort();
     let folder = folders.pop().ok_or("there is no backup")?;
     std::fs::copy(&system.escrow, folder.join("identity.txt"))?;
@@ -134,14 +135,25 @@ fn without_drctl(system: &System, digest: &str) -> Outcome<()> {
     let mut script: Vec<_> = lines.iter().filter_map(|line| line.as_str()).collect();
     let server = script.iter().position(|line| line.starts_with("redis-server ")).ok_or("no server")?;
     script.truncate(server);
-    let done =
-        Command::new("bash").args(["-euo", "pipefail", "-c", &script.join("\n")]).current_dir(&folder).output()?;
+    let done = Command::new("bash")
+        .args(["-euo", "pipefail", "-c", &script.join("\n")])
+        .current_dir(&folder)
+        .output()?;
     assert!(done.status.success(), "{done:?}");
-    let restored = Redis::start(&[
-        &DEBUG[..],
-        &["--dir", &folder.join("restored").display().to_string(), "--dbfilename", "dump.rdb", "--appendonly", "no"],
-    ]
-    .concat())?;
+    let restored = Redis::start(
+        &[
+            &DEBUG[..],
+            &[
+                "--dir",
+                &folder.join("restored").display().to_string(),
+                "--dbfilename",
+                "dump.rdb",
+                "--appendonly",
+                "no",
+            ],
+        ]
+        .concat(),
+    )?;
     assert_eq!(restored.digest()?, digest);
     Ok(())
 }
@@ -151,7 +163,9 @@ fn start_restored(config: &str, folder: &Path) -> Outcome<Redis> {
     let text = std::fs::read_to_string(config)?;
     assert!(text.contains("appendonly no") && text.contains(&folder.display().to_string()), "{text}");
     let folder = folder.display().to_string();
-    Redis::start(&[&DEBUG[..], &["--dir", &folder, "--dbfilename", "dump.rdb", "--appendonly", "no"]].concat())
+    Redis::start(
+        &[&DEBUG[..], &["--dir", &folder, "--dbfilename", "dump.rdb", "--appendonly", "no"]].concat(),
+    )
 }
 
 #[tokio::test]
@@ -162,7 +176,9 @@ async fn who_may_not_log_in_or_copy_is_told_and_no_password_is() -> Outcome<()> 
     system.set("REDIS_PASSWORD", "wrong-horse-7");
     let mut said = vec![system.expect(1, &["backup"]).await?];
     said[0].says("refused the user or the password")?;
+    system.expect(1, &["doctor"]).await?.says("refused the user or the password")?;
     system.set("REDIS_PASSWORD", PASSWORD);
+    system.drctl(&["doctor"]).await?.says("its `redis` backup can begin")?;
     system.expect(0, &["backup"]).await?;
     system.rewrite("password = \"env:REDIS_PASSWORD\"", "")?;
     system.expect(1, &["backup"]).await?.says("requires a password")?;

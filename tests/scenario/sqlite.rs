@@ -49,7 +49,12 @@ fn rows(path: &Path) -> Outcome<u64> {
     Ok(orders.try_into()?)
 }
 
-async fn restore(system: &System, code: i32, to: &str, more: &[&str]) -> Outcome<crate::support::system::Run> {
+async fn restore(
+    system: &System,
+    code: i32,
+    to: &str,
+    more: &[&str],
+) -> Outcome<crate::support::system::Run> {
     let key = system.operational.display().to_string();
     let arguments = [&["restore", "orders", "--identity", &key, "--to", to], more].concat();
     system.expect(code, &arguments).await
@@ -81,14 +86,16 @@ async fn what_is_written_all_the_time_comes_back_whole() -> Outcome<()> {
         restore(&system, 0, "app/shop.db", &[]).await?.says("2 tables")?;
         let restored = rows(&path)?;
         assert!((before..=after).contains(&restored), "{mode}: {before}, {restored}, {after}");
-        let journal: String = Connection::open(&path)?.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
+        let journal: String =
+            Connection::open(&path)?.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
         assert_eq!(journal, mode.to_lowercase());
         restore(&system, 2, "app/shop.db", &[]).await?.says("exists, and is not overwritten")?;
 
         // What it says to do without drctl does it.
         let folder = backup_folder(&system)?;
         std::fs::copy(&system.escrow, folder.join("identity.txt"))?;
-        let manifest: serde_json::Value = serde_json::from_slice(&std::fs::read(folder.join("manifest.json"))?)?;
+        let manifest: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(folder.join("manifest.json"))?)?;
         let commands = manifest["by_hand"].as_array().ok_or("by_hand")?;
         let script: Vec<_> = commands.iter().filter_map(|line| line.as_str()).collect();
         let done = Command::new("bash")
@@ -100,7 +107,9 @@ async fn what_is_written_all_the_time_comes_back_whole() -> Outcome<()> {
         std::fs::remove_file(folder.join("database.sqlite"))?;
 
         // Names of tables are for key holders only.
-        for file in contents(system.path())?.into_keys().filter(|file| !file.starts_with(system.path().join("app"))) {
+        for file in
+            contents(system.path())?.into_keys().filter(|file| !file.starts_with(system.path().join("app")))
+        {
             let bytes = std::fs::read(&file)?;
             assert!(!bytes.windows(12).any(|word| word == b"confidential"), "{}", file.display());
         }

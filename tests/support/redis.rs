@@ -48,10 +48,16 @@ impl Redis {
     pub(crate) fn start_sentinel(config: &Path) -> Outcome<Self> {
         let folder = super::scratch::folder()?;
         let port = free_port()?;
-        let arguments = [config.display().to_string(), "--sentinel".to_owned(), "--port".to_owned(), port.to_string()];
+        let arguments =
+            [config.display().to_string(), "--sentinel".to_owned(), "--port".to_owned(), port.to_string()];
         let log = folder.path().join("log");
         let client = vec!["-p".to_owned(), port.to_string()];
-        Self::wait_for(folder, port, Command::new("redis-server").args(arguments).arg("--logfile").arg(&log), client)
+        Self::wait_for(
+            folder,
+            port,
+            Command::new("redis-server").args(arguments).arg("--logfile").arg(&log),
+            client,
+        )
     }
 
     fn start_in(

@@ -76,16 +76,10 @@ const HINTS: &[(&str, &str)] = &[
     ),
     ("no-meant-role", "`--globals` makes the missing roles."),
     ("no-members", "`drctl show` has the commands of AWS's own command line, which make one of your choice."),
-    (
-        "no-memory",
-        "Restore into a directory, and start a server with it on a host that has the memory.",
-    ),
+    ("no-memory", "Restore into a directory, and start a server with it on a host that has the memory."),
     ("no-public-schema", "Create it (`CREATE SCHEMA public`), or load into a new database."),
     ("no-recovery-point", "`drctl backup` makes one."),
-    (
-        "no-redis-server",
-        "`apt-get install redis-server`, or restore into a directory.",
-    ),
+    ("no-redis-server", "`apt-get install redis-server`, or restore into a directory."),
     ("no-region", "Look at the credentials and the endpoint of the source in the policy."),
     ("no-restore-point", "`--point-in-time` and `--to-lsn` name a moment without one."),
     ("no-role", "`--globals` makes the missing roles; `--no-owner` does without them."),
@@ -99,10 +93,7 @@ const HINTS: &[(&str, &str)] = &[
         "no-tablespace-directory",
         "Create an empty directory there that belongs to the server's user, create the tablespace elsewhere before the restore, or restore with `--no-tablespaces`.",
     ),
-    (
-        "no-target-server",
-        "Check the URL in `--to`, and the password that `--password` names.",
-    ),
+    ("no-target-server", "Check the URL in `--to`, and the password that `--password` names."),
     (
         "not-continuous",
         "`drctl list` shows the times of the backups: name one with `--backup`. To restore to any other time, a plan of AWS Backup has to back it up continuously; name the plan in the source's `plan`.",
@@ -118,10 +109,7 @@ const HINTS: &[(&str, &str)] = &[
     ("other-timeline", "`--timeline {other}` recovers along it."),
     ("other-zone", "Name a zone of that region, or restore from another with `--from`."),
     ("out-of-reach", "Name a moment inside of a window, or restore the snapshot with `--backup`."),
-    (
-        "password-in-url",
-        "Leave it out, and name it by reference: `--password env:NAME`.",
-    ),
+    ("password-in-url", "Leave it out, and name it by reference: `--password env:NAME`."),
     ("port-taken", "Without `--port` one that is free is chosen."),
     ("rds-snapshot", "`--to-instance NAME` makes an instance of what RDS keeps."),
     ("recovery-point-gone", "Name another region with `--from`, or an older backup with `--backup`."),
@@ -132,14 +120,8 @@ const HINTS: &[(&str, &str)] = &[
         "server-is-cluster",
         "Restore into a directory, and load that into the cluster by its own means (`redis-cli --cluster import`).",
     ),
-    (
-        "server-is-replica",
-        "Name its master with `--to`.",
-    ),
-    (
-        "server-not-empty",
-        "Name an empty server with `--to`, or restore into a directory.",
-    ),
+    ("server-is-replica", "Name its master with `--to`."),
+    ("server-not-empty", "Name an empty server with `--to`, or restore into a directory."),
     (
         "server-runs",
         "Stop it first (`pg_ctl -D {path} stop`). Only if you are sure that no server runs there, in no container either, remove {file}.",
@@ -153,10 +135,7 @@ const HINTS: &[(&str, &str)] = &[
         "Create the tablespace in another directory before the restore (`CREATE TABLESPACE`), or restore with `--no-tablespaces`. Never empty a directory that a server uses.",
     ),
     ("too-early", "Choose a moment inside of one of these; an older dump may be nearer (`drctl list`)."),
-    (
-        "too-few-databases",
-        "Raise `databases` in the server's configuration, and restart it.",
-    ),
+    ("too-few-databases", "Raise `databases` in the server's configuration, and restart it."),
     (
         "too-late",
         "`--latest` restores as much as there is. Where the server still lives, `SELECT pg_switch_wal()` there has what it wrote last archived now.",

@@ -3,13 +3,13 @@
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
 
 use async_trait::async_trait;
 
 use super::fetch::{ArtifactFetch, ConsumeError};
 use super::method::{ContentMethod, RestoredContent, TargetSurvey};
-use super::new_directory::NewDirectory;
+use super::new_directory::{NewDirectory, remove_directory};
 use super::sqlite::{checked, compare};
 use super::survey::ChainLink;
 use super::target::{NewFile, copy, new_path};
@@ -17,7 +17,6 @@ use super::{ContentRestoreError, ContentRestorePlan, ContentRestoreRequest};
 use crate::checks::CheckResult;
 use crate::model::{Cause, ChromaCollection, ChromaFacts};
 use crate::restore::CreatedObject;
-use crate::restore::teardown::not_of_this_method;
 use crate::run::RunContext;
 use crate::source::{CHROMA_DATABASE, CHROMA_SEGMENTS, chroma_collections};
 use crate::sqlite::open_copy;
@@ -40,7 +39,10 @@ impl ContentMethod for ChromaDirectory {
     ) -> Result<TargetSurvey, ContentRestoreError> {
         let bytes = chain.iter().map(|link| link.manifest.plain_size()).sum();
         let (path, refusals) = new_path(Path::new(&request.target.to), bytes);
-        let notes = vec!["only the user who restores it may enter the directory: `chown -R` it to the application's user".to_owned()];
+        let notes = vec![
+            "only the user who restores it may enter the directory: `chown -R` it to the application's user"
+                .to_owned(),
+        ];
         Ok(TargetSurvey { to: path.display().to_string(), refusals, notes })
     }
 
@@ -53,8 +55,7 @@ impl ContentMethod for ChromaDirectory {
         let none = |name: &str| ContentRestoreError::NoArtifact { artifact: name.to_owned() };
         let link = plan.chain.last().ok_or_else(|| none(CHROMA_DATABASE))?;
         let artifact = |name: &str| link.manifest.artifact_of(name).ok_or_else(|| none(name));
-        let path = PathBuf::from(&plan.to);
-        let directory = NewDirectory::create(&path)?;
+        let directory = NewDirectory::create(Path::new(&plan.to))?;
         let into = directory.part().to_owned();
         fetch.consume(link, artifact(CHROMA_SEGMENTS)?, move |plain| extract(plain, &into)).await?;
         let database = directory.part().join(CHROMA_DATABASE);
@@ -68,21 +69,14 @@ impl ContentMethod for ChromaDirectory {
         let mut checks = compare(recorded.map(|facts| &facts.database), &inspection.facts);
         checks.push(compare_collections(recorded, &collections));
         checks.push(check_indexes(directory.part(), recorded, &collections));
-        directory.publish()?;
-        created.push(CreatedObject::Directory { path, beside: vec![], run: fetch.run.id.clone() });
+        created.push(directory.publish(&fetch.run.id)?);
         let embeddings = collections.iter().map(|collection| collection.embeddings).sum();
-        let counts =
-            vec![count(collections.len() as u64, "collection"), count(embeddings, "embedding")];
+        let counts = vec![count(collections.len() as u64, "collection"), count(embeddings, "embedding")];
         Ok(RestoredContent { counts, checks, notes: inspection.notices, ..RestoredContent::default() })
     }
 
     async fn remove(&self, run: &RunContext, object: &CreatedObject) -> Result<(), String> {
-        match object {
-            CreatedObject::Directory { path, run: by, .. } if *by == run.id => {
-                fs::remove_dir_all(path).map_err(|error| error.to_string())
-            }
-            _ => Err(not_of_this_method()),
-        }
+        remove_directory(object, &run.id)
     }
 }
 
@@ -159,12 +153,21 @@ fn compare_collections(recorded: Option<&ChromaFacts>, found: &[ChromaCollection
         [] if recorded.collections.len() == found.len() => {
             CheckResult::passed(COLLECTIONS, count(found.len() as u64, "collection"))
         }
-        [] => CheckResult::failed(COLLECTIONS, Cause::Backup, "other-counts", "there are more collections than were recorded"),
+        [] => CheckResult::failed(
+            COLLECTIONS,
+            Cause::Backup,
+            "other-counts",
+            "there are more collections than were recorded",
+        ),
         [first, ..] => CheckResult::failed(
             COLLECTIONS,
             Cause::Backup,
             "other-counts",
-            format!("collection `{}` is not there with its {}", first.name, count(first.embeddings, "embedding")),
+            format!(
+                "collection `{}` is not there with its {}",
+                first.name,
+                count(first.embeddings, "embedding")
+            ),
         ),
     }
 }
@@ -188,10 +191,16 @@ fn check_indexes(
         let Some(segment) = &collection.segment else { continue };
         let index = directory.join(segment);
         if !index.is_dir() {
-            return failed(format!("the index of collection `{}` is not there: its vectors are lost", collection.name));
+            return failed(format!(
+                "the index of collection `{}` is not there: its vectors are lost",
+                collection.name
+            ));
         }
         if size(&index.join(PICKLE)) == Some(0) {
-            return failed(format!("`{PICKLE}` of collection `{}` is empty: its index cannot be opened", collection.name));
+            return failed(format!(
+                "`{PICKLE}` of collection `{}` is empty: its index cannot be opened",
+                collection.name
+            ));
         }
         written += 1;
     }

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use super::ContentRestoreError;
 use super::target::rename_new;
+use crate::model::RunId;
+use crate::restore::CreatedObject;
+use crate::restore::teardown::not_of_this_method;
 
 /// A directory that only its owner may enter, under a name that says that it is not complete.
 #[derive(Debug)]
@@ -31,15 +34,17 @@ impl NewDirectory {
         &self.part
     }
 
-    /// Makes its entries durable, and gives it its name; never that of something that exists. Files in it are synced by
-    /// who writes them.
-    pub(super) fn publish(mut self) -> Result<(), ContentRestoreError> {
+    /// Gives it its name; never that of something that exists.
+    pub(super) fn publish(mut self, run: &RunId) -> Result<CreatedObject, ContentRestoreError> {
         let failed = |source| ContentRestoreError::Write { path: self.path.clone(), source };
-        sync_directories(&self.part).map_err(failed)?;
+        let file = File::open(&self.part).map_err(failed)?;
+        // What programs wrote into it, too.
+        rustix::fs::syncfs(&file).map_err(|error| failed(error.into()))?;
         rename_new(&self.part, &self.path).map_err(failed)?;
         self.is_published = true;
         let parent = self.path.parent().unwrap_or(Path::new("/"));
-        File::open(parent).and_then(|parent| parent.sync_all()).map_err(failed)
+        File::open(parent).and_then(|parent| parent.sync_all()).map_err(failed)?;
+        Ok(CreatedObject::Directory { path: self.path.clone(), beside: vec![], run: run.clone() })
     }
 }
 
@@ -51,12 +56,12 @@ impl Drop for NewDirectory {
     }
 }
 
-fn sync_directories(directory: &Path) -> std::io::Result<()> {
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            sync_directories(&entry.path())?;
+/// Removes a directory that this run created.
+pub(super) fn remove_directory(object: &CreatedObject, run: &RunId) -> Result<(), String> {
+    match object {
+        CreatedObject::Directory { path, run: by, .. } if by == run => {
+            fs::remove_dir_all(path).map_err(|error| error.to_string())
         }
+        _ => Err(not_of_this_method()),
     }
-    File::open(directory)?.sync_all()
 }

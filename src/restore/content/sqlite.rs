@@ -35,7 +35,10 @@ impl ContentMethod for SqliteDatabase {
         let bytes = chain.iter().map(|link| link.manifest.plain_size()).sum();
         let (path, mut refusals) = new_path(Path::new(&request.target.to), bytes);
         refusals.extend(companion(&path));
-        let notes = vec!["only the user who restores it may read the file: `chown` it to the application's user".to_owned()];
+        let notes = vec![
+            "only the user who restores it may read the file: `chown` it to the application's user"
+                .to_owned(),
+        ];
         Ok(TargetSurvey { to: path.display().to_string(), refusals, notes })
     }
 
@@ -59,10 +62,7 @@ impl ContentMethod for SqliteDatabase {
         }
         file.publish()?;
         created.push(CreatedObject::File { path, run: fetch.run.id.clone() });
-        let counts = vec![
-            count(found.facts.tables.len() as u64, "table"),
-            count(found.facts.rows(), "row"),
-        ];
+        let counts = vec![count(found.facts.tables.len() as u64, "table"), count(found.facts.rows(), "row")];
         let checks = compare(link.details.sqlite.as_ref(), &found.facts);
         Ok(RestoredContent { counts, checks, notes: found.notices, ..RestoredContent::default() })
     }
@@ -150,7 +150,8 @@ mod tests {
     use crate::model::SqliteTable;
 
     fn facts(tables: &[(&str, u64)]) -> SqliteFacts {
-        let tables = tables.iter().map(|(name, rows)| SqliteTable { name: (*name).to_owned(), rows: Some(*rows) });
+        let tables =
+            tables.iter().map(|(name, rows)| SqliteTable { name: (*name).to_owned(), rows: Some(*rows) });
         SqliteFacts { tables: tables.collect(), ..SqliteFacts::default() }
     }
 

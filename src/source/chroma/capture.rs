@@ -5,9 +5,9 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use thiserror::Error;
 
-use super::{CHROMA_DATABASE, CHROMA_SEGMENTS};
 use super::collections::{collections, live_positions, vector_positions};
 use super::segments::{Beside, archive};
+use super::{CHROMA_DATABASE, CHROMA_SEGMENTS};
 use crate::event::{Phase, PhaseTimer};
 use crate::model::{BackupKind, ChromaFacts, Details};
 use crate::platform::{PrivateScratch, free_space};
@@ -108,7 +108,8 @@ impl ChromaCapture<'_> {
         let store = |artifact| move |source| ChromaCaptureError::Store { artifact, source };
         let mut artifacts = vec![];
         for name in [CHROMA_DATABASE, CHROMA_SEGMENTS] {
-            let file = ScratchFile::take(&copy.scratch.path().join(name)).map_err(ChromaCaptureError::Scratch)?;
+            let file =
+                ScratchFile::take(&copy.scratch.path().join(name)).map_err(ChromaCaptureError::Scratch)?;
             let size = file.size();
             artifacts.push(sink.store(name, Box::new(file), Some(size)).await.map_err(store(name))?);
         }
@@ -175,10 +176,7 @@ impl ChromaCapture<'_> {
         let no_chroma = |_| ChromaCaptureError::NoChroma(live.clone());
         let (collections, positions) = {
             let database = open_copy(&copy)?;
-            (
-                collections(&database).map_err(no_chroma)?,
-                vector_positions(&database).map_err(no_chroma)?,
-            )
+            (collections(&database).map_err(no_chroma)?, vector_positions(&database).map_err(no_chroma)?)
         };
         let (from, listed, to) = (root.clone(), before.clone(), scratch.path().join(CHROMA_SEGMENTS));
         let (cancel, path) = (context.cancel.clone(), live.clone());
@@ -203,11 +201,7 @@ impl ChromaCapture<'_> {
         Ok(Some(StillCopy {
             scratch,
             recovery_point: copied.recovery_point,
-            facts: ChromaFacts {
-                database: copied.inspection.facts,
-                collections,
-                files: before.facts(),
-            },
+            facts: ChromaFacts { database: copied.inspection.facts, collections, files: before.facts() },
             notices: copied.inspection.notices,
             left_out: before.left_out,
         }))

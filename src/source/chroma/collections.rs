@@ -48,10 +48,7 @@ pub(super) fn vector_positions(database: &Connection) -> rusqlite::Result<BTreeM
 }
 
 /// Reads the positions of the live database.
-pub(super) fn live_positions(
-    path: &Path,
-    lock_wait: Duration,
-) -> rusqlite::Result<BTreeMap<String, String>> {
+pub(super) fn live_positions(path: &Path, lock_wait: Duration) -> rusqlite::Result<BTreeMap<String, String>> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(lock_wait)?;

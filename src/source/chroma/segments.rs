@@ -100,12 +100,7 @@ fn is_database(name: &str) -> bool {
 }
 
 /// Writes the files into a new archive. One that is gone, or shorter than it was, is an error.
-pub(super) fn archive(
-    root: &Path,
-    beside: &Beside,
-    to: &Path,
-    cancel: &CancellationToken,
-) -> io::Result<()> {
+pub(super) fn archive(root: &Path, beside: &Beside, to: &Path, cancel: &CancellationToken) -> io::Result<()> {
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
     let mut archive = tar::Builder::new(io::BufWriter::with_capacity(256 << 10, file));
     archive.mode(tar::HeaderMode::Complete);
@@ -159,7 +154,10 @@ mod tests {
         write("chroma.log", "a");
         write("index/header.bin", "abc");
         let before = Beside::list(folder.path()).unwrap();
-        assert_eq!(before.files.keys().collect::<Vec<_>>(), [Path::new("chroma.log"), Path::new("index/header.bin")]);
+        assert_eq!(
+            before.files.keys().collect::<Vec<_>>(),
+            [Path::new("chroma.log"), Path::new("index/header.bin")]
+        );
         write("chroma.sqlite3", "abcdef");
         write("chroma.log", "abcdef");
         assert!(before.has_same_indexes(&Beside::list(folder.path()).unwrap()));

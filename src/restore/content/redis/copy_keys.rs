@@ -71,8 +71,7 @@ async fn copy_batch(
     }
     for key in taken {
         // A scan may return a key twice: it is there then as it was copied.
-        let (ours, theirs) =
-            (from.call_bytes(&[b"DUMP", key]).await?, to.call_bytes(&[b"DUMP", key]).await?);
+        let (ours, theirs) = (from.call_bytes(&[b"DUMP", key]).await?, to.call_bytes(&[b"DUMP", key]).await?);
         if ours != theirs {
             return Err(to.refused("RESTORE", "BUSYKEY another client wrote a key of that name meanwhile"));
         }

@@ -36,7 +36,9 @@ pub(super) fn survey(
     }
     let mut notes = vec![];
     if server_program().is_none() {
-        notes.push("there is no `redis-server` on this host: what is restored is not loaded to prove it".to_owned());
+        notes.push(
+            "there is no `redis-server` on this host: what is restored is not loaded to prove it".to_owned(),
+        );
     }
     TargetSurvey { to: shown, refusals, notes }
 }
@@ -63,13 +65,14 @@ pub(super) async fn restore(
             restored.checks.push(compare(recorded, &keys));
             let gone = expired(recorded, &keys);
             if gone > 0 {
-                restored.notes.push(format!("the time to live of {} has ended since the backup", count(gone, "key")));
+                restored
+                    .notes
+                    .push(format!("the time to live of {} has ended since the backup", count(gone, "key")));
             }
         }
         Err(undetermined) => restored.checks.push(undetermined),
     }
-    directory.publish()?;
-    created.push(CreatedObject::Directory { path: path.clone(), beside: vec![], run: fetch.run.id.clone() });
+    created.push(directory.publish(&fetch.run.id)?);
     restored.notes.push(format!(
         "give the directory to the server's user (`chown -R redis`), and start the server with it: `redis-server {}/{CONFIG}`, or copy its lines into the server's own configuration",
         path.display()

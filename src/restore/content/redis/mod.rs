@@ -9,11 +9,11 @@ use async_trait::async_trait;
 
 use super::fetch::ArtifactFetch;
 use super::method::{ContentMethod, RestoredContent, TargetSurvey};
+use super::new_directory::remove_directory;
 use super::survey::ChainLink;
 use super::{ContentRestoreError, ContentRestorePlan, ContentRestoreRequest};
 use crate::model::Artifact;
 use crate::restore::CreatedObject;
-use crate::restore::teardown::not_of_this_method;
 use crate::run::RunContext;
 use crate::source::REDIS_DUMP;
 
@@ -50,12 +50,7 @@ impl ContentMethod for RedisDump {
     }
 
     async fn remove(&self, run: &RunContext, object: &CreatedObject) -> Result<(), String> {
-        match object {
-            CreatedObject::Directory { path, run: by, .. } if *by == run.id => {
-                std::fs::remove_dir_all(path).map_err(|error| error.to_string())
-            }
-            _ => Err(not_of_this_method()),
-        }
+        remove_directory(object, &run.id)
     }
 }
 

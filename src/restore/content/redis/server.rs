@@ -89,8 +89,12 @@ async fn inspect(
         refusals.push(Refusal::usage("too-few-databases", message));
     }
     let persists = match (setting("appendonly"), setting("save")) {
-        (Some("yes"), _) => Some("its append-only file gets every key, as a dump beside it would not be read"),
-        (Some("no"), Some("")) => Some("it keeps nothing on disk (`appendonly no`, no `save`): what is loaded is lost when it ends"),
+        (Some("yes"), _) => {
+            Some("its append-only file gets every key, as a dump beside it would not be read")
+        }
+        (Some("no"), Some("")) => {
+            Some("it keeps nothing on disk (`appendonly no`, no `save`): what is loaded is lost when it ends")
+        }
         _ => None,
     };
     let notes = persists.map(|words| format!("the server: {words}")).into_iter().collect();
