@@ -14,7 +14,6 @@ use crate::text::error_chain;
 
 /// Connects as a backup would, and checks what it would need.
 pub(super) async fn examine(policy: &Policy, source: &Source) -> Vec<DoctorFinding> {
-    let subject = source.name.as_str();
     match &source.config {
         SourceConfig::Postgres(postgres) => examine_postgres(policy, &source.name, postgres).await,
         // AWS is queried for those separately.
