@@ -116,6 +116,22 @@ async fn what_is_only_in_the_wal_is_copied() {
 }
 
 #[tokio::test]
+async fn no_file_is_left_beside_a_database_that_no_process_has_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = database(folder.path(), "WAL");
+    let files = || std::fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(files(), 1);
+    let scratch = tempfile::tempdir().unwrap();
+    copied(&path, &scratch.path().join("copy"), 1000).await.unwrap();
+    assert_eq!(files(), 1);
+    // What the application has there is its own.
+    let application = Connection::open(&path).unwrap();
+    application.execute_batch("INSERT INTO debit (amount) VALUES (1)").unwrap();
+    copied(&path, &scratch.path().join("again"), 1000).await.unwrap();
+    assert_eq!(files(), 3);
+}
+
+#[tokio::test]
 async fn a_writer_that_keeps_the_lock_is_waited_for_and_then_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = database(folder.path(), "DELETE");

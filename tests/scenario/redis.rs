@@ -184,7 +184,7 @@ async fn who_may_not_log_in_or_copy_is_told_and_no_password_is() -> Outcome<()> 
     system.expect(1, &["backup"]).await?.says("requires a password")?;
 
     let log_in = |url: &str| format!("url = \"{url}\"\npassword = \"env:REDIS_PASSWORD\"");
-    let user = Redis::start(&["--user", "reader on >correct-horse-9 +info +auth +replconf ~*"])?;
+    let user = Redis::start(&["--user", "reader", "on", ">correct-horse-9", "+info", "+replconf", "~*"])?;
     let as_reader = user.url().replace("redis://", "redis://reader@");
     system.rewrite(&format!("url = \"{}\"", redis.url()), &log_in(&as_reader))?;
     said.push(system.expect(1, &["backup"]).await?);
