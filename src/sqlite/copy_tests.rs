@@ -23,6 +23,7 @@ impl Writer {
         let thread = std::thread::spawn(move || {
             let mut connection = Connection::open(path).unwrap();
             connection.busy_timeout(Duration::from_secs(60)).unwrap();
+            connection.execute_batch("PRAGMA synchronous = OFF").unwrap();
             while !over.load(Ordering::Relaxed) {
                 let n = count.load(Ordering::Relaxed) as i64;
                 let transaction = connection.transaction().unwrap();
