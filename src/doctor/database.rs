@@ -9,22 +9,41 @@ use crate::source::postgres_base;
 use crate::source::postgres_base::{BaseError, BasePreflight};
 use crate::source::postgres_dump::capture;
 use crate::source::postgres_dump::capture::{DumpCapture, LogicalError};
+use crate::source::{SourceError, open};
 use crate::text::error_chain;
 
 /// Connects as a backup would, and checks what it would need.
 pub(super) async fn examine(policy: &Policy, source: &Source) -> Vec<DoctorFinding> {
-    let subject = source.name.as_str();
     match &source.config {
         SourceConfig::Postgres(postgres) => examine_postgres(policy, &source.name, postgres).await,
         // AWS is queried for those separately.
         SourceConfig::AwsBackup(_) => vec![],
-        other => vec![DoctorFinding::fault(
-            Area::Source,
-            subject,
-            format!("this version of drctl cannot back up sources of kind `{}`", other.kind()),
-            "Back it up by other means: every run of it fails.",
-        )],
+        _ => examine_content(source).await,
     }
+}
+
+/// Prepares a backup of what is no PostgreSQL database, as a run would.
+async fn examine_content(source: &Source) -> Vec<DoctorFinding> {
+    let (subject, opened) = (source.name.as_str(), open(source));
+    let mut findings = vec![];
+    for kind in &source.kinds {
+        findings.push(match opened.prepare(*kind).await {
+            Ok(_) => DoctorFinding::good(Area::Source, subject, format!("its `{kind}` backup can begin")),
+            Err(error @ SourceError::NotBuilt { .. }) => DoctorFinding::fault(
+                Area::Source,
+                subject,
+                error_chain(&error),
+                "Back it up by other means: every run of it fails.",
+            ),
+            Err(error) => DoctorFinding::fault(
+                Area::Source,
+                subject,
+                error_chain(&error),
+                "Correct the source in the policy, or what it names: until then every backup of it fails.",
+            ),
+        });
+    }
+    findings
 }
 
 pub(super) async fn examine_postgres(

@@ -2,7 +2,7 @@ use std::error::Error;
 use std::fmt::Debug;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound as _, Utc};
 use serde::Serialize;
 use thiserror::Error;
 
@@ -154,7 +154,8 @@ impl Captured {
     /// Returns the facts of a full backup of what is neither a PostgreSQL server nor managed by AWS.
     pub fn of_content(recovery_point: DateTime<Utc>, producer: String, artifacts: Vec<Artifact>) -> Self {
         Self {
-            recovery_point,
+            // A point in time that is asked for has no more digits.
+            recovery_point: recovery_point.trunc_subsecs(6),
             server: None,
             physical: None,
             parent: None,

@@ -11,10 +11,13 @@ use crate::event::{Phase, PhaseTimer};
 use crate::model::{Artifact, BackupKind, Details, RedisFacts};
 use crate::policy::RedisSource;
 use crate::redis::{DumpReport, RedisConnection, RedisError, RedisInfo, RedisTarget, Reply, transfer_dump};
-use crate::text::{bullet_list, count};
+use crate::text::count;
 
 /// The artifact, without the endings of its encoding.
 pub const REDIS_DUMP: &str = "dump.rdb";
+
+/// How many databases are named.
+const NAMED: usize = 8;
 
 /// A source that is a Redis server.
 #[derive(Debug)]
@@ -131,7 +134,12 @@ fn notices(facts: &RedisFacts, is_checksummed: bool) -> Vec<String> {
                 .iter()
                 .map(|database| format!("{} in database {}", count(database.keys, "key"), database.number));
             let each: Vec<_> = each.collect();
-            let told = if each.is_empty() { "no keys".to_owned() } else { bullet_list(&each[..each.len().min(8)]) };
+            let more = each.len().saturating_sub(NAMED);
+            let more = if more > 0 { format!(", and {more} more databases") } else { String::new() };
+            let told = match &each[..] {
+                [] => "no keys".to_owned(),
+                each => format!("{}{more}", each[..each.len().min(NAMED)].join(", ")),
+            };
             let checked = if is_checksummed { ": checksum verified" } else { "" };
             notices.push(format!("{told}{checked}"));
         }

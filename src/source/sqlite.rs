@@ -79,7 +79,15 @@ async fn capture(
     let database = sink.store(SQLITE_DATABASE, Box::new(file), Some(size)).await;
     let database = database.map_err(store(SQLITE_DATABASE))?;
     phases.begin(Phase::Details);
-    for notice in &copied.inspection.notices {
+    let violations = match facts.foreign_key_violations {
+        Some(0) => None,
+        Some(violations) => Some(format!(
+            "{} to rows that do not exist (`PRAGMA foreign_key_check`)",
+            count(violations, "reference")
+        )),
+        None => Some("its foreign keys cannot be checked".to_owned()),
+    };
+    for notice in copied.inspection.notices.iter().chain(&violations) {
         context.events.notice(format!("`{}`: {notice}", context.naming.source));
     }
     let counted = format!(

@@ -2,6 +2,8 @@ use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::Path;
 
+use rusqlite::{Connection, OpenFlags};
+
 use super::SqliteError;
 
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
@@ -41,6 +43,21 @@ pub fn check_file(path: &Path) -> Result<SqliteHeader, SqliteError> {
     let mut header = Vec::with_capacity(HEADER);
     File::open(path).map_err(read)?.take(HEADER as u64).read_to_end(&mut header).map_err(read)?;
     SqliteHeader::parse(&header).ok_or_else(|| SqliteError::NotADatabase(path.to_owned()))
+}
+
+/// Opens a database that other processes use, to read it.
+///
+/// In WAL mode a reader may have to create the `-wal` and `-shm`. Only a connection that may write removes them again when it
+/// is the last one, and files that drctl's user left would keep the application out: so it may write where there is no
+/// `-wal` yet, and is read-only otherwise.
+pub fn open_live(path: &Path, header: SqliteHeader) -> rusqlite::Result<Connection> {
+    let mut wal = path.as_os_str().to_owned();
+    wal.push("-wal");
+    let creates = header.is_wal && fs::symlink_metadata(&wal).is_err();
+    let access = if creates { OpenFlags::SQLITE_OPEN_READ_WRITE } else { OpenFlags::SQLITE_OPEN_READ_ONLY };
+    let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.execute_batch("PRAGMA query_only = ON")?;
+    Ok(connection)
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ impl Writer {
         let thread = std::thread::spawn(move || {
             let mut connection = Connection::open(path).unwrap();
             connection.busy_timeout(Duration::from_secs(60)).unwrap();
+            connection.execute_batch("PRAGMA synchronous = OFF").unwrap();
             while !over.load(Ordering::Relaxed) {
                 let n = count.load(Ordering::Relaxed) as i64;
                 let transaction = connection.transaction().unwrap();
@@ -113,6 +114,22 @@ async fn what_is_only_in_the_wal_is_copied() {
     copied(&path, &to, 1000).await.unwrap();
     assert_eq!(number(&to, "SELECT count(*) FROM t"), 2);
     drop(writer);
+}
+
+#[tokio::test]
+async fn no_file_is_left_beside_a_database_that_no_process_has_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = database(folder.path(), "WAL");
+    let files = || std::fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(files(), 1);
+    let scratch = tempfile::tempdir().unwrap();
+    copied(&path, &scratch.path().join("copy"), 1000).await.unwrap();
+    assert_eq!(files(), 1);
+    // What the application has there is its own.
+    let application = Connection::open(&path).unwrap();
+    application.execute_batch("INSERT INTO debit (amount) VALUES (1)").unwrap();
+    copied(&path, &scratch.path().join("again"), 1000).await.unwrap();
+    assert_eq!(files(), 3);
 }
 
 #[tokio::test]

@@ -12,6 +12,8 @@ use crate::text::{format_duration, format_size};
 pub enum SqliteError {
     #[error("failed to read `{}`", .path.display())]
     Read { path: PathBuf, source: io::Error },
+    #[error("failed to write `{}`", .path.display())]
+    Write { path: PathBuf, source: io::Error },
     #[error("`{}` is {what}: name the database file", .path.display())]
     NoFile { path: PathBuf, what: &'static str },
     #[error("`{}` is empty: it is no SQLite database", .0.display())]

@@ -1,9 +1,12 @@
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::backup::{Backup, StepResult};
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode};
 
+use super::connect::open_live;
 use super::{SqliteError, SqliteHeader};
 use crate::platform::{CancellationToken, free_space};
 
@@ -31,8 +34,7 @@ impl Snapshot {
             }
             _ => SqliteError::of("read", path, source),
         };
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+        let connection = open_live(path, header).map_err(failed)?;
         connection.busy_timeout(BUSY).map_err(failed)?;
         let number = |pragma: &str| -> rusqlite::Result<u64> {
             let value = connection.query_row(pragma, [], |row| row.get::<_, i64>(0))?;
@@ -67,6 +69,8 @@ impl Snapshot {
         }
         let written = |source| SqliteError::Query { doing: "write the copy", path: to.to_owned(), source };
         let copied = |source| SqliteError::of("copy", &self.path, source);
+        let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to);
+        drop(created.map_err(|source| SqliteError::Write { path: to.to_owned(), source })?);
         let mut copy = Connection::open(to).map_err(written)?;
         // A copy that was not completed is removed: it needs no journal.
         copy.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF").map_err(written)?;

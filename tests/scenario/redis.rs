@@ -176,13 +176,15 @@ async fn who_may_not_log_in_or_copy_is_told_and_no_password_is() -> Outcome<()> 
     system.set("REDIS_PASSWORD", "wrong-horse-7");
     let mut said = vec![system.expect(1, &["backup"]).await?];
     said[0].says("refused the user or the password")?;
+    system.expect(1, &["doctor"]).await?.says("refused the user or the password")?;
     system.set("REDIS_PASSWORD", PASSWORD);
+    system.drctl(&["doctor"]).await?.says("0 faults")?;
     system.expect(0, &["backup"]).await?;
     system.rewrite("password = \"env:REDIS_PASSWORD\"", "")?;
     system.expect(1, &["backup"]).await?.says("requires a password")?;
 
     let log_in = |url: &str| format!("url = \"{url}\"\npassword = \"env:REDIS_PASSWORD\"");
-    let user = Redis::start(&["--user", "reader on >correct-horse-9 +info +auth +replconf ~*"])?;
+    let user = Redis::start(&["--user", "reader", "on", ">correct-horse-9", "+info", "+replconf", "~*"])?;
     let as_reader = user.url().replace("redis://", "redis://reader@");
     system.rewrite(&format!("url = \"{}\"", redis.url()), &log_in(&as_reader))?;
     said.push(system.expect(1, &["backup"]).await?);

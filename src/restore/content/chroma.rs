@@ -3,7 +3,7 @@
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
 
 use async_trait::async_trait;
 
@@ -55,8 +55,7 @@ impl ContentMethod for ChromaDirectory {
         let none = |name: &str| ContentRestoreError::NoArtifact { artifact: name.to_owned() };
         let link = plan.chain.last().ok_or_else(|| none(CHROMA_DATABASE))?;
         let artifact = |name: &str| link.manifest.artifact_of(name).ok_or_else(|| none(name));
-        let path = PathBuf::from(&plan.to);
-        let directory = NewDirectory::create(&path)?;
+        let directory = NewDirectory::create(Path::new(&plan.to))?;
         let into = directory.part().to_owned();
         fetch.consume(link, artifact(CHROMA_SEGMENTS)?, move |plain| extract(plain, &into)).await?;
         let database = directory.part().join(CHROMA_DATABASE);

@@ -1,5 +1,6 @@
 use super::fetch::ArtifactFetch;
-use super::method::{self, RestoredContent};
+use super::kinds::of_kind;
+use super::method::RestoredContent;
 use super::{
     ContentAftermath, ContentDetails, ContentRestoreError, ContentRestorePlan, ContentRestoreRequest,
 };
@@ -16,7 +17,7 @@ pub(super) async fn execute(
 ) -> Executed<ContentRestoreRequest> {
     progress.begin(Phase::Load);
     let mut created = vec![];
-    let restored = match method::of_kind(plan.kind) {
+    let restored = match of_kind(plan.kind) {
         Some(method) => {
             let fetch = ArtifactFetch::new(run, plan.bytes);
             method.restore(&fetch, plan, &mut created).await

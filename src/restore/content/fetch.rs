@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::ContentRestoreError;
-use super::survey::ChainLink;
+use super::surveyed::ChainLink;
 use crate::event::Event;
 use crate::model::Artifact;
 use crate::pipeline::{OpenError, unseal_ahead};

@@ -5,19 +5,12 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use super::bucket::BucketObjects;
-use super::chroma::ChromaDirectory;
-use super::command::CommandOutput;
 use super::fetch::ArtifactFetch;
-use super::files::FilesTree;
-use super::git::GitRepository;
-use super::redis::RedisDump;
-use super::sqlite::SqliteDatabase;
-use super::survey::ChainLink;
+use super::surveyed::ChainLink;
+pub(super) use super::surveyed::TargetSurvey;
 use super::{ContentRestoreError, ContentRestorePlan, ContentRestoreRequest};
 use crate::checks::CheckResult;
-use crate::model::BackupKind;
-use crate::restore::{CreatedObject, Refusal};
+use crate::restore::CreatedObject;
 use crate::run::RunContext;
 
 /// How one kind of content comes back.
@@ -42,31 +35,6 @@ pub(super) trait ContentMethod: Debug + Send + Sync {
 
     /// Removes an object that a restore created, and verifies that it is gone; `Err`: why it is left.
     async fn remove(&self, run: &RunContext, object: &CreatedObject) -> Result<(), String>;
-}
-
-/// The implementation for a kind; `None` for kinds with a method of restore of their own.
-pub(super) fn of_kind(kind: BackupKind) -> Option<Box<dyn ContentMethod>> {
-    match kind {
-        BackupKind::Files => Some(Box::new(FilesTree)),
-        BackupKind::Sqlite => Some(Box::new(SqliteDatabase)),
-        BackupKind::Chroma => Some(Box::new(ChromaDirectory)),
-        BackupKind::Redis => Some(Box::new(RedisDump)),
-        BackupKind::Command => Some(Box::new(CommandOutput)),
-        BackupKind::Bucket => Some(Box::new(BucketObjects)),
-        BackupKind::Git => Some(Box::new(GitRepository)),
-        _ => None,
-    }
-}
-
-/// What was found of the target.
-#[derive(Clone, Debug, Default)]
-pub(super) struct TargetSurvey {
-    /// Where to, as text: an absolute path, a URL without a password.
-    pub(super) to: String,
-    /// Every reason against it.
-    pub(super) refusals: Vec<Refusal>,
-    /// For the operator.
-    pub(super) notes: Vec<String>,
 }
 
 /// What came back.

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! [`ContentRestoreRequest`] is the entry point. [`ContentMethod`] is what one kind of backup has of its own, in a module
-//! of its own; [`method::of_kind`] is the only place that matches on the kinds.
+//! of its own; [`kinds::of_kind`] is the only place that matches on the kinds.
 //!
 //! *Invariants.*
 //! - Nothing is changed before the plan is complete, and all refusals are reported at once.
@@ -26,6 +26,7 @@ mod execute;
 mod fetch;
 mod files;
 mod git;
+mod kinds;
 mod method;
 mod new_directory;
 mod plan;
@@ -35,6 +36,7 @@ mod request;
 mod select;
 mod sqlite;
 mod survey;
+mod surveyed;
 mod target;
 
 use chrono::{DateTime, Utc};
@@ -46,7 +48,7 @@ pub use error::ContentRestoreError;
 pub use plan::ContentRestorePlan;
 pub use report::{ContentAftermath, ContentDetails};
 pub use request::{ContentRestoreRequest, ContentSelector, ContentTarget};
-pub use survey::ContentSurvey;
+pub use surveyed::ContentSurvey;
 
 impl Restorer for ContentRestoreRequest {
     const METHOD: Method = Method::Content;
@@ -78,7 +80,7 @@ impl Restorer for ContentRestoreRequest {
     }
 
     async fn remove(&self, run: &RunContext, object: &CreatedObject) -> Result<(), String> {
-        match method::of_kind(self.kind) {
+        match kinds::of_kind(self.kind) {
             Some(method) => method.remove(run, object).await,
             None => Err(super::teardown::not_of_this_method()),
         }

@@ -1,7 +1,7 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::survey::ChainLink;
+use super::surveyed::ChainLink;
 use super::{ContentRestoreRequest, ContentSurvey};
 use crate::event::Phase;
 use crate::model::{BackupId, BackupKind, RepositoryName, SourceName};

@@ -1,6 +1,6 @@
 //! Collects everything a plan needs, and changes nothing.
 
-use super::method::{self, TargetSurvey};
+use super::kinds::of_kind;
 use super::select::{SelectedContent, choose};
 use super::{ContentRestoreError, ContentRestoreRequest};
 use crate::model::{Details, Manifest, RepositoryName};
@@ -10,30 +10,15 @@ use crate::run::RunContext;
 use crate::source::DETAILS;
 use crate::text::error_chain;
 
-/// What was found of the backup and of the target.
-#[derive(Debug)]
-pub struct ContentSurvey {
-    /// The full backup first, the chosen one last.
-    pub(super) chain: Vec<ChainLink>,
-    pub(super) target: TargetSurvey,
-}
-
-/// A backup of a chain.
-#[derive(Clone, Debug)]
-pub(super) struct ChainLink {
-    pub(super) manifest: Manifest,
-    /// In the order they are to be read.
-    pub(super) holders: Vec<RepositoryName>,
-    /// What only key holders may read of it.
-    pub(super) details: Details,
-}
+pub(super) use super::surveyed::ChainLink;
+use super::surveyed::ContentSurvey;
 
 pub(super) async fn survey(
     run: &RunContext,
     request: &ContentRestoreRequest,
 ) -> Result<ContentSurvey, ContentRestoreError> {
     let refused = |refusal: Refusal| ContentRestoreError::Refused(vec![refusal]);
-    let Some(method) = method::of_kind(request.kind) else {
+    let Some(method) = of_kind(request.kind) else {
         let message = format!("a backup of kind `{}` is not restored in this way", request.kind);
         return Err(refused(Refusal::usage("other-kind", message)));
     };

@@ -179,11 +179,11 @@ impl ChromaCapture<'_> {
             (collections(&database).map_err(no_chroma)?, vector_positions(&database).map_err(no_chroma)?)
         };
         let (from, listed, to) = (root.clone(), before.clone(), scratch.path().join(CHROMA_SEGMENTS));
-        let (cancel, path) = (context.cancel.clone(), live.clone());
+        let (cancel, path, header) = (context.cancel.clone(), live.clone(), copied.header);
         let blocking = tokio::task::spawn_blocking(move || {
             let archived = archive(&from, &listed, &to, &cancel);
             let after = Beside::list(&from)?;
-            Ok::<_, std::io::Error>((archived, after, live_positions(&path, lock_wait)))
+            Ok::<_, std::io::Error>((archived, after, live_positions(&path, header, lock_wait)))
         });
         let (archived, after, now) = blocking.await.map_err(|_| SqliteError::Stopped)?.map_err(read)?;
         if context.cancel.is_cancelled() {

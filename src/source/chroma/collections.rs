@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::Connection;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OpenFlags};
 
 use crate::model::ChromaCollection;
+use crate::sqlite::{SqliteHeader, open_live};
 
 /// Returns the collections of a database, each with the number of its embeddings.
 pub fn collections(database: &Connection) -> rusqlite::Result<Vec<ChromaCollection>> {
@@ -48,9 +49,12 @@ pub(super) fn vector_positions(database: &Connection) -> rusqlite::Result<BTreeM
 }
 
 /// Reads the positions of the live database.
-pub(super) fn live_positions(path: &Path, lock_wait: Duration) -> rusqlite::Result<BTreeMap<String, String>> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
+pub(super) fn live_positions(
+    path: &Path,
+    header: SqliteHeader,
+    lock_wait: Duration,
+) -> rusqlite::Result<BTreeMap<String, String>> {
+    let connection = open_live(path, header)?;
     connection.busy_timeout(lock_wait)?;
     vector_positions(&connection)
 }
