@@ -107,8 +107,8 @@ impl Run<'_> {
         }
         let lists = backups.iter().map(|candidate| candidate.list.clone()).collect();
         let scope = incremental::decide_content(self.extent, &Candidates { most, backups });
-        let scope = scope
-            .map_err(|why| SourceError::new(NoIncrement { source_name: source.name.clone(), why }))?;
+        let scope =
+            scope.map_err(|why| SourceError::new(NoIncrement { source_name: source.name.clone(), why }))?;
         let keep = (most > 0).then(|| list_of(&folder, backup, STATE));
         let plan = BasePlan { scope, is_strict: self.extent == Extent::Incremental, keep };
         Ok(PlannedBase { plan, lists })
@@ -215,10 +215,9 @@ impl Run<'_> {
         let mut needed: BTreeSet<PathBuf> = builds_on.into_iter().flatten().cloned().collect();
         needed.insert(path.clone());
         for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
-            let is_list = entry.file_type().is_ok_and(|kind| kind.is_file()) && !needed.contains(&entry.path());
-            if is_list
-                && let Err(error) = std::fs::remove_file(entry.path())
-            {
+            let is_list =
+                entry.file_type().is_ok_and(|kind| kind.is_file()) && !needed.contains(&entry.path());
+            if is_list && let Err(error) = std::fs::remove_file(entry.path()) {
                 tracing::info!("{} is left: {error}", entry.path().display());
             }
         }

@@ -211,7 +211,9 @@ region = "us-east-1"
                 _ => &[],
             };
             assert_eq!(actions, expected, "{role}");
-            assert!(!all.iter().any(|(statement, _)| names(&statement.resource, "arn:aws:s3:::shop-media/other")));
+            assert!(
+                !all.iter().any(|(statement, _)| names(&statement.resource, "arn:aws:s3:::shop-media/other"))
+            );
         }
     }
 

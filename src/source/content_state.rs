@@ -124,7 +124,12 @@ mod tests {
     use crate::model::BackupKind;
 
     fn backup(seed: u32) -> BackupId {
-        BackupId::new("2026-11-20T12:00:00Z".parse().unwrap(), &"code".parse().unwrap(), BackupKind::Git, seed)
+        BackupId::new(
+            "2026-11-20T12:00:00Z".parse().unwrap(),
+            &"code".parse().unwrap(),
+            BackupKind::Git,
+            seed,
+        )
     }
 
     fn read(path: &Path, backup: &BackupId, settings: &str) -> Result<Vec<String>, String> {

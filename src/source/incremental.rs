@@ -172,10 +172,7 @@ pub fn decide_content(extent: Extent, candidates: &Candidates) -> Result<BaseSco
 
 type Selected<'a> = Result<(&'a Candidate, Option<FullBackupReason>), FullBackupReason>;
 
-fn scope<'a>(
-    extent: Extent,
-    select: impl FnOnce() -> Selected<'a>,
-) -> Result<BaseScope, FullBackupReason> {
+fn scope<'a>(extent: Extent, select: impl FnOnce() -> Selected<'a>) -> Result<BaseScope, FullBackupReason> {
     if extent == Extent::Full {
         return Ok(BaseScope::Full(None));
     }
@@ -349,13 +346,14 @@ mod tests {
 
     #[test]
     fn content_is_built_on_like_clusters() {
-        let decided = |most, taken: &[(bool, bool)]| match decide_content(Extent::AsDue, &candidates(most, taken)) {
-            Ok(BaseScope::Incremental { since, .. }) => {
-                Ok((since.manifest.id.begun() - fixtures::noon()).num_minutes())
-            }
-            Ok(BaseScope::Full(why)) => Err(why.unwrap()),
-            Err(why) => Err(why),
-        };
+        let decided =
+            |most, taken: &[(bool, bool)]| match decide_content(Extent::AsDue, &candidates(most, taken)) {
+                Ok(BaseScope::Incremental { since, .. }) => {
+                    Ok((since.manifest.id.begun() - fixtures::noon()).num_minutes())
+                }
+                Ok(BaseScope::Full(why)) => Err(why.unwrap()),
+                Err(why) => Err(why),
+            };
         assert_eq!(decided(2, &[]), Err(FullBackupReason::FirstOfContent));
         assert_eq!(decided(0, &[FULL]), Err(FullBackupReason::NotAskedOfContent));
         assert_eq!(decided(2, &[FULL, CHANGES]), Ok(2));

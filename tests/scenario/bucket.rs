@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::types::{BucketVersioningStatus, MetadataDirective, StorageClass, VersioningConfiguration};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
 use drctl::aws::{LastAttempt, S3Timeouts, s3_client};
 
 use crate::support::Outcome;
@@ -34,7 +36,8 @@ type Objects = BTreeMap<String, (Vec<u8>, Option<String>, BTreeMap<String, Strin
 impl Ground {
     async fn new(versions: bool) -> Outcome<Self> {
         let number = BUCKETS.fetch_add(1, Ordering::Relaxed);
-        let [bucket, target] = ["media", "back"].map(|name| format!("{name}-{}-{number}", std::process::id()));
+        let [bucket, target] =
+            ["media", "back"].map(|name| format!("{name}-{}-{number}", std::process::id()));
         let keys = radosgw::bucket(&bucket, false).await?;
         radosgw::bucket(&target, false).await?;
         let client = s3_client(&keys.place, &S3Timeouts::default(), LastAttempt::default()).await?;
@@ -49,13 +52,14 @@ impl Ground {
 
     async fn put(&self, key: &str, bytes: &[u8]) -> Outcome<()> {
         let put = self.client.put_object().bucket(&self.bucket).key(key).body(bytes.to_vec().into());
-        let put = put.content_type("image/png").metadata("owner", "confidential-ada").cache_control("max-age=60");
+        let put =
+            put.content_type("image/png").metadata("owner", "confidential-ada").cache_control("max-age=60");
         put.send().await.map(drop).map_err(|error| format!("{key:?}: {error:?}").into())
     }
 
     /// What a bucket has below a prefix, by its key without it.
     async fn objects(&self, bucket: &str, prefix: &str) -> Outcome<Objects> {
-        let mut objects = Objects::new();
+        let mut keys = vec![];
         let mut pages = self
             .client
             .list_objects_v2()
@@ -68,14 +72,17 @@ impl Ground {
             for object in page?.contents() {
                 let pair = format!("k={}", object.key().unwrap_or_default());
                 let key = url::form_urlencoded::parse(pair.as_bytes()).next().ok_or("no key")?.1.into_owned();
-                let answer = self.client.get_object().bucket(bucket).key(&key).send().await?;
-                let kind = answer.content_type().map(str::to_owned);
-                let metadata = answer.metadata().cloned().unwrap_or_default().into_iter().collect();
-                let bytes = answer.body.collect().await?.to_vec();
-                objects.insert(key[prefix.len()..].to_owned(), (bytes, kind, metadata));
+                keys.push(key);
             }
         }
-        Ok(objects)
+        let get = async |key: String| -> Outcome<_> {
+            let answer = self.client.get_object().bucket(bucket).key(&key).send().await?;
+            let kind = answer.content_type().map(str::to_owned);
+            let metadata = answer.metadata().cloned().unwrap_or_default().into_iter().collect();
+            let bytes = answer.body.collect().await?.to_vec();
+            Ok((key[prefix.len()..].to_owned(), (bytes, kind, metadata)))
+        };
+        stream::iter(keys).map(get).buffered(16).try_collect().await
     }
 
     /// Takes a backup: its id, its parent, and how many bytes were read for it.
@@ -245,8 +252,11 @@ fn manually(ground: &Ground, backup: &str, files: &Path) -> Outcome<()> {
     let copy = copy.join(backup);
     std::fs::copy(&ground.system.operational, copy.join("identity.txt"))?;
     // One key of this bucket is the beginning of another, and one is too long: a person sees to these.
-    let script = commands.join("\n").replace("&& cp -- \"$0\" \"restored/$1\"", "&& cp -- \"$0\" \"restored/$1\" || true");
-    let output = Command::new("bash").args(["-euo", "pipefail", "-c", &script]).current_dir(&copy).output()?;
+    let script = commands
+        .join("\n")
+        .replace("&& cp -- \"$0\" \"restored/$1\"", "&& cp -- \"$0\" \"restored/$1\" || true");
+    let output =
+        Command::new("bash").args(["-euo", "pipefail", "-c", &script]).current_dir(&copy).output()?;
     assert!(output.status.success(), "{script}\n{}", String::from_utf8_lossy(&output.stderr));
     let restored = contents(&copy.join("restored"))?;
     let expected = contents(files)?;
@@ -326,7 +336,8 @@ async fn a_bucket_that_cannot_be_read_or_is_emptied_is_said() -> Outcome<()> {
     // Whoever deletes everything does not delete it from a backup, and an operator is told.
     let (full, ..) = ground.back_up().await?;
     for n in 0..12 {
-        let delete = ground.client.delete_object().bucket(&ground.bucket).key(format!("live/confidential-{n}"));
+        let delete =
+            ground.client.delete_object().bucket(&ground.bucket).key(format!("live/confidential-{n}"));
         delete.send().await?;
     }
     let emptied = ground.system.expect(3, &["backup"]).await?;
@@ -340,6 +351,8 @@ async fn an_object_in_an_archive_class_is_named_as_not_read() -> Outcome<()> {
     let moto = Moto::start().await?;
     let client = moto.s3();
     client.create_bucket().bucket("media").send().await?;
+    let enabled = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
+    client.put_bucket_versioning().bucket("media").versioning_configuration(enabled).send().await?;
     for (key, class) in [("live/now", StorageClass::Standard), ("live/then", StorageClass::Glacier)] {
         let put = client.put_object().bucket("media").key(key).storage_class(class);
         put.body(b"bytes".to_vec().into()).send().await?;

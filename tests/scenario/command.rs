@@ -54,7 +54,11 @@ async fn what_a_command_writes_comes_back_as_a_file_by_a_command_and_manually() 
         "restore_command = [\"./import\"]\nfile_name = \"search.ndjson\"\nenvironment = { TOKEN = \"env:SEARCH_TOKEN\" }\n",
     )?;
     system.set("SEARCH_TOKEN", TOKEN);
-    script(&system, "export", "for n in $(seq 50000); do echo \"{\\\"id\\\": $n}\"; done; echo -n ${#TOKEN}")?;
+    script(
+        &system,
+        "export",
+        "for n in $(seq 50000); do echo \"{\\\"id\\\": $n}\"; done; echo -n ${#TOKEN}",
+    )?;
     script(&system, "import", "cat > imported; test -n \"$TOKEN\"")?;
     let backup = system.expect(0, &["backup"]).await?;
     let written = Command::new(system.path().join("export"))
@@ -90,7 +94,8 @@ async fn what_a_command_writes_comes_back_as_a_file_by_a_command_and_manually() 
     let folder = system.repository("primary").join("shop/exports/backups").join(&id);
     std::fs::copy(&system.operational, folder.join("identity.txt"))?;
     let manifest: serde_json::Value = serde_json::from_slice(&std::fs::read(folder.join("manifest.json"))?)?;
-    let commands: Vec<&str> = manifest["by_hand"].as_array().into_iter().flatten().filter_map(|c| c.as_str()).collect();
+    let commands: Vec<&str> =
+        manifest["by_hand"].as_array().into_iter().flatten().filter_map(|c| c.as_str()).collect();
     let output = Command::new("bash")
         .args(["-euo", "pipefail", "-c", &commands.join("\n")])
         .current_dir(&folder)
@@ -107,7 +112,11 @@ async fn a_command_that_fails_stores_nothing_and_says_why() -> Outcome<()> {
         ("head -c 3000000 /dev/urandom; echo no disk left >&2; exit 3", "", "exit status 3: no disk left"),
         ("echo begun; kill -9 $$", "", "was killed"),
         ("echo begun; sleep 60", "deadline = \"1s\"", "did not end in 1s"),
-        ("echo \"rejected: $TOKEN\" >&2; exit 1", "environment = { TOKEN = \"env:SEARCH_TOKEN\" }", "rejected: [hidden]"),
+        (
+            "echo \"rejected: $TOKEN\" >&2; exit 1",
+            "environment = { TOKEN = \"env:SEARCH_TOKEN\" }",
+            "rejected: [hidden]",
+        ),
         ("echo x", "environment = { TOKEN = \"env:ABSENT_TOKEN\" }", "`ABSENT_TOKEN` is not set"),
     ] {
         let mut system = system("[\"./export\"]", more)?;
@@ -166,7 +175,11 @@ async fn the_recipes_of_the_readme_store_what_their_programs_write() -> Outcome<
     let (_, rest) = readme.split_once("\n### Recipes of commands\n").ok_or("no section")?;
     let section = rest.split("\n## ").next().unwrap_or_default();
     let block = |language: &str| -> Vec<&str> {
-        section.split(&format!("```{language}\n")).skip(1).filter_map(|rest| rest.split("```").next()).collect()
+        section
+            .split(&format!("```{language}\n"))
+            .skip(1)
+            .filter_map(|rest| rest.split("```").next())
+            .collect()
     };
     let mut system = System::of(&block("toml").concat(), &[Place::Directory])?;
     system.rewrite("/usr/local/bin/", &format!("{}/", system.path().display()))?;
@@ -180,11 +193,17 @@ get*) echo '{"items": [{"kind": "'"$2"'", "metadata": {"name": "web", "uid": "u-
 esac"#;
     for (name, text) in [
         ("kubectl", kubectl),
-        ("helm", "case $1 in list) echo '[{\"namespace\": \"shop\", \"name\": \"web\"}]';; *) echo replicas: 3;; esac"),
+        (
+            "helm",
+            "case $1 in list) echo '[{\"namespace\": \"shop\", \"name\": \"web\"}]';; *) echo replicas: 3;; esac",
+        ),
         ("terraform", "echo '{\"version\": 4}'"),
         ("docker", "echo 'services: {}'"),
         ("crontab", "echo '0 3 * * * /usr/local/bin/report'"),
-        ("aws", "case $1 in ssm) echo '{\"Parameters\": []}';; *) echo '{\"SecretValues\": [], \"Errors\": []}';; esac"),
+        (
+            "aws",
+            "case $1 in ssm) echo '{\"Parameters\": []}';; *) echo '{\"SecretValues\": [], \"Errors\": []}';; esac",
+        ),
     ] {
         script(&system, &format!("bin/{name}"), text)?;
     }
@@ -193,7 +212,7 @@ esac"#;
     system.expect(0, &["backup"]).await?;
     let identity = system.operational.to_str().ok_or("path")?.to_owned();
     for (source, words) in [
-        ("cluster", "\"replicas\": 3"),
+        ("cluster", "\"replicas\":3"),
         ("images", "web:3 web@sha256:11"),
         ("releases", "replicas: 3"),
         ("infrastructure", "\"version\": 4"),

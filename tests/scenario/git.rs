@@ -123,7 +123,15 @@ async fn every_ref_comes_back_as_it_was_at_each_backup() -> Outcome<()> {
     assert!(take().await?.is_some(), "nothing is new");
 
     // Nothing new either, but refs: one is gone, one goes back, and a directory takes the place of one.
-    ground.git(&["push", "--quiet", "--force", "origin", ":feature-confidential", "main~3:refs/heads/back", ":topic"])?;
+    ground.git(&[
+        "push",
+        "--quiet",
+        "--force",
+        "origin",
+        ":feature-confidential",
+        "main~3:refs/heads/back",
+        ":topic",
+    ])?;
     ground.git(&["push", "--quiet", "origin", "main:refs/heads/topic/deep"])?;
     git(&ground.origin, &["symbolic-ref", "HEAD", "refs/heads/back"])?;
     assert!(take().await?.is_some());
@@ -144,7 +152,10 @@ async fn every_ref_comes_back_as_it_was_at_each_backup() -> Outcome<()> {
         assert_eq!(ground.refs(&restored)?, *refs, "{backup}");
         git(&restored, &["fsck", "--full", "--strict"])?;
         assert!(!restored.join("hooks").exists());
-        git(ground.system.path(), &["clone", "--quiet", &restored.display().to_string(), &format!("clone-{n}")])?;
+        git(
+            ground.system.path(),
+            &["clone", "--quiet", &restored.display().to_string(), &format!("clone-{n}")],
+        )?;
     }
     let identity = ground.system.operational.to_str().ok_or("path")?;
     let there = ["restore", "code", "-i", identity, "--to", "restored-0.git"];
@@ -158,7 +169,8 @@ async fn every_ref_comes_back_as_it_was_at_each_backup() -> Outcome<()> {
     let commands: Vec<&str> =
         manifest["by_hand"].as_array().into_iter().flatten().filter_map(|command| command.as_str()).collect();
     let script = commands.join("\n");
-    let output = Command::new("bash").args(["-euxo", "pipefail", "-c", &script]).current_dir(&folder).output()?;
+    let output =
+        Command::new("bash").args(["-euxo", "pipefail", "-c", &script]).current_dir(&folder).output()?;
     assert!(output.status.success(), "{script}\n{output:?}");
     assert_eq!(ground.refs(&folder.join("repository.git"))?, *refs);
 
@@ -207,7 +219,9 @@ async fn what_a_host_lost_or_cannot_trust_makes_a_full_backup_that_says_why() ->
 
     // A parent that a copy lacks, or that was found bad, is none.
     let (newest, _) = ground.back_up().await?;
-    std::fs::remove_file(ground.system.repository("west").join("shop/code/backups").join(&newest).join("manifest.json"))?;
+    std::fs::remove_file(
+        ground.system.repository("west").join("shop/code/backups").join(&newest).join("manifest.json"),
+    )?;
     let run = ground.system.expect(0, &["backup", "--output", "json"]).await?;
     let parent = run.document()?["sources"][0]["parent"].as_str().map(str::to_owned);
     assert!(parent.is_none_or(|parent| parent != newest), "{run:#?}");
@@ -300,8 +314,9 @@ async fn serve(origin: PathBuf) -> Outcome<SocketAddr> {
                     *answer.status_mut() = status;
                     async move { Ok::<_, std::convert::Infallible>(answer) }
                 });
-                let _served =
-                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), answer).await;
+                let _served = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(socket), answer)
+                    .await;
             });
         }
     });
@@ -342,7 +357,10 @@ async fn a_token_and_a_key_open_a_remote_and_are_in_no_argument() -> Outcome<()>
     let restored = ground.restore(&backup, "restored.git").await?;
     assert_eq!(ground.refs(&restored)?, ground.refs(&ground.origin)?);
     let arguments = std::fs::read_to_string(&log)?;
-    assert!(arguments.contains("fetch") && !arguments.contains(TOKEN) && !arguments.contains("Basic"), "{arguments}");
+    assert!(
+        arguments.contains("fetch") && !arguments.contains(TOKEN) && !arguments.contains("Basic"),
+        "{arguments}"
+    );
 
     let key = ground.system.path().join("key");
     let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).status()?;
@@ -360,7 +378,10 @@ async fn a_token_and_a_key_open_a_remote_and_are_in_no_argument() -> Outcome<()>
 async fn a_backup_that_is_killed_is_none_and_the_next_one_is_whole() -> Outcome<()> {
     let ground = Ground::new()?;
     // As random as a picture: large enough to be still on its way.
-    let noise: Vec<u8> = { let mut random = fastrand::Rng::with_seed(7); (0..24 << 20).map(|_| random.u8(..)).collect() };
+    let noise: Vec<u8> = {
+        let mut random = fastrand::Rng::with_seed(7);
+        (0..24 << 20).map(|_| random.u8(..)).collect()
+    };
     std::fs::write(ground.work.join("noise"), noise)?;
     ground.commit("one")?;
     ground.git(&["push", "--quiet", "--mirror", "origin"])?;

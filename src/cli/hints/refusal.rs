@@ -61,10 +61,7 @@ const HINTS: &[(&str, &str)] = &[
     ),
     ("no-createrole", "Restore with a role that has CREATEROLE, or with `--no-owner`."),
     ("no-extension", "Install their packages on the target server."),
-    (
-        "no-git",
-        "`apt-get install git`.",
-    ),
+    ("no-git", "`apt-get install git`."),
     (
         "no-group",
         "Name `subnet_group`, `security_groups` and `parameter_group` under the source's `copy_to` in the policy, or for this restore alone with `--set subnet_group=NAME --set security_groups=GROUP,GROUP --set parameter_group=NAME`.",
@@ -83,10 +80,7 @@ const HINTS: &[(&str, &str)] = &[
     ("no-public-schema", "Create it (`CREATE SCHEMA public`), or load into a new database."),
     ("no-recovery-point", "`drctl backup` makes one."),
     ("no-region", "Look at the credentials and the endpoint of the source in the policy."),
-    (
-        "no-restore-command",
-        "`--to FILE` restores what the command wrote as a file.",
-    ),
+    ("no-restore-command", "`--to FILE` restores what the command wrote as a file."),
     ("no-restore-point", "`--point-in-time` and `--to-lsn` name a moment without one."),
     ("no-role", "`--globals` makes the missing roles; `--no-owner` does without them."),
     ("no-scratch-space", "`--scratch` names another directory; `--jobs 1` needs no scratch disk."),
@@ -132,10 +126,7 @@ const HINTS: &[(&str, &str)] = &[
         "target-bucket",
         "`--to` is reached with the endpoint, the region and the credentials of the source in the policy.",
     ),
-    (
-        "target-not-empty",
-        "Name another prefix: drctl makes it.",
-    ),
+    ("target-not-empty", "Name another prefix: drctl makes it."),
     ("too-early", "Choose a moment inside of one of these; an older dump may be nearer (`drctl list`)."),
     (
         "too-late",

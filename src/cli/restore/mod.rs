@@ -50,7 +50,8 @@ pub struct RestoreArgs {
     backup: Option<String>,
     /// Where to. A dump: `postgres://user@host/new_database`, a reference to such a URL (`env:NAME`,
     /// `file:/path`), or just the name of a new database on the source's own server. With a point in time: a
-    /// directory that does not exist or is empty
+    /// directory that does not exist or is empty. Other sources: a new file or directory; of a bucket also
+    /// `s3://bucket/prefix`, of a command also `restore_command`
     #[arg(long, value_name = "URL|NAME|DIRECTORY", required_unless_present_any = ["to_instance", "to_resource"])]
     to: Option<String>,
     /// The password for `--to`, by reference: `env:NAME`, `file:/path`, `command:program arg`

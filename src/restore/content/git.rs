@@ -37,7 +37,8 @@ impl ContentMethod for GitRepository {
         let bytes: u64 = chain.iter().map(|link| link.manifest.plain_size()).sum();
         let (path, mut refusals) = new_path(Path::new(&request.target.to), bytes.saturating_mul(2));
         if let Err(error) = git(None).arg("version").run(COMMAND, &run.cancel).await {
-            refusals.push(Refusal::not_ready("no-git", format!("Git cannot be run: {}", error_chain(&error))));
+            refusals
+                .push(Refusal::not_ready("no-git", format!("Git cannot be run: {}", error_chain(&error))));
         }
         if !request.target.paths.is_empty() || request.target.delta {
             let message = "`--path` and `--delta` are not for repositories: one is restored completely, to a new directory";
@@ -84,7 +85,9 @@ impl ContentMethod for GitRepository {
             }
             GitHead::Unknown => {}
         }
-        repository.run(repository.git().args(["fsck", "--connectivity-only", "--no-dangling", "--no-progress"])).await?;
+        repository
+            .run(repository.git().args(["fsck", "--connectivity-only", "--no-dangling", "--no-progress"]))
+            .await?;
         let list = repository.git().args(["for-each-ref", "--format=%(objectname)%09%(refname)"]);
         let restored = GitRefs::parse(&repository.run(list).await?);
         if restored.as_ref().map(|restored| &restored.refs) != Ok(&refs.refs) {
@@ -100,7 +103,9 @@ impl ContentMethod for GitRepository {
             if facts.uses_lfs {
                 notes.push("the contents of its Git LFS files are not in the backup".to_owned());
             }
-            notes.extend(facts.submodules.iter().map(|name| format!("a submodule is not in the backup: {name}")));
+            notes.extend(
+                facts.submodules.iter().map(|name| format!("a submodule is not in the backup: {name}")),
+            );
         }
         Ok(RestoredContent { counts, left_out, notes, ..RestoredContent::default() })
     }
@@ -112,7 +117,8 @@ impl ContentMethod for GitRepository {
 
 fn told(facts: &GitFacts) -> String {
     let others = count(facts.others, "other ref");
-    let branches = if facts.branches == 1 { "1 branch".to_owned() } else { format!("{} branches", facts.branches) };
+    let branches =
+        if facts.branches == 1 { "1 branch".to_owned() } else { format!("{} branches", facts.branches) };
     format!("{branches}, {}, {others}", count(facts.tags, "tag"))
 }
 
@@ -137,9 +143,9 @@ impl Repository<'_> {
     }
 
     async fn init(&self, refs: &GitRefs) -> Result<(), ContentRestoreError> {
-        let is_sha256 = refs.refs.values().any(|object| object.len() == 64);
-        let format = if is_sha256 { "sha256" } else { "sha1" };
-        let init = git(None).args(["init", "--quiet", "--bare", "--template=", "--object-format", format, "--"]);
+        let format = if refs.is_sha256() { "sha256" } else { "sha1" };
+        let init =
+            git(None).args(["init", "--quiet", "--bare", "--template=", "--object-format", format, "--"]);
         self.run(init.arg(self.directory)).await.map(drop)
     }
 
@@ -178,7 +184,10 @@ impl Repository<'_> {
     }
 }
 
-fn artifact<'m>(manifest: &'m Manifest, name: &str) -> Result<&'m crate::model::Artifact, ContentRestoreError> {
+fn artifact<'m>(
+    manifest: &'m Manifest,
+    name: &str,
+) -> Result<&'m crate::model::Artifact, ContentRestoreError> {
     let found = manifest.artifact_of(name);
     found.ok_or_else(|| ContentRestoreError::NoArtifact { artifact: name.to_owned() })
 }

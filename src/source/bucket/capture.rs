@@ -115,14 +115,16 @@ impl BucketCapture<'_> {
         phases.begin(Phase::Inspect);
         announce(context.base, context.events);
         let naming = context.naming;
-        let folder = state_directory().join("bucket").join(naming.system.as_str()).join(naming.source.as_str());
+        let folder =
+            state_directory().join("bucket").join(naming.system.as_str()).join(naming.source.as_str());
         let begun = context.clock.now();
         let mut listing = self.list(&folder, context).await?;
         let mut planned = self.compare(&folder, &mut listing, context)?;
         drop(listing);
 
         phases.begin(Phase::Capture);
-        let prefix = if self.config.prefix.is_empty() { String::new() } else { format!("{}/", self.config.prefix) };
+        let prefix =
+            if self.config.prefix.is_empty() { String::new() } else { format!("{}/", self.config.prefix) };
         let reader = Arc::new(ObjectReader { store: self.store.clone(), prefix });
         let mut artifacts = vec![];
         let mut read = Spool::new(&folder).map_err(BucketError::Spool)?;
@@ -154,7 +156,8 @@ impl BucketCapture<'_> {
             versions: self.versions,
             listed: begun,
         };
-        let inventory = self.inventory(&folder, &header, (&mut planned, &mut read), &mut facts, context).await?;
+        let inventory =
+            self.inventory(&folder, &header, (&mut planned, &mut read), &mut facts, context).await?;
         let lines = Box::new(inventory.into_lines().map_err(BucketError::Spool)?);
         artifacts.push(sink.store(INVENTORY, lines, None).await.map_err(BucketError::Store)?);
         let details = Details { bucket: Some(facts.clone()), ..Details::default() };
@@ -191,7 +194,8 @@ impl BucketCapture<'_> {
         context: &CaptureContext<'_>,
     ) -> Result<Spool<ListedObject>, BucketError> {
         let mut listing = Spool::new(folder).map_err(BucketError::Spool)?;
-        let prefix = if self.config.prefix.is_empty() { String::new() } else { format!("{}/", self.config.prefix) };
+        let prefix =
+            if self.config.prefix.is_empty() { String::new() } else { format!("{}/", self.config.prefix) };
         let (mut after, mut last, mut is_sorted) = (None, None::<String>, true);
         loop {
             let page = tokio::select! {
@@ -201,7 +205,9 @@ impl BucketCapture<'_> {
             let (objects, next) = page.map_err(BucketError::List)?;
             for object in objects {
                 // A folder that some console made of the prefix itself has no key below it.
-                let Some(key) = object.key.strip_prefix(&prefix).filter(|key| !key.is_empty()) else { continue };
+                let Some(key) = object.key.strip_prefix(&prefix).filter(|key| !key.is_empty()) else {
+                    continue;
+                };
                 let key = key.to_owned();
                 if self.exclude.is_match(&key) {
                     continue;
@@ -219,8 +225,7 @@ impl BucketCapture<'_> {
             return Ok(listing);
         }
         // S3 lists in order. A server that does not is small.
-        let mut all: Vec<_> =
-            listing.read().and_then(Iterator::collect).map_err(BucketError::Spool)?;
+        let mut all: Vec<_> = listing.read().and_then(Iterator::collect).map_err(BucketError::Spool)?;
         all.sort_by(|one, other| one.key.cmp(&other.key));
         let mut sorted = Spool::new(folder).map_err(BucketError::Spool)?;
         all.iter().try_for_each(|object| sorted.push(object)).map_err(BucketError::Spool)?;
@@ -261,7 +266,8 @@ impl BucketCapture<'_> {
         inventory.push(&line(header)?).map_err(BucketError::Spool)?;
         // Where the state cannot be kept, the commit says so, and the next backup is a full one.
         let keep: Option<&PathBuf> = context.base.keep.as_ref();
-        let mut state = keep.and_then(|path| StateWriter::begin(path, context.naming.backup, &self.settings()).ok());
+        let mut state =
+            keep.and_then(|path| StateWriter::begin(path, context.naming.backup, &self.settings()).ok());
         let mut read = read.read().map_err(BucketError::Spool)?;
         let mut asked = 0;
         for one in planned.read().map_err(BucketError::Spool)? {
@@ -300,7 +306,9 @@ impl BucketCapture<'_> {
     fn excluded(&self, facts: &BucketFacts) -> Vec<String> {
         let mut excluded = vec![];
         if self.versions {
-            excluded.push("older versions of objects, and what delete markers hide: the bucket keeps them".to_owned());
+            excluded.push(
+                "older versions of objects, and what delete markers hide: the bucket keeps them".to_owned(),
+            );
         }
         if facts.archived > 0 {
             excluded.push(format!("{} in archive classes", count(facts.archived, "object")));
@@ -356,7 +364,9 @@ fn warnings(facts: &BucketFacts) -> Vec<String> {
     let mut warnings = vec![];
     if facts.archived > 0 {
         let number = count(facts.archived, "object");
-        warnings.push(format!("{number} in archive classes cannot be read until restored in the store, and left out"));
+        warnings.push(format!(
+            "{number} in archive classes cannot be read until restored in the store, and left out"
+        ));
     }
     if facts.changing > 0 {
         let number = count(facts.changing, "object");
@@ -388,7 +398,13 @@ mod tests {
 
     #[test]
     fn what_degrades_a_run_is_counted_and_a_usual_day_is_silent() {
-        let usual = BucketFacts { objects: 100, deleted: 9, gone: 2, replication_pending: 5, ..BucketFacts::default() };
+        let usual = BucketFacts {
+            objects: 100,
+            deleted: 9,
+            gone: 2,
+            replication_pending: 5,
+            ..BucketFacts::default()
+        };
         assert_eq!(warnings(&usual), Vec::<String>::new());
         let bad = BucketFacts {
             archived: 1,

@@ -56,7 +56,10 @@ impl<L: Iterator<Item = std::io::Result<ListedObject>>> Comparison<L> {
     }
 
     /// Passes on what comes after the parent's last record.
-    pub(super) fn rest(mut self, mut plan: impl FnMut(Planned) -> std::io::Result<()>) -> std::io::Result<()> {
+    pub(super) fn rest(
+        mut self,
+        mut plan: impl FnMut(Planned) -> std::io::Result<()>,
+    ) -> std::io::Result<()> {
         while self.next.is_some() {
             self.new_one(&mut plan)?;
         }
@@ -102,7 +105,8 @@ mod tests {
             BackupKind::Bucket,
             1,
         );
-        let stored = StoredIn { backup, archive: "objects-001.tar".to_owned(), entry: "objects/1".to_owned() };
+        let stored =
+            StoredIn { backup, archive: "objects-001.tar".to_owned(), entry: "objects/1".to_owned() };
         ObjectRecord { stored: Some(stored), ..ObjectRecord::listed(listed(key, content)) }
     }
 
@@ -111,9 +115,19 @@ mod tests {
         let all = now.iter().map(|(key, content)| Ok(listed(key, *content)));
         let mut comparison = Comparison::begin(all).unwrap();
         for (key, content) in then {
-            comparison.before(record(key, *content), |one| { planned.push(one); Ok(()) }).unwrap();
+            comparison
+                .before(record(key, *content), |one| {
+                    planned.push(one);
+                    Ok(())
+                })
+                .unwrap();
         }
-        comparison.rest(|one| { planned.push(one); Ok(()) }).unwrap();
+        comparison
+            .rest(|one| {
+                planned.push(one);
+                Ok(())
+            })
+            .unwrap();
         planned
     }
 

@@ -7,7 +7,8 @@ pub(super) fn commands(chain: &[Manifest], backup: &BackupId, own: &[Artifact]) 
     let mut commands = vec![
         "# in a directory with this backup's objects, its parents' directories beside it; each command must end with exit status 0 (bash: set -o pipefail)".to_owned(),
     ];
-    let links = chain.iter().map(|manifest| (format!("../{}/", manifest.id), &manifest.id, &manifest.artifacts[..]));
+    let links =
+        chain.iter().map(|manifest| (format!("../{}/", manifest.id), &manifest.id, &manifest.artifacts[..]));
     for (folder, id, artifacts) in links.chain([(String::new(), backup, own)]) {
         for artifact in artifacts {
             let Some(name) = artifact.name.find(".tar").map(|at| &artifact.name[..at + 4]) else { continue };

@@ -7,7 +7,7 @@ use super::inventory::{LeftOut, ObjectRecord};
 use crate::store::s3::{ListedObject, ObjectBody, ReadFailure, ReadObject, S3Store};
 
 /// Larger objects are not held in memory.
-pub(super) const SMALL: u64 = 4 << 20;
+pub(super) const SMALL: u64 = 2 << 20;
 /// How often an object is read whose answer breaks off.
 pub(super) const ATTEMPTS: u32 = 4;
 
@@ -22,9 +22,16 @@ pub(super) struct ObjectReader {
 /// What became of an object.
 #[derive(Debug)]
 pub(super) enum Fetched {
-    Whole { record: ObjectRecord, bytes: Bytes, is_changed: bool },
+    Whole {
+        record: ObjectRecord,
+        bytes: Bytes,
+        is_changed: bool,
+    },
     /// It is too large to be held: read when its turn comes.
-    Large { number: u64, listed: ListedObject },
+    Large {
+        number: u64,
+        listed: ListedObject,
+    },
     LeftOut(ObjectRecord),
 }
 

@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 use super::error::GitError;
 use super::mirror::Mirror;
 use crate::pipeline::Produce;
-use crate::platform::{Piped, PipeStdinError, ProcessOutcome};
+use crate::platform::{PipeStdinError, Piped, ProcessOutcome};
 use crate::source::deadline::Deadline;
 
 /// What of the mirror a bundle has.
@@ -30,10 +30,15 @@ impl BundleScope {
     }
 
     /// Starts Git to write the bundle.
-    pub(super) async fn stream(&self, mirror: &Mirror, deadline: &Deadline) -> Result<BundleStream, GitError> {
+    pub(super) async fn stream(
+        &self,
+        mirror: &Mirror,
+        deadline: &Deadline,
+    ) -> Result<BundleStream, GitError> {
         let create = mirror.git().args(["bundle", "create", "--quiet", "-", "--all", "--stdin"]);
         let child = create.input(self.revisions()).pipe(deadline.stop()).map_err(GitError::Local)?;
-        let (reader, writer) = io::pipe().map_err(|source| GitError::Mirror { path: "pipe".into(), source })?;
+        let (reader, writer) =
+            io::pipe().map_err(|source| GitError::Mirror { path: "pipe".into(), source })?;
         let check = mirror.git().args(["unpack-objects", "-n", "-q"]);
         let (left, stop) = (deadline.left(), deadline.stop().clone());
         let check = tokio::spawn(async move { check.feed(reader, left, &stop).await });

@@ -10,7 +10,7 @@ use super::program::{Login, git};
 use super::refs::{GitHead, GitRefs};
 use super::remote;
 use crate::event::Events;
-use crate::platform::{Program, ProcessError};
+use crate::platform::{ProcessError, Program};
 use crate::source::deadline::Deadline;
 use crate::text::error_chain;
 
@@ -38,7 +38,7 @@ impl Mirror {
         events: &Events,
     ) -> Result<Self, GitError> {
         let is_of_it = std::fs::read_to_string(directory.join(OF)).is_ok_and(|of| of == remote);
-        let is_sha256 = listed.refs.values().any(|object| object.len() == 64);
+        let is_sha256 = listed.is_sha256();
         if is_of_it {
             let prepared = configure(directory, is_sha256).map_err(|source| failed(directory, source));
             let fetched = match prepared {
@@ -81,7 +81,14 @@ impl Mirror {
         login: &Login,
         deadline: &Deadline,
     ) -> Result<Self, GitError> {
-        let fetch = git(Some(directory)).args(["fetch", "--quiet", "--prune", "--force", "--no-write-fetch-head", "--"]);
+        let fetch = git(Some(directory)).args([
+            "fetch",
+            "--quiet",
+            "--prune",
+            "--force",
+            "--no-write-fetch-head",
+            "--",
+        ]);
         let fetch = login.give(fetch).args([remote, EVERYTHING]);
         let fetched = fetch.run_bytes(deadline.left(), deadline.stop()).await;
         fetched.map_err(|source| remote::failure(remote, source))?;
@@ -107,12 +114,17 @@ impl Mirror {
 
     /// Returns what a command writes.
     pub(super) async fn read(&self, program: &Program, deadline: &Deadline) -> Result<Vec<u8>, GitError> {
-        let (bytes, _) = program.run_bytes(deadline.left(), deadline.stop()).await.map_err(GitError::Local)?;
+        let (bytes, _) =
+            program.run_bytes(deadline.left(), deadline.stop()).await.map_err(GitError::Local)?;
         Ok(bytes)
     }
 
     /// Returns the lines that a command of `git grep` or `git config` writes, which ends with 1 where it finds none.
-    pub(super) async fn found(&self, program: &Program, deadline: &Deadline) -> Result<Vec<Vec<u8>>, GitError> {
+    pub(super) async fn found(
+        &self,
+        program: &Program,
+        deadline: &Deadline,
+    ) -> Result<Vec<Vec<u8>>, GitError> {
         let text = match program.run_bytes(deadline.left(), deadline.stop()).await {
             Ok((text, _)) => text,
             Err(ProcessError::Failed { code: Some(1), .. }) => vec![],
@@ -126,7 +138,8 @@ impl Mirror {
     pub(super) async fn size(&self, deadline: &Deadline) -> Option<u64> {
         let text = self.read(&self.git().args(["count-objects", "-v"]), deadline).await.ok()?;
         let text = String::from_utf8(text).ok()?;
-        let kib = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.trim().parse::<u64>().ok());
+        let kib =
+            |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.trim().parse::<u64>().ok());
         Some((kib("size:")? + kib("size-pack:")?) << 10)
     }
 }
@@ -134,7 +147,9 @@ impl Mirror {
 /// Writes its configuration, so that nothing in it has an effect that drctl did not mean.
 fn configure(directory: &Path, is_sha256: bool) -> io::Result<()> {
     let text = match is_sha256 {
-        true => "[core]\n\trepositoryformatversion = 1\n\tbare = true\n[extensions]\n\tobjectformat = sha256\n",
+        true => {
+            "[core]\n\trepositoryformatversion = 1\n\tbare = true\n[extensions]\n\tobjectformat = sha256\n"
+        }
         false => "[core]\n\trepositoryformatversion = 0\n\tbare = true\n",
     };
     std::fs::write(directory.join("config"), text)

@@ -83,13 +83,19 @@ impl GitRefs {
     /// Returns the commands of `git update-ref --stdin -z` that create all of them.
     pub fn create_commands(&self) -> Vec<u8> {
         let each = self.refs.iter();
-        each.flat_map(|(name, object)| [b"create ", &name[..], b"\0", object.as_bytes(), b"\0"].concat()).collect()
+        each.flat_map(|(name, object)| [b"create ", &name[..], b"\0", object.as_bytes(), b"\0"].concat())
+            .collect()
     }
 
     /// Returns the commands that delete all of them.
     pub fn delete_commands(&self) -> Vec<u8> {
         let each = self.refs.keys();
         each.flat_map(|name| [b"delete ", &name[..], b"\0\0"].concat()).collect()
+    }
+
+    /// Returns whether objects are named by SHA-256, and not by SHA-1.
+    pub fn is_sha256(&self) -> bool {
+        self.refs.values().any(|object| object.len() == 64)
     }
 
     /// Returns how many there are below `refs/heads/`, below `refs/tags/`, and elsewhere.

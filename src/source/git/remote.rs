@@ -86,10 +86,22 @@ mod tests {
         };
         for (words, meaning) in [
             ("fatal: unable to access 'https://x/': Could not resolve host: x", "cannot be reached"),
-            ("ssh: connect to host x port 22: Connection refused\nfatal: Could not read from remote repository.", "cannot be reached"),
-            ("fatal: could not read Username for 'https://x': terminal prompts disabled", "rejected the credentials"),
-            ("git@x: Permission denied (publickey).\nfatal: Could not read from remote repository.", "rejected the credentials"),
-            ("Host key verification failed.\nfatal: Could not read from remote repository.", "the key of the host"),
+            (
+                "ssh: connect to host x port 22: Connection refused\nfatal: Could not read from remote repository.",
+                "cannot be reached",
+            ),
+            (
+                "fatal: could not read Username for 'https://x': terminal prompts disabled",
+                "rejected the credentials",
+            ),
+            (
+                "git@x: Permission denied (publickey).\nfatal: Could not read from remote repository.",
+                "rejected the credentials",
+            ),
+            (
+                "Host key verification failed.\nfatal: Could not read from remote repository.",
+                "the key of the host",
+            ),
             ("remote: Repository not found.\nfatal: repository 'https://x/' not found", "no Git repository"),
             ("fatal: '/x' does not appear to be a git repository", "no Git repository"),
             ("fatal: something else", "failed to read"),

@@ -329,11 +329,13 @@ impl S3Store {
     ) -> Result<(), StoreError> {
         let Some(etags) = etags else {
             let request = self.client.abort_multipart_upload().bucket(&self.place.bucket).key(key);
-            let sent = request.upload_id(upload).send().await.map_err(S3Error::from).map_err(StoreFault::from);
+            let sent =
+                request.upload_id(upload).send().await.map_err(S3Error::from).map_err(StoreFault::from);
             return sent.map(drop).map_err(self.fault("abort", key));
         };
         let parts = (1..).zip(etags);
-        let parts = parts.map(|(number, etag)| CompletedPart::builder().part_number(number).e_tag(etag).build());
+        let parts =
+            parts.map(|(number, etag)| CompletedPart::builder().part_number(number).e_tag(etag).build());
         let request = self
             .client
             .complete_multipart_upload()
@@ -391,7 +393,12 @@ fn headers(answer: &GetObjectOutput) -> ObjectHeaders {
         content_encoding: owned(answer.content_encoding()),
         content_language: owned(answer.content_language()),
         redirect: owned(answer.website_redirect_location()),
-        metadata: answer.metadata().into_iter().flatten().map(|(name, value)| (name.clone(), value.clone())).collect(),
+        metadata: answer
+            .metadata()
+            .into_iter()
+            .flatten()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect(),
     }
 }
 

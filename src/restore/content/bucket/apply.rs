@@ -1,8 +1,8 @@
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use super::select::{Selection, Wanted, drain};
 use super::ObjectTarget;
+use super::select::{Selection, Wanted, drain};
 use crate::model::Hasher;
 use crate::restore::content::fetch::{ArtifactFetch, ConsumeError};
 use crate::restore::content::{ContentRestoreError, ContentRestorePlan};
@@ -43,7 +43,10 @@ pub(super) async fn apply<T: ObjectTarget>(
             if placed.objects + placed.unfit.len() as u64 != expected {
                 return Err(ContentRestoreError::Details {
                     artifact: artifact.name.clone(),
-                    reason: format!("has {} of the {expected} objects that the inventory says", placed.objects),
+                    reason: format!(
+                        "has {} of the {expected} objects that the inventory says",
+                        placed.objects
+                    ),
                 });
             }
             all.objects += placed.objects;

@@ -21,7 +21,8 @@ pub(super) struct DirectoryTarget {
 impl ObjectTarget for DirectoryTarget {
     /// Nothing that could be outside of the directory, or something else than the file of that key.
     fn takes(&self, key: &str) -> bool {
-        let is_name = |name: &str| !matches!(name, "" | "." | "..") && name.len() <= NAME && !name.contains('\0');
+        let is_name =
+            |name: &str| !matches!(name, "" | "." | "..") && name.len() <= NAME && !name.contains('\0');
         key.split('/').all(is_name)
     }
 

@@ -135,7 +135,9 @@ fn report(placed: Placed, selection: &Selection) -> RestoredContent {
     for (why, number) in &selection.left_out {
         let number = count(*number, "object");
         match why {
-            LeftOut::Archived => left_out.push(format!("{number} that could not be read from an archive class")),
+            LeftOut::Archived => {
+                left_out.push(format!("{number} that could not be read from an archive class"))
+            }
             LeftOut::Changing => left_out.push(format!("{number} that changed while they were backed up")),
             LeftOut::Gone | LeftOut::Deleted => {}
         }
@@ -143,7 +145,12 @@ fn report(placed: Placed, selection: &Selection) -> RestoredContent {
     if selection.tagged > 0 {
         notes.push(format!("the tags of {} are not in the backup", count(selection.tagged, "object")));
     }
-    RestoredContent { counts: vec![told(placed.objects, placed.bytes)], left_out, notes, ..RestoredContent::default() }
+    RestoredContent {
+        counts: vec![told(placed.objects, placed.bytes)],
+        left_out,
+        notes,
+        ..RestoredContent::default()
+    }
 }
 
 fn told(objects: u64, bytes: u64) -> String {

@@ -19,8 +19,9 @@ use crate::text::{error_chain, format_size};
 const PART: u64 = 8 << 20;
 /// S3 takes 10,000.
 const PARTS: u64 = 9_000;
-/// Objects on their way at a time.
-const PARALLEL: usize = 6;
+/// Objects on their way at a time: of those that are larger than [`SMALL`], and of all.
+const PARALLEL: [usize; 2] = [4, 16];
+const SMALL: usize = 1 << 20;
 
 /// A bucket, or what is below a prefix of one.
 pub(super) struct BucketTarget {
@@ -36,13 +37,18 @@ impl BucketTarget {
         let not_url = || Refusal::usage("invalid-bucket", format!("`{to}` is not like `s3://bucket/prefix`"));
         let (bucket, prefix) = target_url::parse(to).ok_or_else(not_url)?;
         let Some(SourceConfig::Bucket(config)) = &request.config else {
-            let message = format!("the policy has no bucket `{}`, whose endpoint and credentials would be used", request.source);
+            let message = format!(
+                "the policy has no bucket `{}`, whose endpoint and credentials would be used",
+                request.source
+            );
             return Err(Refusal::usage("no-source", message));
         };
         let mut place = location(config);
         (place.bucket, place.prefix) = (bucket, prefix.clone());
         let opened = S3Store::open(&place).await;
-        let failed = |error| Refusal::not_ready("target-bucket", format!("`{to}` cannot be opened: {}", error_chain(&error)));
+        let failed = |error| {
+            Refusal::not_ready("target-bucket", format!("`{to}` cannot be opened: {}", error_chain(&error)))
+        };
         let prefix = if prefix.is_empty() { prefix } else { format!("{prefix}/") };
         Ok(Self { store: opened.map_err(failed)?, prefix, url: to.clone() })
     }
@@ -66,7 +72,8 @@ impl BucketTarget {
     pub(super) async fn compare(&self, objects: u64, bytes: u64) -> Result<(), ContentRestoreError> {
         let (mut found, mut size, mut after) = (0, 0, None);
         loop {
-            let (page, next) = self.store.list_foreign(false, after).await.map_err(|error| target_failed(&error))?;
+            let (page, next) =
+                self.store.list_foreign(false, after).await.map_err(|error| target_failed(&error))?;
             found += page.len() as u64;
             size += page.iter().map(|object| object.size).sum::<u64>();
             after = next;
@@ -128,7 +135,11 @@ impl BucketSink<'_> {
                     break;
                 }
                 written += piece.len() as u64;
-                etags.push(runtime.block_on(store.write_foreign_part((key, &upload), number, piece)).map_err(failed)?);
+                etags.push(
+                    runtime
+                        .block_on(store.write_foreign_part((key, &upload), number, piece))
+                        .map_err(failed)?,
+                );
             }
             runtime.block_on(store.end_foreign((key, &upload), Some(etags))).map_err(failed)?;
             Ok(written)
@@ -151,7 +162,7 @@ impl ObjectSink for BucketSink<'_> {
         // One more byte than it has: what follows is not of it.
         let body = piece(bytes, record.object.size + 1)?;
         let size = body.len() as u64;
-        self.wait(PARALLEL - 1)?;
+        self.wait(PARALLEL[usize::from(body.len() <= SMALL)] - 1)?;
         let (store, headers) = (self.target.store.clone(), record.headers.clone());
         let write = async move { store.write_foreign(&key, body, &headers).await };
         self.writing.spawn_on(write, &self.runtime);

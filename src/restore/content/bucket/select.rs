@@ -37,23 +37,29 @@ pub(super) async fn select(
     let written = |source| ContentRestoreError::Write { path: directory.clone(), source };
     let folder = directory.clone();
     let lines = fetch.consume(link, artifact, move |plain| {
-        let failed = |source| ConsumeError::Target(ContentRestoreError::Write { path: folder.clone(), source });
+        let failed =
+            |source| ConsumeError::Target(ContentRestoreError::Write { path: folder.clone(), source });
         let mut file = tempfile::tempfile_in(&folder).map_err(failed)?;
         super::super::target::copy(plain, &mut file, &folder)?;
         std::io::Seek::rewind(&mut file).map_err(failed)?;
         Ok(file)
     });
     let mut lines = BufReader::new(lines.await?);
-    let unreadable = |reason: String| ContentRestoreError::Details { artifact: artifact.name.clone(), reason };
+    let unreadable =
+        |reason: String| ContentRestoreError::Details { artifact: artifact.name.clone(), reason };
     let mut line = String::new();
     let mut next = |line: &mut String| {
         line.clear();
         lines.read_line(line).map_err(|error| unreadable(error.to_string()))
     };
     next(&mut line)?;
-    let header: InventoryHeader = serde_json::from_str(&line).map_err(|error| unreadable(error.to_string()))?;
+    let header: InventoryHeader =
+        serde_json::from_str(&line).map_err(|error| unreadable(error.to_string()))?;
     if header.format != InventoryHeader::FORMAT {
-        return Err(unreadable(format!("has the format `{}`, which this version does not know", header.format)));
+        return Err(unreadable(format!(
+            "has the format `{}`, which this version does not know",
+            header.format
+        )));
     }
     let paths: Vec<String> =
         plan.request.target.paths.iter().map(|path| path.to_string_lossy().into_owned()).collect();
@@ -68,7 +74,8 @@ pub(super) async fn select(
     let mut archives = BTreeMap::new();
     let mut found = vec![false; paths.len()];
     while next(&mut line)? > 0 {
-        let record: ObjectRecord = serde_json::from_str(&line).map_err(|error| unreadable(error.to_string()))?;
+        let record: ObjectRecord =
+            serde_json::from_str(&line).map_err(|error| unreadable(error.to_string()))?;
         let matched = paths.iter().position(|path| is_at(path, &record.object.key));
         if !paths.is_empty() && matched.is_none() {
             continue;
@@ -78,7 +85,8 @@ pub(super) async fn select(
             continue;
         }
         matched.into_iter().for_each(|at| found[at] = true);
-        let stored = record.stored.clone().ok_or_else(|| unreadable("has an object that is nowhere".to_owned()))?;
+        let stored =
+            record.stored.clone().ok_or_else(|| unreadable("has an object that is nowhere".to_owned()))?;
         if !target.takes(&record.object.key) {
             selection.unfit += 1;
             if selection.unfit_keys.len() < KEPT {
