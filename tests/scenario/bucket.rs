@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::types::{BucketVersioningStatus, MetadataDirective, StorageClass, VersioningConfiguration};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
 use drctl::aws::{LastAttempt, S3Timeouts, s3_client};
 
 use crate::support::Outcome;
@@ -57,7 +59,7 @@ impl Ground {
 
     /// What a bucket has below a prefix, by its key without it.
     async fn objects(&self, bucket: &str, prefix: &str) -> Outcome<Objects> {
-        let mut objects = Objects::new();
+        let mut keys = vec![];
         let mut pages = self
             .client
             .list_objects_v2()
@@ -70,14 +72,17 @@ impl Ground {
             for object in page?.contents() {
                 let pair = format!("k={}", object.key().unwrap_or_default());
                 let key = url::form_urlencoded::parse(pair.as_bytes()).next().ok_or("no key")?.1.into_owned();
-                let answer = self.client.get_object().bucket(bucket).key(&key).send().await?;
-                let kind = answer.content_type().map(str::to_owned);
-                let metadata = answer.metadata().cloned().unwrap_or_default().into_iter().collect();
-                let bytes = answer.body.collect().await?.to_vec();
-                objects.insert(key[prefix.len()..].to_owned(), (bytes, kind, metadata));
+                keys.push(key);
             }
         }
-        Ok(objects)
+        let get = async |key: String| -> Outcome<_> {
+            let answer = self.client.get_object().bucket(bucket).key(&key).send().await?;
+            let kind = answer.content_type().map(str::to_owned);
+            let metadata = answer.metadata().cloned().unwrap_or_default().into_iter().collect();
+            let bytes = answer.body.collect().await?.to_vec();
+            Ok((key[prefix.len()..].to_owned(), (bytes, kind, metadata)))
+        };
+        stream::iter(keys).map(get).buffered(16).try_collect().await
     }
 
     /// Takes a backup: its id, its parent, and how many bytes were read for it.
@@ -346,6 +351,8 @@ async fn an_object_in_an_archive_class_is_named_as_not_read() -> Outcome<()> {
     let moto = Moto::start().await?;
     let client = moto.s3();
     client.create_bucket().bucket("media").send().await?;
+    let enabled = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
+    client.put_bucket_versioning().bucket("media").versioning_configuration(enabled).send().await?;
     for (key, class) in [("live/now", StorageClass::Standard), ("live/then", StorageClass::Glacier)] {
         let put = client.put_object().bucket("media").key(key).storage_class(class);
         put.body(b"bytes".to_vec().into()).send().await?;

@@ -212,7 +212,7 @@ esac"#;
     system.expect(0, &["backup"]).await?;
     let identity = system.operational.to_str().ok_or("path")?.to_owned();
     for (source, words) in [
-        ("cluster", "\"replicas\": 3"),
+        ("cluster", "\"replicas\":3"),
         ("images", "web:3 web@sha256:11"),
         ("releases", "replicas: 3"),
         ("infrastructure", "\"version\": 4"),

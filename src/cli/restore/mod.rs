@@ -52,7 +52,8 @@ pub struct RestoreArgs {
     backup: Option<String>,
     /// Where to. A dump: `postgres://user@host/new_database`, a reference to such a URL (`env:NAME`,
     /// `file:/path`), or just the name of a new database on the source's own server. With a point in time: a
-    /// directory that does not exist or is empty. With `--all`: a directory for everything, or a plan file that says it for
+    /// directory that does not exist or is empty. Other sources: a new file or directory; of a bucket also
+    /// `s3://bucket/prefix`, of a command also `restore_command`. With `--all`: a directory for everything, or a plan file that says it for
     /// each source
     #[arg(long, value_name = "URL|NAME|DIRECTORY|PLAN.toml", required_unless_present_any = ["to_instance", "to_resource"])]
     to: Option<String>,

@@ -143,8 +143,7 @@ impl Repository<'_> {
     }
 
     async fn init(&self, refs: &GitRefs) -> Result<(), ContentRestoreError> {
-        let is_sha256 = refs.refs.values().any(|object| object.len() == 64);
-        let format = if is_sha256 { "sha256" } else { "sha1" };
+        let format = if refs.is_sha256() { "sha256" } else { "sha1" };
         let init =
             git(None).args(["init", "--quiet", "--bare", "--template=", "--object-format", format, "--"]);
         self.run(init.arg(self.directory)).await.map(drop)

@@ -16,8 +16,8 @@ use crate::pipeline::Produce;
 use crate::platform::CancellationToken;
 use crate::store::s3::ListedObject;
 
-/// Small objects that are read at a time.
-const PARALLEL: usize = 8;
+/// Small objects that are read at a time, and may be in memory.
+const PARALLEL: usize = 16;
 /// Pieces on their way to the one who stores them.
 const PIECES: usize = 4;
 const BLOCK: usize = 512;
@@ -112,7 +112,7 @@ struct Writer {
 impl Writer {
     async fn write(mut self, objects: Vec<(u64, ListedObject)>) -> Result<(), BucketError> {
         let reader = Arc::clone(&self.reader);
-        let fetch = |(number, listed)| {
+        let fetch = |(number, listed): (u64, ListedObject)| {
             let reader = Arc::clone(&reader);
             async move { reader.fetch(number, listed).await }
         };

@@ -19,6 +19,7 @@ mod archive;
 mod capture;
 mod compare;
 mod error;
+mod facts;
 mod inventory;
 mod manual_restore;
 mod read;

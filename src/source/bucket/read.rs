@@ -7,7 +7,7 @@ use super::inventory::{LeftOut, ObjectRecord};
 use crate::store::s3::{ListedObject, ObjectBody, ReadFailure, ReadObject, S3Store};
 
 /// Larger objects are not held in memory.
-pub(super) const SMALL: u64 = 4 << 20;
+pub(super) const SMALL: u64 = 2 << 20;
 /// How often an object is read whose answer breaks off.
 pub(super) const ATTEMPTS: u32 = 4;
 

@@ -19,7 +19,7 @@ use crate::source::capture::{
 };
 use crate::source::content_state::{StateWriter, announce, read_state};
 use crate::source::deadline::Deadline;
-use crate::source::incremental::{BaseScope, Candidate, ContentSupport, IncrementalSupport};
+use crate::source::incremental::{BaseScope, ContentSupport, IncrementalSupport};
 use crate::text::count;
 
 /// How long a remote may take to list its refs.
@@ -122,8 +122,14 @@ impl GitCapture<'_> {
         let mirror = Mirror::fetch(&directory, remote, &self.listed, login, deadline, context.events).await?;
         phases.begin(Phase::Capture);
         let since = context.base.since();
+        let mut warnings = vec![];
         let scope = match since {
-            Some(since) => BundleScope { known: self.known(since, &mirror, deadline).await? },
+            Some(since) => {
+                // It was inspected when the parent was chosen.
+                let before = self.refs_of(&since.list, &since.manifest.id).unwrap_or_default();
+                warnings.extend(lost_refs(&before, &mirror.refs));
+                BundleScope { known: known(before, &mirror, deadline).await? }
+            }
             None => BundleScope { known: vec![] },
         };
         let mut artifacts = vec![];
@@ -149,35 +155,12 @@ impl GitCapture<'_> {
             BaseScope::Incremental { since, .. } => since.chain.as_deref().unwrap_or_default(),
             BaseScope::Full(_) => &[],
         };
-        let manual_restore = manual_restore::commands(chain, &artifacts);
+        let manual_restore = manual_restore::commands(chain, &artifacts, mirror.refs.is_sha256());
         let version = mirror.read(&git(None).arg("version"), deadline).await?;
         let producer = String::from_utf8_lossy(&version).trim().to_owned();
         let captured = Captured::of_content(begun, producer, artifacts);
         let parent = since.map(|since| since.manifest.id.clone());
-        Ok(Captured { parent, manual_restore, excluded, ..captured })
-    }
-
-    /// Returns what the parent's refs named and the mirror still has.
-    async fn known(
-        &self,
-        since: &Candidate,
-        mirror: &Mirror,
-        deadline: &Deadline,
-    ) -> Result<Vec<String>, GitError> {
-        // It was inspected when the parent was chosen.
-        let before = refs_of(&since.list, &since.manifest.id, &self.config.remote).unwrap_or_default();
-        let objects: Vec<_> = before.refs.into_values().collect();
-        let input: Vec<u8> = objects.iter().flat_map(|object| format!("{object}\n").into_bytes()).collect();
-        let check = mirror.git().args(["cat-file", "--batch-check"]).input(input);
-        let answer = mirror.read(&check, deadline).await?;
-        let mut known: Vec<String> = String::from_utf8_lossy(&answer)
-            .lines()
-            .filter(|line| !line.ends_with(" missing"))
-            .filter_map(|line| Some(line.split(' ').next()?.to_owned()))
-            .collect();
-        known.sort();
-        known.dedup();
-        Ok(known)
+        Ok(Captured { parent, manual_restore, excluded, warnings, ..captured })
     }
 
     fn keep(&self, path: &Path, backup: &BackupId, refs: &GitRefs) -> std::io::Result<()> {
@@ -187,6 +170,30 @@ impl GitCapture<'_> {
         }
         state.end()
     }
+}
+
+/// Returns what the parent's refs named and the mirror still has.
+async fn known(before: GitRefs, mirror: &Mirror, deadline: &Deadline) -> Result<Vec<String>, GitError> {
+    let input: Vec<u8> = before.refs.values().flat_map(|object| format!("{object}\n").into_bytes()).collect();
+    let check = mirror.git().args(["cat-file", "--batch-check"]).input(input);
+    let answer = mirror.read(&check, deadline).await?;
+    let mut known: Vec<String> = String::from_utf8_lossy(&answer)
+        .lines()
+        .filter(|line| !line.ends_with(" missing"))
+        .filter_map(|line| Some(line.split(' ').next()?.to_owned()))
+        .collect();
+    known.sort();
+    known.dedup();
+    Ok(known)
+}
+
+/// Warns where most of the refs are gone. Without their names: the journal is not encrypted.
+fn lost_refs(before: &GitRefs, now: &GitRefs) -> Option<String> {
+    let lost = before.refs.keys().filter(|name| !now.refs.contains_key(*name)).count();
+    (lost >= 10 && lost > now.refs.len()).then(|| {
+        let left = count(now.refs.len() as u64, "ref");
+        format!("{lost} refs of the backup before are not in the remote any more, and it has {left} now: the backup before still has them")
+    })
 }
 
 /// Returns what was captured, and what of it is in other places.
@@ -225,4 +232,21 @@ async fn facts(mirror: &Mirror, deadline: &Deadline) -> Result<(GitFacts, Vec<St
     }
     let [branches, tags, others] = refs.counts();
     Ok((GitFacts { branches, tags, others, uses_lfs, submodules }, excluded))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_remote_that_lost_most_of_its_refs_is_warned_of() {
+        let refs = |count: usize| GitRefs {
+            refs: (0..count).map(|n| (format!("refs/heads/{n}").into_bytes(), "1".repeat(40))).collect(),
+            ..GitRefs::default()
+        };
+        assert_eq!(lost_refs(&refs(30), &refs(16)), None);
+        assert_eq!(lost_refs(&refs(5), &refs(1)), None);
+        assert_eq!(lost_refs(&refs(1), &refs(30)), None);
+        assert!(lost_refs(&refs(30), &refs(1)).unwrap().contains("it has 1 ref now"));
+    }
 }

@@ -5,10 +5,11 @@ use crate::source::manual_restore::{plain, plain_in};
 const DIRECTORY: &str = "repository.git";
 
 /// Returns the commands that restore a backup with the ones that it builds on, the full one first.
-pub(super) fn commands(chain: &[Manifest], own: &[Artifact]) -> Vec<String> {
+pub(super) fn commands(chain: &[Manifest], own: &[Artifact], is_sha256: bool) -> Vec<String> {
+    let format = if is_sha256 { " --object-format=sha256" } else { "" };
     let mut commands = vec![
         "# in a directory with this backup's objects, its parents' directories beside it; each command must end with exit status 0 (bash: set -o pipefail)".to_owned(),
-        format!("git init --bare {DIRECTORY}"),
+        format!("git init --bare{format} {DIRECTORY}"),
     ];
     let links = chain.iter().map(|manifest| (format!("../{}/", manifest.id), &manifest.artifacts[..]));
     for (folder, artifacts) in links.chain([(String::new(), own)]) {

@@ -38,7 +38,7 @@ impl Mirror {
         events: &Events,
     ) -> Result<Self, GitError> {
         let is_of_it = std::fs::read_to_string(directory.join(OF)).is_ok_and(|of| of == remote);
-        let is_sha256 = listed.refs.values().any(|object| object.len() == 64);
+        let is_sha256 = listed.is_sha256();
         if is_of_it {
             let prepared = configure(directory, is_sha256).map_err(|source| failed(directory, source));
             let fetched = match prepared {

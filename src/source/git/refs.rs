@@ -93,6 +93,11 @@ impl GitRefs {
         each.flat_map(|name| [b"delete ", &name[..], b"\0\0"].concat()).collect()
     }
 
+    /// Returns whether objects are named by SHA-256, and not by SHA-1.
+    pub fn is_sha256(&self) -> bool {
+        self.refs.values().any(|object| object.len() == 64)
+    }
+
     /// Returns how many there are below `refs/heads/`, below `refs/tags/`, and elsewhere.
     pub fn counts(&self) -> [u64; 3] {
         let mut counts = [0; 3];

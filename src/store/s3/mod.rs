@@ -13,6 +13,7 @@ mod checksum;
 mod delete;
 mod error;
 mod foreign;
+mod foreign_write;
 mod lifecycle;
 mod payload_hash;
 mod read;

@@ -19,8 +19,9 @@ use crate::text::{error_chain, format_size};
 const PART: u64 = 8 << 20;
 /// S3 takes 10,000.
 const PARTS: u64 = 9_000;
-/// Objects on their way at a time.
-const PARALLEL: usize = 6;
+/// Objects on their way at a time: of those that are larger than [`SMALL`], and of all.
+const PARALLEL: [usize; 2] = [4, 16];
+const SMALL: usize = 1 << 20;
 
 /// A bucket, or what is below a prefix of one.
 pub(super) struct BucketTarget {
@@ -161,7 +162,7 @@ impl ObjectSink for BucketSink<'_> {
         // One more byte than it has: what follows is not of it.
         let body = piece(bytes, record.object.size + 1)?;
         let size = body.len() as u64;
-        self.wait(PARALLEL - 1)?;
+        self.wait(PARALLEL[usize::from(body.len() <= SMALL)] - 1)?;
         let (store, headers) = (self.target.store.clone(), record.headers.clone());
         let write = async move { store.write_foreign(&key, body, &headers).await };
         self.writing.spawn_on(write, &self.runtime);
