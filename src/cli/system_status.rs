@@ -18,7 +18,7 @@ use super::run_due::history;
 use super::status_unknown::say_unknown;
 use crate::catalog::BackupEntry;
 use crate::drill::forecast::PathForecast;
-use crate::model::{Outcome, SystemName};
+use crate::model::{Judgement, Outcome, SystemName};
 use crate::monitor::{
     ChannelSnapshot, DrillSnapshot, LastDrillRun, RepositorySnapshot, RetentionSnapshot, SourceSnapshot,
     SystemSnapshot, stocks,
@@ -173,13 +173,24 @@ impl SystemStatus {
     fn drill_snapshot(&self) -> Option<DrillSnapshot> {
         let drill = self.view.policy.drill.as_ref()?;
         let own = drill_runs(drill, &self.runs);
-        let passed = own.iter().rev().find(|run| run.outcome == Outcome::Succeeded);
-        let records = self.records.iter().filter(|record| record.identity.source == drill.source);
+        let journaled = own.iter().map(|run| LastDrillRun { ended: run.ended, outcome: run.outcome });
+        let records = || self.records.iter().filter(|record| record.identity.source == drill.source);
+        // A journal that was lost does not make a drill whose record is there one that never was.
+        let recorded = records().map(|record| LastDrillRun {
+            ended: record.ended,
+            outcome: match record.verdict.outcome {
+                Judgement::Pass => Outcome::Succeeded,
+                Judgement::Undetermined => Outcome::Degraded,
+                Judgement::Fail => Outcome::Failed,
+            },
+        });
+        let all: Vec<LastDrillRun> = recorded.chain(journaled).collect();
+        let passed = all.iter().filter(|run| run.outcome == Outcome::Succeeded);
         Some(DrillSnapshot {
             source: drill.source.clone(),
-            last: own.last().map(|run| LastDrillRun { ended: run.ended, outcome: run.outcome }),
-            passed: passed.map(|run| run.ended),
-            record: records.max_by_key(|record| record.begun).cloned().map(Box::new),
+            last: all.iter().max_by_key(|run| run.ended).copied(),
+            passed: passed.map(|run| run.ended).max(),
+            record: records().max_by_key(|record| record.begun).cloned().map(Box::new),
             concern: self.drill.clone(),
             forecasts: self.forecasts.clone(),
         })

@@ -14,6 +14,7 @@ mod overview;
 mod snapshot;
 mod stock;
 mod system_page;
+mod words;
 
 pub use fleet::{FleetLine, Severity, worst_first};
 pub use metrics::{FAMILIES, Family, metrics_text};

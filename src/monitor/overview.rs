@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::fleet::{FleetLine, Severity, worst_first};
-use super::system_page::{age_or, capitalised, loss, tone, word};
+use super::words::{age_or, capitalised, loss, tone, word};
 use super::{SystemSnapshot, Watched};
 use crate::report::{Block, Cell, Column, Figure, Headline, Page, Section, Table, Tone};
 use crate::text::count;

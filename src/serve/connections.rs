@@ -55,7 +55,7 @@ pub(super) struct Connection {
 
 impl Connection {
     fn has_ended(&mut self, context: &mut Context<'_>) -> bool {
-        self.ends.as_mut().poll(context).is_ready()
+        self.ends.is_elapsed() || self.ends.as_mut().poll(context).is_ready()
     }
 }
 

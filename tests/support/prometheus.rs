@@ -54,8 +54,12 @@ impl Prometheus {
     async fn ask(&self, path: &str) -> Outcome<Value> {
         let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
         let url = format!("http://{}{path}", self.address).parse()?;
-        let body = client.get(url).await?.into_body().collect().await?.to_bytes();
-        Ok(serde_json::from_slice(&body)?)
+        let answer = client.get(url).await?;
+        if !answer.status().is_success() {
+            // It is not ready yet.
+            return Ok(Value::Null);
+        }
+        Ok(serde_json::from_slice(&answer.into_body().collect().await?.to_bytes())?)
     }
 
     /// The alerts that fire.
