@@ -16,7 +16,7 @@ const RESTORED: &str = "_restored";
 /// Where a member goes.
 #[derive(Clone, Debug)]
 pub(super) enum MemberDestination {
-    Database(ConnectionParameters),
+    Database(Box<ConnectionParameters>),
     Directory(PathBuf),
     /// As a source's own method understands it.
     Content(String),
@@ -55,7 +55,7 @@ pub(super) async fn member_destination(
             }
             let password = target.passwords.get(name);
             let to = destination(&text, password, (name, Some(login))).await;
-            to.map(MemberDestination::Database).map_err(MemberError::Destination)
+            to.map(|to| MemberDestination::Database(Box::new(to))).map_err(MemberError::Destination)
         }
         (MemberBackup::Whole(_), None) => {
             let below = || target.below(name).map(|directory| directory.display().to_string());
