@@ -22,6 +22,17 @@ pub(super) enum MemberDestination {
     Content(String),
 }
 
+impl MemberDestination {
+    /// Returns it as a plan file says it. A database that the file does not name is on the source's own server.
+    pub(super) fn in_file(&self) -> String {
+        match self {
+            Self::Database(target) => target.database.clone(),
+            Self::Directory(path) => path.display().to_string(),
+            Self::Content(to) => to.clone(),
+        }
+    }
+}
+
 /// Decides where a member goes: as the plan file says; otherwise a dump into a new database beside the original, everything
 /// else into a directory of its own.
 pub(super) async fn member_destination(
