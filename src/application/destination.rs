@@ -16,10 +16,21 @@ const RESTORED: &str = "_restored";
 /// Where a member goes.
 #[derive(Clone, Debug)]
 pub(super) enum MemberDestination {
-    Database(ConnectionParameters),
+    Database(Box<ConnectionParameters>),
     Directory(PathBuf),
     /// As a source's own method understands it.
     Content(String),
+}
+
+impl MemberDestination {
+    /// Returns it as a plan file says it. A database that the file does not name is on the source's own server.
+    pub(super) fn in_file(&self) -> String {
+        match self {
+            Self::Database(target) => target.database.clone(),
+            Self::Directory(path) => path.display().to_string(),
+            Self::Content(to) => to.clone(),
+        }
+    }
 }
 
 /// Decides where a member goes: as the plan file says; otherwise a dump into a new database beside the original, everything
@@ -55,7 +66,7 @@ pub(super) async fn member_destination(
             }
             let password = target.passwords.get(name);
             let to = destination(&text, password, (name, Some(login))).await;
-            to.map(MemberDestination::Database).map_err(MemberError::Destination)
+            to.map(|to| MemberDestination::Database(Box::new(to))).map_err(MemberError::Destination)
         }
         (MemberBackup::Whole(_), None) => {
             let below = || target.below(name).map(|directory| directory.display().to_string());

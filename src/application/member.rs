@@ -37,9 +37,9 @@ pub(super) enum MemberRequest {
 /// The plan of a member that was not refused.
 #[derive(Debug)]
 pub(super) enum PreparedMember<'c> {
-    Dump(PreparedRestore<'c, DumpRestoreRequest>),
-    Cluster(PreparedRestore<'c, PhysicalRestoreRequest>),
-    Content(PreparedRestore<'c, ContentRestoreRequest>),
+    Dump(Box<PreparedRestore<'c, DumpRestoreRequest>>),
+    Cluster(Box<PreparedRestore<'c, PhysicalRestoreRequest>>),
+    Content(Box<PreparedRestore<'c, ContentRestoreRequest>>),
 }
 
 impl MemberRequest {
@@ -59,7 +59,7 @@ impl MemberRequest {
                     backup: BackupSelector::Prefix(backup.to_string()),
                     from,
                     database: target.database.clone(),
-                    target,
+                    target: *target,
                     tools: source.login().and_then(|login| login.tools.clone()),
                     jobs: default_jobs(),
                     selection: EntrySelection::default(),
@@ -141,12 +141,17 @@ impl MemberRequest {
         let (source, prepared) = match self {
             Self::Dump(request) => (
                 &request.source,
-                prepare(run, &**request, checks).await.map(PreparedMember::Dump).map_err(MemberError::Dump),
+                prepare(run, &**request, checks)
+                    .await
+                    .map(Box::new)
+                    .map(PreparedMember::Dump)
+                    .map_err(MemberError::Dump),
             ),
             Self::Cluster(request) => (
                 &request.source,
                 prepare(run, &**request, checks)
                     .await
+                    .map(Box::new)
                     .map(PreparedMember::Cluster)
                     .map_err(MemberError::Cluster),
             ),
@@ -154,6 +159,7 @@ impl MemberRequest {
                 &request.source,
                 prepare(run, &**request, checks)
                     .await
+                    .map(Box::new)
                     .map(PreparedMember::Content)
                     .map_err(MemberError::Content),
             ),

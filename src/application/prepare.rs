@@ -27,6 +27,8 @@ pub struct PreparedApplication<'c> {
     pub(super) references: Vec<Reference>,
     pub(super) state: Option<RestoreState>,
     pub(super) sources: Vec<Source>,
+    /// Where each member goes, as a plan file says it.
+    destinations: Vec<(SourceName, String)>,
     /// Removed again where nothing was put into it.
     _directory: Option<NewDirectory>,
 }
@@ -38,8 +40,8 @@ impl PreparedApplication<'_> {
 
     /// Returns the plan as a file for `--to`.
     pub fn plan_file(&self) -> String {
-        let lines = self.plan.members.iter().map(|member| format!("{} = {:?}", member.source, member.to));
-        format!("[to]\n{}\n", lines.collect::<Vec<_>>().join("\n"))
+        let lines = self.destinations.iter().map(|(source, to)| format!("{source} = {to:?}\n"));
+        format!("[to]\n{}", lines.collect::<String>())
     }
 }
 
@@ -68,10 +70,13 @@ pub async fn prepare<'c>(
             .map_err(ApplicationError::Refused)?;
     let directory = request.to.directory.as_deref().and_then(NewDirectory::create);
     let references = references(policy, &selection);
+    let mut destinations = Vec::new();
     let (mut ready, mut plans, mut refused) = (Vec::new(), Vec::new(), Vec::new());
     for selected in &selection.members {
         run.check_interruption().map_err(|_| ApplicationError::Interrupted)?;
         if let Some(done) = state.as_ref().and_then(|state| state.members.get(&selected.source)) {
+            let to = request.to.to.get(&selected.source).cloned().unwrap_or_else(|| done.to.clone());
+            destinations.push((selected.source.clone(), to));
             plans.push(restored_before(selected, done.backup.clone(), &done.to, run));
             continue;
         }
@@ -80,7 +85,9 @@ pub async fn prepare<'c>(
         let starts = !checks.is_empty() || references.iter().any(|reference| reference.source == source.name);
         let flags = (state.is_some(), starts);
         match prepare_member(run, &request, (source, selected), flags, checks).await {
-            Ok(prepared) => {
+            Ok((prepared, to)) => {
+                let to = request.to.to.get(&source.name).cloned().unwrap_or(to);
+                destinations.push((source.name.clone(), to));
                 plans.push(prepared.plan());
                 ready.push(prepared);
             }
@@ -115,6 +122,7 @@ pub async fn prepare<'c>(
         references,
         state,
         sources,
+        destinations,
         _directory: directory,
     })
 }
@@ -173,14 +181,15 @@ async fn prepare_member<'c>(
     (source, selected): (&Source, &SelectedMember),
     flags: (bool, bool),
     checks: &'c [Check],
-) -> Result<PreparedMember<'c>, MemberRefused> {
+) -> Result<(PreparedMember<'c>, String), MemberRefused> {
     let refused = |error: MemberError| MemberRefused { source: source.name.clone(), error };
     if let Some(refusal) = not_here(source) {
         return Err(refused(MemberError::Refused(refusal)));
     }
     let to = member_destination(&request.to, source, &selected.backup).await.map_err(refused)?;
+    let in_file = to.in_file();
     let member = MemberRequest::new(request, source, selected, to, flags).map_err(refused)?;
-    member.prepare(run, checks).await
+    Ok((member.prepare(run, checks).await?, in_file))
 }
 
 /// Refuses what is restored into something of AWS's own.
