@@ -325,7 +325,7 @@ fn show_point(report: &BackupReport, context: &Context) {
         let bad = style::BAD;
         output.line(format!("{bad}THE APPLICATION IS STILL PAUSED{bad:#}: {why}"));
         output.note(
-            "hint: Resume it by hand, by the program that `recovery_point.resume` names. The next `drctl backup` or `drctl run-due` on this host runs it again.",
+            "hint: Resume it manually, by the program that `recovery_point.resume` names. The next `drctl backup` or `drctl run-due` on this host runs it again.",
         );
     } else if let Some(leftover) = &report.leftover_pause {
         output.line(format!(

@@ -30,7 +30,7 @@ fn still_paused(reason: &str, occasion: Occasion<'_>) -> Notice {
         source: None,
         headline: format!("{} IS STILL PAUSED for a backup: {reason}", occasion.policy.system),
         impact: "The application does not write: for its users it is down.".to_owned(),
-        action: "resume it by hand, by the program that `recovery_point.resume` names; the next `drctl backup` or `drctl run-due` on that host runs it again"
+        action: "resume it manually, by the program that `recovery_point.resume` names; the next `drctl backup` or `drctl run-due` on that host runs it again"
             .to_owned(),
         run: Some(occasion.run.clone()),
     }
