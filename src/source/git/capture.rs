@@ -126,7 +126,8 @@ impl GitCapture<'_> {
         let scope = match since {
             Some(since) => {
                 // It was inspected when the parent was chosen.
-                let before = refs_of(&since.list, &since.manifest.id, &self.config.remote).unwrap_or_default();
+                let before =
+                    refs_of(&since.list, &since.manifest.id, &self.config.remote).unwrap_or_default();
                 warnings.extend(lost_refs(&before, &mirror.refs));
                 BundleScope { known: known(before, &mirror, deadline).await? }
             }

@@ -95,12 +95,14 @@ impl Login {
             program = program
                 .hide(token.expose_secret())
                 .hide(pair.expose_secret())
-                .env("GIT_CONFIG_COUNT", "2")
-                // Only to this server, wherever it redirects to. A helper of the host has nothing to add.
+                .env("GIT_CONFIG_COUNT", "3")
+                // Git would send it to wherever the server redirects to. A helper of the host has nothing to add.
                 .env("GIT_CONFIG_KEY_0", format!("http.{}.extraHeader", url.origin().ascii_serialization()))
                 .secret_env("GIT_CONFIG_VALUE_0", &header)
                 .env("GIT_CONFIG_KEY_1", "credential.helper")
-                .env("GIT_CONFIG_VALUE_1", "");
+                .env("GIT_CONFIG_VALUE_1", "")
+                .env("GIT_CONFIG_KEY_2", "http.followRedirects")
+                .env("GIT_CONFIG_VALUE_2", "false");
         }
         let key = match &self.key {
             None => String::new(),
