@@ -154,7 +154,9 @@ async fn a_database_in_two_stores_of_cloudflare_comes_back_from_the_second() -> 
 
     // The cluster's script is not on this host: that is no success, and said.
     let run = system.expect(3, &["backup"]).await?;
-    run.says("failed cluster")?.says("failed to start `/usr/local/bin/export-cluster`")?.says("-content-bucket-")?;
+    run.says("failed cluster")?
+        .says("failed to start `/usr/local/bin/export-cluster`")?
+        .says("-content-bucket-")?;
     system.expect(0, &["backup", "database"]).await?;
     let parts = |store: &R2| store.proxy.calls().iter().filter(|call| call.contains("partNumber=")).count();
     assert!(parts(&primary) > 1 && parts(&eu) > 1, "an object in one part proves nothing");
