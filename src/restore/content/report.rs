@@ -25,7 +25,7 @@ pub enum ContentAftermath {
 impl fmt::Display for ContentAftermath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Nothing => f.write_str("nothing was left behind"),
+            Self::Nothing => f.write_str("nothing of it remains"),
             Self::Incomplete(what) => write!(f, "{what} is incomplete"),
         }
     }
