@@ -61,8 +61,8 @@ fn a_schedule_that_cannot_meet_the_objective_is_not_called_valid() {
     let text = std::fs::read_to_string(policy).unwrap();
     // A dump every six hours, and an hour that may be lost.
     let (before, rest) = text.split_once("# The replica carries").unwrap();
-    let (_, after) = rest.split_once("# Until a later version").unwrap();
-    let dumps_only = format!("{before}# Until a later version{after}")
+    let (_, after) = rest.split_once("[sources.sessions]").unwrap();
+    let dumps_only = format!("{before}[sources.sessions]{after}")
         .replace(r#"methods = ["logical", "base", "wal"]"#, r#"methods = ["logical"]"#)
         .replace(r#"{ logical = "15 * * * *", base = "30 3 * * *" }"#, r#""15 */6 * * *""#)
 <<<<<<< HEAD
