@@ -65,10 +65,7 @@ fn a_schedule_that_cannot_meet_the_objective_is_not_called_valid() {
     let dumps_only = format!("{before}[sources.sessions]{after}")
         .replace(r#"methods = ["logical", "base", "wal"]"#, r#"methods = ["logical"]"#)
         .replace(r#"{ logical = "15 * * * *", base = "30 3 * * *" }"#, r#""15 */6 * * *""#)
-<<<<<<< HEAD
         // Without WAL it is a fault of its own.
-=======
->>>>>>> remote
         .replace("pitr = \"7d\"\n", "");
     std::fs::write(sandbox.path().join("drctl.toml"), dumps_only).unwrap();
     insta::assert_snapshot!(sandbox.run(&["policy", "check"]).unwrap());
