@@ -306,6 +306,7 @@ fn metrics(text: &str) -> Vec<&str> {
     text.split(|c| !is_word(c)).filter(|word| word.starts_with("drctl_")).collect()
 }
 
+#[expect(clippy::unwrap_used, reason = "a test fails where a file is not there")]
 fn deployed(file: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(file)).unwrap()
 }

@@ -88,7 +88,7 @@ async fn a_dump_comes_with_its_length_or_with_a_mark_at_its_end() {
             &[rest, &mark[..7]].concat(),
             &[&mark[7..], b"*1\r\n$4\r\nPING\r\n"].concat(),
         ]),
-        pieces(&[&[&length.as_bytes()[..], &whole].concat()]),
+        pieces(&[&[length.as_bytes(), &whole].concat()]),
     ];
     for answer in answers {
         let (bytes, report) = transferred(answer).await.unwrap();

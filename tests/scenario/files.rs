@@ -114,7 +114,7 @@ fn fill(tree: &Path) -> Outcome<()> {
     fs::write(tree.join("suid"), "s")?;
     fs::set_permissions(tree.join("suid"), Permissions::from_mode(0o4755))?;
     fs::write(tree.join("none"), "n")?;
-    fs::set_permissions(tree.join("none"), Permissions::from_mode(0))?;
+    fs::set_permissions(tree.join("none"), Permissions::from_mode(0o000))?;
     fs::set_permissions(tree.join("b"), Permissions::from_mode(0o1777))?;
     std::os::unix::fs::chown(tree.join("none"), Some(12345), Some(54321))?;
     run("mkfifo", &[tree.join("pipe").as_os_str()])?;

@@ -56,7 +56,9 @@ async fn count_up(port: u16, over: Arc<AtomicBool>, counted: Arc<AtomicU64>) -> 
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
     stream.write_all(b"SELECT 7\r\n").await?;
     let mut answer = [0; 256];
-    stream.read(&mut answer).await?;
+    if stream.read(&mut answer).await? == 0 {
+        return Ok(());
+    }
     while !over.load(Ordering::Relaxed) {
         stream.write_all(b"MULTI\r\nINCR one\r\nINCR two\r\nEXEC\r\n").await?;
         let mut text = String::new();
