@@ -5,11 +5,11 @@ use crate::model::SourceName;
 use crate::platform::CancellationToken;
 use crate::policy::{Policy, PostgresSource, Source, SourceConfig};
 use crate::postgres::{ConnectError, ConnectionParameters, close};
+use crate::source::open;
 use crate::source::postgres_base;
 use crate::source::postgres_base::{BaseError, BasePreflight};
 use crate::source::postgres_dump::capture;
 use crate::source::postgres_dump::capture::{DumpCapture, LogicalError};
-use crate::source::{SourceError, open};
 use crate::text::error_chain;
 
 /// Connects as a backup would, and checks what it would need.
@@ -29,12 +29,6 @@ async fn examine_content(source: &Source) -> Vec<DoctorFinding> {
     for kind in &source.kinds {
         findings.push(match opened.prepare(*kind).await {
             Ok(_) => DoctorFinding::good(Area::Source, subject, format!("its `{kind}` backup can begin")),
-            Err(error @ SourceError::NotBuilt { .. }) => DoctorFinding::fault(
-                Area::Source,
-                subject,
-                error_chain(&error),
-                "Back it up by other means: every run of it fails.",
-            ),
             Err(error) => DoctorFinding::fault(
                 Area::Source,
                 subject,
