@@ -327,7 +327,8 @@ fn rules_and_the_dashboard_name_metrics_that_exist_and_each_rule_has_a_test() {
         }
     }
     assert!(alerts == seen && alerts > 15, "{alerts} alerts, {seen} expressions");
-    let dashboard: serde_json::Value = serde_json::from_str(&deployed("grafana/drctl.json").unwrap()).unwrap();
+    let dashboard: serde_json::Value =
+        serde_json::from_str(&deployed("grafana/drctl.json").unwrap()).unwrap();
     let mut expressions = Vec::new();
     for panel in dashboard["panels"].as_array().unwrap() {
         for target in panel["targets"].as_array().into_iter().flatten() {

