@@ -19,16 +19,8 @@ pub fn overview_page(watched: &[Watched], now: DateTime<Utc>, link: impl Fn(&str
         tone: if number(severity) == 0 { Tone::Neutral } else { tone(severity) },
     };
     let figures = [Severity::Critical, Severity::Warning, Severity::Good].map(figure).into();
-    let head = [
-        "System",
-        "State",
-        "Would be lost now",
-        "Last backup",
-        "Drill passed",
-        "Retention",
-        "Late",
-        "What is wrong",
-    ];
+    let head =
+        ["System", "State", "Would be lost now", "Last backup", "Drill passed", "Retention", "What is wrong"];
     let rows = lines.iter().map(|line| {
         let snapshot =
             watched.iter().find(|one| one.name == line.system).and_then(|one| one.snapshot.as_deref());
@@ -72,7 +64,7 @@ fn row(line: &FleetLine, snapshot: Option<&SystemSnapshot>, now: DateTime<Utc>, 
     let problem = Cell::text(line.problems.first().map(|text| capitalised(text)).unwrap_or_default());
     let Some(snapshot) = snapshot else {
         let unknown = || Cell::text("unknown");
-        return vec![system, state, unknown(), unknown(), unknown(), unknown(), unknown(), problem];
+        return vec![system, state, unknown(), unknown(), unknown(), unknown(), problem];
     };
     let (text, loss_tone) = loss(line.loses_seconds, line.loses_everything, snapshot.rpo());
     let drill = match &snapshot.drill {
@@ -89,7 +81,6 @@ fn row(line: &FleetLine, snapshot: Option<&SystemSnapshot>, now: DateTime<Utc>, 
             if retention.concern.is_some() { cell.tone(Tone::Warning) } else { cell }
         }
     };
-    let late = Cell::text(line.late.to_string());
     vec![
         system,
         state,
@@ -97,7 +88,6 @@ fn row(line: &FleetLine, snapshot: Option<&SystemSnapshot>, now: DateTime<Utc>, 
         Cell::text(age_or(line.last_backup, now, "none")),
         drill,
         retention,
-        if line.late > 0 { late.tone(Tone::Warning) } else { late },
         problem,
     ]
 }

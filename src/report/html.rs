@@ -209,12 +209,17 @@ fn table(table: &Table) -> Markup {
                 } } }
                 tbody { @for row in &table.rows {
                     tr { @for (column, value) in table.head.iter().zip(row) {
-                        td.number[column.is_number] data-title=(plain(&column.title)) { (cell(value)) }
+                        td.number[column.is_number].long[is_long(value)] data-title=(plain(&column.title)) { (cell(value)) }
                     } }
                 } }
             }
         }
     }
+}
+
+/// Text that is wrapped anywhere rather than let it widen the table: a sentence may have a path in it.
+fn is_long(cell: &Cell) -> bool {
+    !cell.is_code && cell.text.chars().count() > 60
 }
 
 fn cell(cell: &Cell) -> Markup {

@@ -254,7 +254,7 @@ fn units_and_manifests_are_accepted_by_what_reads_them() -> Outcome<()> {
     let arguments: Vec<&str> = std::iter::once("verify").chain(units.iter().map(String::as_str)).collect();
     let said = run("systemd-analyze", &arguments)?;
     assert!(!said.contains("drctl"), "{said}");
-    // Debian's own kubectl is too old for it: where there is none, the manifests were only read as YAML.
+    // Debian's own kubectl is too old for it, so that it may be absent.
     let manifests = match run("kubectl", &["kustomize", &deployed("kubernetes")]) {
         Err(error) if error.to_string().starts_with("kubectl: ") => return Ok(()),
         rendered => rendered?,
