@@ -70,7 +70,11 @@ pub(super) fn read_state(
     let shown = path.display();
     let failed = |error: io::Error| format!("its state `{shown}` cannot be read: {error}");
     let altered = || format!("its state `{shown}` is not what was written");
-    let mut file = BufReader::new(File::open(path).map_err(failed)?);
+    let opened = File::open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => format!("this host does not keep its state (`{shown}`)"),
+        _ => failed(error),
+    });
+    let mut file = BufReader::new(opened?);
     let (mut line, mut before): (Vec<u8>, Option<Vec<u8>>) = (Vec::new(), None);
     let (mut hasher, mut is_first) = (Hasher::default(), true);
     loop {

@@ -196,7 +196,7 @@ async fn what_a_host_lost_or_cannot_trust_makes_a_full_backup_that_says_why() ->
     let states = || -> Outcome<Vec<PathBuf>> {
         let all = std::fs::read_dir(ground.state())?.map(|entry| entry.map(|entry| entry.path()));
         let all: Vec<_> = all.collect::<Result<_, _>>()?;
-        Ok(all.into_iter().filter(|path| path.extension().is_some_and(|ending| ending == "state")).collect())
+        Ok(all.into_iter().filter(|path| path.extension().is_some_and(|ending| ending == "index")).collect())
     };
     let full = async |words: &str| -> Outcome<()> {
         ground.system.expect(0, &["backup", "--plan"]).await?.says("full")?;

@@ -10,7 +10,7 @@ use super::program::{Login, git};
 use super::refs::{GitHead, GitRefs};
 use super::{BUNDLE, REFS, manual_restore, remote};
 use crate::event::{Phase, PhaseTimer};
-use crate::model::{BackupId, BackupKind, Details, GitFacts, Manifest};
+use crate::model::{BackupId, BackupKind, Details, GitFacts};
 use crate::pipeline::MemoryProducer;
 use crate::platform::{CancellationToken, state_directory};
 use crate::policy::GitSource;
@@ -67,7 +67,8 @@ impl Capture for GitCapture<'_> {
                 most: self.config.incrementals,
                 fingerprint: self.config.remote.clone(),
                 check,
-                weigh: Manifest::plain_size,
+                // A bundle repeats nothing of those before it, so that increments never outgrow what they build on.
+                weigh: |_| 0,
             })),
             ..Requirements::default()
         }
