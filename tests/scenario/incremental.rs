@@ -127,7 +127,11 @@ async fn what_cannot_be_built_on_makes_the_next_a_full_one_and_it_says_why() -> 
         let path = entry?.path();
         // One that is being written may get its name meanwhile, and is of what came later.
         if path.file_name() != Some("temp.summary".as_ref()) {
-            std::fs::remove_file(path)?;
+            // The server may remove one by itself meanwhile.
+            match std::fs::remove_file(path) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                removed => removed?,
+            }
             summaries += 1;
         }
     }
