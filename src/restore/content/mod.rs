@@ -5,15 +5,15 @@
 //! survey ─▶ plan ─▶ load ─▶ compare
 //! ```
 //!
-//! [`ContentRestoreRequest`] is the entry point. [`ContentMethod`] is what one kind of backup has of its own, in a module
-//! of its own; [`kinds::of_kind`] is the only place that matches on the kinds.
+//! [`ContentRestoreRequest`] is the entry point. `ContentMethod` is what one kind of backup has of its own, in a module
+//! of its own; `kinds::of_kind` is the only place that matches on the kinds.
 //!
 //! *Invariants.*
 //! - Nothing is changed before the plan is complete, and all refusals are reported at once.
 //! - Nothing that exists is overwritten, unless the request says so (`--delta`); the target has its name only when it
 //!   is complete and compared, where the kind allows that.
 //! - An increment is restored with everything it builds on, from the full backup on.
-//! - An artifact is read from the next repository, from its beginning, where one fails: what a [`ContentMethod`] does with
+//! - An artifact is read from the next repository, from its beginning, where one fails: what a `ContentMethod` does with
 //!   an artifact may begin again.
 //!
 //! *Not here.* Dumps and clusters of PostgreSQL ([`super::logical`], [`super::physical`]).

@@ -4,14 +4,14 @@
 //! walk ─▶ merge with the earlier index ─▶ list ─▶ archives ─▶ deletions, index, details
 //! ```
 //!
-//! A backup is one or several tar archives in the order of the paths ([`pax`]), an index of the whole tree ([`index`]),
+//! A backup is one or several tar archives in the order of the paths (`pax`), an index of the whole tree (`index`),
 //! and of an increment the paths that are no more. The index of an increment names, for every file, which backup of the
 //! chain and which archive has it: nothing is restored twice, and one file is restored by reading one archive.
 //!
 //! *Invariants.*
 //! - What is read is below the policy's paths: no symbolic link is followed but a path of the policy itself, whoever changes the
-//!   tree meanwhile ([`roots`]).
-//! - An increment builds only on a backup of which this host kept the index, intact and of the same settings ([`state`]).
+//!   tree meanwhile (`roots`).
+//! - An increment builds only on a backup of which this host kept the index, intact and of the same settings (`state`).
 //!   What cannot be read this time is not taken for deleted: the earlier backup's is kept, and that is said.
 //! - A file is written as it was at one time, between two looks at it that agree; where it changes each time it is read,
 //!   that is recorded, and the run is not a success.
